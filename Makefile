@@ -1,0 +1,28 @@
+# make study    install into .venv, run the first study on embedded images, print what it found
+# make test     install into .venv, run the linters, the type checker and the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test clean
+
+study: .venv/study
+	$(BIN)/python train.py --config configs/digits.yaml --experiment-id digits
+	$(BIN)/python eval.py --experiment-id digits
+
+test: .venv/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv cache checkpoints/digits results/digits
+
+.venv/study: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/test: requirements-dev.txt .venv/study
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,197 @@
+"""What a study is, as frozen records: the only place where a default value is written. Pure.
+
+``Recipe`` is what all runs of a study share, so that subset size and seed are all that varies.
+``Machine`` says where a run happens; changing it does not change the result beyond rounding.
+Flags, help, config files, saved configs and run paths all derive from these records.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+
+class InputError(Exception):
+    """What a user can get wrong: one line that says what, where and how to mend it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean resnet18, resnet50?``, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+class Record(BaseModel):
+    """A frozen record whose mistakes read as one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_one_line(error, type(self).model_fields)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a checked copy with some fields changed."""
+        return type(self)(**{**dict(self), **changes})
+
+
+class Recipe(Record):
+    """How every model of the study is trained. Defaults: Krizhevsky et al. (2012)."""
+
+    dataset: str = Field(
+        "timm/mini-imagenet",
+        min_length=1,
+        description="hub id, local folder (parquet or class folders), or digits",
+    )
+    dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    image_column: str | None = Field(None, description="default: the one image column")
+    label_column: str | None = Field(None, description="default: the one class-label column")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
+    )
+    model: str = Field("alexnet", description="alexnet, alexnet-small or a torchvision classifier")
+    image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
+    epochs: int = Field(90, gt=0, description="passes over the subset")
+    batch_size: int = Field(128, gt=0, description="images per optimiser step")
+    learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
+    weight_decay: float = Field(5e-4, ge=0, description="L2 penalty (adamw: decoupled)")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="update rule")
+    schedule: Literal["step", "cosine", "constant"] = Field(
+        "step", description="step: a tenth at 1/3 and again at 2/3 of the epochs"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
+    dropout: float = Field(0.5, ge=0, lt=1, description="in AlexNet and VGG classifiers")
+    select_by: Literal["loss", "top-5-error"] = Field(
+        "loss", description="validation score that picks the best epoch"
+    )
+
+
+class Study(Record):
+    """Which points of the curve to measure."""
+
+    subset_sizes: tuple[float | int, ...] = Field(
+        (1.0, 0.5, 0.25, 0.125, 0.0625),
+        min_length=1,
+        description="shares of the training set in (0, 1], or counts of images above 1",
+    )
+    seeds: tuple[int, ...] = Field((42,), min_length=1, description="one full curve per seed")
+
+    @field_validator("subset_sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[float | int, ...]) -> tuple[float | int, ...]:
+        return _distinct(tuple(_share_or_count(size) for size in sizes))
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if min(seeds) < 0:
+            raise ValueError(f"{min(seeds)} is negative; use whole numbers from 0")
+        return _distinct(seeds)
+
+    def runs(self, recipe: Recipe) -> list[Run]:
+        """All runs, smallest first as far as the sizes alone tell, so that mistakes show early."""
+        sizes = sorted(self.subset_sizes, key=lambda size: (size > 1, size))
+        return [
+            Run(recipe=recipe, subset_size=size, seed=seed) for size in sizes for seed in self.seeds
+        ]
+
+
+class Run(Record):
+    """One point of the curve: a recipe, a subset size, a seed."""
+
+    recipe: Recipe
+    subset_size: float | int
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Where the run lives, relative to the study's directory; the size is never rounded."""
+        return Path(repr(self.subset_size)) / f"seed-{self.seed}"
+
+
+class Machine(Record):
+    """Where the runs happen."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="of the arithmetic in training; weights stay fp32"
+    )
+    workers: int = Field(
+        0, ge=0, description="processes that decode images into the cache; 0: one per core"
+    )
+    cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
+    results_dir: Path = Field(Path("results"), description="one directory per study")
+
+
+def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:
+    """Read the flat keys of a config file into the records that own them.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown (the nearest one is offered) or a value has the wrong type.
+    """
+    owners = {name: owner for owner in (Recipe, Study, Machine) for name in owner.model_fields}
+    for key in values:
+        if key not in owners:
+            raise InputError(f"{where}: unknown key {key!r}{nearest(str(key), owners)}")
+    try:
+        own = {o: {k: v for k, v in values.items() if owners[k] is o} for o in owners.values()}
+        return Recipe(**own[Recipe]), Study(**own[Study]), Machine(**own[Machine])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def flat_mapping(*records: Record) -> dict[str, Any]:
+    """Return the fields of several records as one mapping of plain values."""
+    return {
+        key: value for record in records for key, value in record.model_dump(mode="json").items()
+    }
+
+
+def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Name each field of ``asked`` whose value ``there`` is another."""
+    return [
+        f"{key}: {there.get(key)!r} there, {value!r} asked"
+        for key, value in asked.items()
+        if there.get(key) != value
+    ]
+
+
+def _share_or_count(size: float) -> float | int:
+    if size > 1 and float(size).is_integer():
+        return int(size)
+    if 0 < size <= 1:
+        return float(size)
+    raise ValueError(f"{size} is neither a share in (0, 1] nor a whole number of images above 1")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is given twice")
+    return values
+
+
+def _one_line(error: ValidationError, fields: Mapping[str, Any]) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {field!r}{nearest(field, fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = "" if first["type"] == "value_error" else f" (got {_shown(value)})"
+    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _shown(value: Any) -> str:
+    return "nan" if isinstance(value, float) and math.isnan(value) else repr(value)

@@ -1,0 +1,263 @@
+"""From a name or a path to labelled splits.
+
+A hub id or a local folder needs no code. To add an odd data set, write a function that returns
+``{split name: datasets.Dataset}`` and list it in :data:`DATASETS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config import InputError, Recipe
+from .hub import load_folder, load_from_hub
+from .subsets import Indices, stratified_order
+
+if TYPE_CHECKING:
+    import datasets
+
+SPLIT_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test",),
+}
+MINI_IMAGENET_NOTE = (
+    "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
+    "from ImageNet's validation images: the two errors are not comparable"
+)
+CARVE_SEED = 0  # the same held-out images for every study
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images: rows of a source table."""
+
+    source: str  # name of the split in the data set as published
+    rows: Indices  # (n,) row of each image in the source
+    labels: Indices  # (n,) class of each image
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: Indices) -> Split:
+        """Return the images at ``positions``."""
+        return replace(self, rows=self.rows[positions], labels=self.labels[positions])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Three labelled splits and the tables that hold their encoded images."""
+
+    name: str
+    fingerprint: str  # changes when the published data change
+    revision: str | None  # commit on the hub
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]  # train, validation, test
+    tables: Mapping[str, datasets.Dataset]  # source name -> column "image" of encoded bytes
+    root: Path | None  # where image files referred to by path must lie
+    notes: tuple[str, ...]
+
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 of the class names and of every split's rows and labels."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for name, split in self.splits.items():
+            digest.update(name.encode() + split.source.encode())
+            digest.update(split.rows.astype("<i8").tobytes())
+            digest.update(split.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def digits() -> Mapping[str, datasets.Dataset]:
+    """1,797 real 8 x 8 images of handwritten digits (Alpaydin and Kaynak 1998, scikit-learn)."""
+    import io
+
+    import datasets
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    order = stratified_order(labels.astype(np.int64), CARVE_SEED)
+
+    def encoded(image: Any) -> dict[str, bytes]:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        return {"bytes": file.getvalue()}
+
+    names = [str(digit) for digit in range(10)]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+    )
+    return {
+        name: datasets.Dataset.from_dict(
+            {"image": [encoded(pixels[i]) for i in rows], "label": labels[rows].tolist()},
+            features=features,
+        )
+        for name, rows in {"train": np.sort(order[360:]), "test": np.sort(order[:360])}.items()
+    }
+
+
+DATASETS: dict[str, Callable[[], Mapping[str, Any]]] = {"digits": digits}
+
+
+def load(recipe: Recipe) -> ImageDataset:
+    """Load the recipe's data set and settle its splits.
+
+    Raises
+    ------
+    InputError
+        If it cannot be found, its columns are not clear, or its labels are not usable.
+    """
+    name, root = recipe.dataset, None
+    revision: str | None = None
+    if name in DATASETS:
+        tables: Mapping[str, Any] = DATASETS[name]()
+        fingerprint = name
+    elif Path(name).is_dir():
+        tables, fingerprint, root = *load_folder(Path(name)), Path(name).resolve()
+    else:
+        tables, revision, root = load_from_hub(name, recipe.dataset_revision)
+        fingerprint = f"{name}@{revision}"
+    tables = {source: table for source, table in tables.items() if len(table)}
+    if not tables:
+        raise InputError(f"{name}: the data set has no images")
+    image_column, label_column = _columns(next(iter(tables.values())).features, recipe)
+    raw = {s: _label_values(table, label_column, name, s) for s, table in tables.items()}
+    feature = next(iter(tables.values())).features[label_column]
+    classes, labelled = _encode(raw, getattr(feature, "names", None), name)
+    splits, notes = _settle(labelled, recipe, len(classes))
+    if "mini-imagenet" in name.lower():
+        notes = (*notes, MINI_IMAGENET_NOTE)
+    used = {split.source for split in splits.values()}
+    return ImageDataset(
+        name,
+        fingerprint,
+        revision,
+        classes,
+        splits,
+        {source: _encoded_images(tables[source], image_column) for source in used},
+        root,
+        notes,
+    )
+
+
+def _encoded_images(table: Any, column: str) -> Any:
+    import datasets
+
+    return (
+        table.select_columns([column])
+        .rename_columns({column: "image"} if column != "image" else {})
+        .cast_column("image", datasets.Image(decode=False))
+    )
+
+
+def _columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]:
+    """Find the image and the label column by their types."""
+    kinds = {column: type(feature).__name__ for column, feature in features.items()}
+    images = [column for column, kind in kinds.items() if kind == "Image"]
+    labels = [column for column, kind in kinds.items() if kind == "ClassLabel"]
+    for asked, flag in ((recipe.image_column, "image"), (recipe.label_column, "label")):
+        if asked is not None and asked not in features:
+            columns = ", ".join(features)
+            raise InputError(f"--{flag}-column: no column {asked!r}; the columns are {columns}")
+    image = recipe.image_column or (images[0] if len(images) == 1 else None)
+    if image is None or kinds[image] != "Image":
+        found = ", ".join(images) or f"none among {', '.join(features)}"
+        raise InputError(f"{recipe.dataset}: image columns: {found}; name one by --image-column")
+    preferred = [c for c in ("label", "fine_label") if c in (labels or features)]
+    label = recipe.label_column or (labels[0] if len(labels) == 1 else next(iter(preferred), None))
+    if label is None:
+        found = ", ".join(labels or [c for c in features if c != image]) or "none"
+        raise InputError(f"{recipe.dataset}: label columns: {found}; name one by --label-column")
+    return image, label
+
+
+def _label_values(table: Any, column: str, name: str, source: str) -> list[Any]:
+    """Read one split's labels as whole numbers or strings."""
+    if column not in table.features:
+        raise InputError(f"{name}: split {source} lacks the column {column!r}")
+    values = table.with_format(None)[column][:]
+    kinds = {type(value) for value in values}
+    if type(None) in kinds:
+        raise InputError(
+            f"{name}: split {source}, row {values.index(None)}: the label in {column!r} is missing"
+        )
+    if len(kinds) > 1 or not kinds <= {int, str, bool}:
+        shown = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise InputError(f"{name}: column {column!r} holds {shown}; labels are integers or strings")
+    return list(values)
+
+
+def _encode(
+    raw: Mapping[str, list[Any]], names: list[str] | None, name: str
+) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """Map labels to 0 .. classes - 1; drop splits whose labels are all -1 (withheld)."""
+    raw = {s: v for s, v in raw.items() if not all(label == -1 for label in v)}
+    if names is None:
+        train = raw.get("train") or next(iter(raw.values()), [])
+        values = sorted(set(train))
+        codes = {value: code for code, value in enumerate(values)}
+        names = [str(value) for value in values]
+    else:
+        codes = {code: code for code in range(len(names))}
+    splits = {}
+    for source, values in raw.items():
+        for row, value in enumerate(values):
+            if value not in codes:
+                reason = f"label {value!r} is not one of the {len(names)} classes of train"
+                raise InputError(f"{name}: split {source}, row {row}: {reason}")
+        labels = np.array([codes[value] for value in values], dtype=np.int64)
+        splits[source] = Split(source, np.arange(len(labels)), labels)
+    return tuple(names), splits
+
+
+def _settle(
+    found: Mapping[str, Split], recipe: Recipe, num_classes: int
+) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Name the three splits; carve from train what is missing."""
+    notes = []
+    by_role = {
+        role: next((found[name] for name in names if name in found), None)
+        for role, names in SPLIT_NAMES.items()
+    }
+    train, validation, test = (by_role[role] for role in SPLIT_NAMES)
+    if train is None:
+        splits = ", ".join(found) or "none with labels"
+        raise InputError(f"{recipe.dataset}: no split named train (found: {splits})")
+    if test is None:
+        if validation is None:
+            test, train = _carve(train, recipe.validation_fraction)
+            notes.append(f"no test split: {len(test)} images of train serve as test")
+        else:
+            test, validation = validation, None
+            notes.append(f"no labelled test split: {test.source} ({len(test)} images) is the test")
+    if validation is None:
+        validation, train = _carve(train, recipe.validation_fraction)
+        notes.append(f"validation: {len(validation)} images carved from train, stratified")
+    _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
+    return {"train": train, "validation": validation, "test": test}, tuple(notes)
+
+
+def _carve(train: Split, fraction: float) -> tuple[Split, Split]:
+    """Split ``train`` into a stratified held-out part and the rest."""
+    order = stratified_order(train.labels, CARVE_SEED)
+    count = max(1, round(fraction * len(order)))
+    return train.take(np.sort(order[:count])), train.take(np.sort(order[count:]))
+
+
+def _check_classes(name: str, train: Split, others: Mapping[str, Split], num_classes: int) -> None:
+    known = np.unique(train.labels)
+    if len(known) < 2:
+        raise InputError(f"{name}: the training split has {len(known)} class; two are needed")
+    for role, split in others.items():
+        if len(unknown := np.setdiff1d(split.labels, known)):
+            raise InputError(
+                f"{name}: {role} has images of {len(unknown)} classes that train lacks, "
+                f"such as class {unknown[0]} of {num_classes}"
+            )

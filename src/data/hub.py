@@ -1,0 +1,108 @@
+"""Where data sets come from: the Hugging Face hub and local folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import InputError
+
+if TYPE_CHECKING:
+    import datasets
+
+ELSEWHERE = "or name a local folder, or --dataset digits (embedded)"
+HUB_TIMEOUT = 10  # seconds
+
+
+def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
+    """Load a local folder and its fingerprint (names, sizes and times of its files).
+
+    Raises
+    ------
+    InputError
+        If the folder holds no data set, or one of its files is damaged.
+    """
+    import datasets
+
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    _quiet()
+    try:
+        return datasets.load_dataset(str(path)), digest.hexdigest()
+    except Exception as error:
+        damaged = f"{bad} is damaged" if (bad := _damaged_parquet(path)) else _first_line(error)
+        raise InputError(f"--dataset {path}: cannot be read as images: {damaged}") from None
+
+
+def load_from_hub(
+    name: str, revision: str | None
+) -> tuple[Mapping[str, datasets.Dataset], str, Path]:
+    """Load a data set of the hub, its commit, and the folder where its files are kept.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the hub does not answer within 30 seconds.
+    """
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise InputError(f"--dataset {name}: no such folder")
+    import datasets
+    from datasets import config
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+    _quiet()
+    offline = config.HF_HUB_OFFLINE
+    try:
+        if not offline:
+            info = HfApi().dataset_info(name, revision=revision, timeout=HUB_TIMEOUT)
+            revision = info.sha
+        tables = datasets.load_dataset(name, revision=revision)
+    except RepositoryNotFoundError:
+        raise InputError(f"--dataset {name}: not on the hub, or private; {_check(name)}") from None
+    except HfHubHTTPError as error:
+        raise InputError(f"--dataset {name}: the hub says {_first_line(error)}") from None
+    except Exception as error:
+        if offline:
+            reason = "not downloaded yet, and HF_HUB_OFFLINE is set; unset it"
+        elif isinstance(error, OSError):
+            reason = "the hub does not answer; if it was downloaded before, set HF_HUB_OFFLINE=1"
+        else:
+            reason = f"{_first_line(error)}; {_check(name)}"
+        raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}") from None
+    commit = revision or next(iter(tables.values()))._fingerprint
+    return tables, commit, Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
+
+
+def _check(name: str) -> str:
+    return f"check the spelling of {name!r}, {ELSEWHERE}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+
+
+def _damaged_parquet(path: Path) -> Path | None:
+    import pyarrow
+    import pyarrow.parquet
+
+    for file in sorted(path.rglob("*.parquet")):
+        try:
+            pyarrow.parquet.ParquetFile(file)
+        except pyarrow.ArrowInvalid:
+            return file
+    return None
+
+
+def _quiet() -> None:
+    """Leave the screen to our own progress bar."""
+    import datasets
+
+    datasets.utils.logging.set_verbosity_error()
+    datasets.disable_progress_bars()

@@ -1,0 +1,260 @@
+"""From encoded images to a cache of uint8 pixels: decoded and resized once, for every run.
+
+Layout of ``<cache_dir>/<data set>-<fingerprint>-<side>px-v<VERSION>/<split>/``:
+
+    images.npy      uint8 (n, side, side, 3), memory-mapped by all runs
+    digests.npy     uint8 (n, 32), SHA-256 of each encoded image: finds exact duplicates
+    manifest.json   what the files must be; the folder appears whole, by one rename
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..config import InputError, Machine, Recipe
+from .datasets import ImageDataset, load
+from .images import BadImageError, decode, square
+
+VERSION = 1  # raise it when the pixels change
+CHUNK = 256  # images per task: bounds a worker's memory, and the unit of the checksums
+MIN_PER_WORKER = 4096  # below, starting a process costs more than it saves
+Pixels = NDArray[np.uint8]
+DATA_FIELDS = (  # of a recipe: what decides the labelled splits
+    "dataset",
+    "dataset_revision",
+    "image_column",
+    "label_column",
+    "validation_fraction",
+)
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A data set whose images are ready as pixels."""
+
+    dataset: ImageDataset
+    images: Mapping[str, Pixels]  # source -> (n, side, side, 3), read-only memory map
+    digests: Mapping[str, Pixels]  # source -> (n, 32)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the labels and of every encoded image: what makes two data sets the same."""
+        digest = hashlib.sha256(self.dataset.labels_digest.encode())
+        for source in sorted(self.digests):
+            digest.update(source.encode() + self.digests[source].tobytes())
+        return digest.hexdigest()
+
+    def duplicates(self, first: str, second: str) -> int:
+        """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
+        rows = (self.dataset.splits[name] for name in (first, second))
+        seen, asked = ({self.digests[s.source][r].tobytes() for r in s.rows} for s in rows)
+        return len(seen & asked)
+
+
+def cache_side(image_size: int) -> int:
+    """Side of the cached square: 256 for an input of 227, as in Krizhevsky et al. (2012)."""
+    return round(image_size * 256 / 227)
+
+
+def load_dataset(recipe: Recipe) -> ImageDataset:
+    """Load the recipe's data set, once per process."""
+    return _load(*(getattr(recipe, field) for field in DATA_FIELDS))
+
+
+@lru_cache(maxsize=2)
+def _load(*values: Any) -> ImageDataset:
+    return load(Recipe(**dict(zip(DATA_FIELDS, values, strict=True))))
+
+
+def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
+    """Open the recipe's data, once per process; prepare the cache where it is missing or damaged.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be read, an image is bad, or the disk is too small.
+    """
+    side = cache_side(recipe.image_size)
+    return _open(load_dataset(recipe), side, machine.cache_dir, machine.workers)
+
+
+@lru_cache(maxsize=2)
+def _open(dataset: ImageDataset, side: int, cache_dir: Path, workers: int) -> PreparedData:
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
+    mark = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
+    folder = cache_dir / f"{slug}-{mark}-{side}px-v{VERSION}"
+    missing = {
+        source: table
+        for source, table in dataset.tables.items()
+        if not _is_whole(folder / source, len(table))
+    }
+    _check_space(cache_dir, sum(len(table) for table in missing.values()) * side * side * 3)
+    for source, table in missing.items():
+        _build(folder / source, _Source(dataset.name, source, table, dataset.root), side, workers)
+    images, digests = (
+        {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in dataset.tables}
+        for kind in ("images", "digests")
+    )
+    return PreparedData(dataset, images, digests)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One published split: a table whose column ``image`` holds encoded bytes, or a path."""
+
+    name: str
+    split: str
+    table: Any
+    root: Path | None
+
+    def encoded(self, row: int) -> bytes:
+        """Read the bytes of one image; a path counts only inside the data set's own folder."""
+        cell = self.table[row]["image"]
+        if cell is None:
+            raise BadImageError("the image is missing")
+        if cell["bytes"] is not None:
+            return bytes(cell["bytes"])
+        path = Path(cell["path"] or "").resolve()
+        if self.root is None or not path.is_relative_to(self.root):
+            raise BadImageError("the row has no bytes")
+        return path.read_bytes()
+
+
+def _is_whole(folder: Path, n: int) -> bool:
+    """Tell whether a cache folder holds exactly what its manifest promises."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        images = np.load(folder / "images.npy", mmap_mode="r")
+    except (OSError, ValueError):
+        return False
+    starts = range(0, n, CHUNK)
+    if manifest["num_images"] != n or len(images) != n or len(manifest["sha256"]) != len(starts):
+        return False
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda start: _sha256(images[start : start + CHUNK]), starts)
+        return all(a == b for a, b in zip(found, manifest["sha256"], strict=True))
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    while not folder.exists():
+        folder = folder.absolute().parent
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise InputError(
+            f"--cache-dir {folder}: the decoded images need {needed / 1e9:.1f} GB and "
+            f"{free / 1e9:.1f} GB are free; free some space or name another --cache-dir"
+        )
+
+
+def _build(folder: Path, source: _Source, side: int, workers: int) -> None:
+    """Decode one split into ``folder``; nothing is visible there before it is whole."""
+    n = len(source.table)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        shape = (n, side, side, 3)
+        np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
+        digests, sums = np.empty((n, 32), np.uint8), []
+        with tqdm(total=n, desc=f"decoding {source.split}", unit="img", disable=None) as bar:
+            for start, hashes, checksum in _chunks(source, partial / "images.npy", n, workers):
+                digests[start : start + len(hashes)] = hashes
+                sums.append(checksum)
+                bar.update(len(hashes))
+        np.save(partial / "digests.npy", digests)
+        manifest = {"num_images": n, "side": side, "version": VERSION, "sha256": sums}
+        (partial / "manifest.json").write_text(json.dumps(manifest))
+        for file in partial.iterdir():
+            _sync(file)
+        partial.chmod(0o777 & ~_umask())
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another count
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not _is_whole(folder, n):  # else another process was faster
+                raise
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _chunks(source: _Source, path: Path, n: int, workers: int) -> Iterator[tuple[int, Pixels, str]]:
+    """Decode all chunks in order, in this process or in several."""
+    starts = range(0, n, CHUNK)
+    workers = min(workers or len(os.sched_getaffinity(0)), n // MIN_PER_WORKER)
+    if workers <= 1:
+        _start_worker(source, path)
+        yield from map(_decode_chunk, starts)
+        return
+    context = get_context("spawn")  # forking a process with threads may deadlock it
+    try:
+        with ProcessPoolExecutor(workers, context, _start_worker, (source, path)) as pool:
+            yield from pool.map(_decode_chunk, starts)
+    except BrokenProcessPool:
+        raise InputError(
+            f"a decoding process was killed, most often for lack of memory; "
+            f"try fewer than {workers} --workers"
+        ) from None
+
+
+_worker: Callable[[int], tuple[int, Pixels, str]]
+
+
+def _start_worker(source: _Source, path: Path) -> None:
+    global _worker
+    images = np.load(path, mmap_mode="r+")
+
+    def work(start: int) -> tuple[int, Pixels, str]:
+        stop, side = min(start + CHUNK, len(images)), images.shape[1]
+        pixels = np.empty((stop - start, side, side, 3), np.uint8)
+        hashes = []
+        for row in range(start, stop):
+            try:
+                data = source.encoded(row)
+                pixels[row - start] = square(decode(data), side)
+            except (BadImageError, OSError) as error:
+                reason = f"{source.name}: split {source.split}, row {row}: {error}"
+                raise InputError(reason) from None
+            hashes.append(hashlib.sha256(data).digest())
+        images[start:stop] = pixels
+        digests = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+        return start, digests, _sha256(pixels)
+
+    _worker = work
+
+
+def _decode_chunk(start: int) -> tuple[int, Pixels, str]:
+    return _worker(start)
+
+
+def _sha256(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

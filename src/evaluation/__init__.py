@@ -1,0 +1,1 @@
+"""From checkpoints to errors with intervals, and the file that holds them."""

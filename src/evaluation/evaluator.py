@@ -1,0 +1,95 @@
+"""From a trained run to its scores on every split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import Machine
+from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
+from ..data.prepare import open_data
+from ..devices import pick_device
+from ..models import build_model
+from ..runs import RunDirectory, check_same
+from .metrics import Scores, beats_chance, chance_error, score, wilson_interval
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
+    """Run ``model`` over every image once, without augmentation.
+
+    Returns
+    -------
+    logits : float32 Tensor of shape (n, classes)
+    labels : int64 Tensor of shape (n,)
+    """
+    model.eval()
+    outputs = [(model(images).float(), labels) for images, labels in loader]
+    logits, labels = zip(*outputs, strict=True)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def evaluate_run(
+    directory: RunDirectory, machine: Machine, batch_size: int, predictions_dir: Path
+) -> dict[str, Any]:
+    """Score the best weights of a finished run on every split; store test and validation logits.
+
+    Returns
+    -------
+    dict
+        One element of ``runs`` in metrics.json.
+
+    Raises
+    ------
+    InputError
+        If the data set is not the one that the run was trained on.
+    """
+    run, device = directory.run(), pick_device(machine.device)
+    recipe, data = run.recipe.replace(batch_size=batch_size), open_data(run.recipe, machine)
+    check_same(directory.path, directory.config(), {"data_sha256": data.digest})
+    classes, subset = data.dataset.classes, directory.subset()
+    model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
+    weights, epoch = directory.load_best()
+    model.load_state_dict(weights)
+    model = model.to(memory_format=torch.channels_last)
+    test = predict(model, get_test_loader(data, recipe, device))
+    validation = predict(model, get_val_loader(data, recipe, device))
+    train = data.dataset.splits["train"].take(subset)
+    fitted = predict(model, get_loader(data, train, recipe, device))  # without augmentation
+    _save_predictions(predictions_dir / run.path, test=test, validation=validation)
+    scores = score(*test)
+    chance = chance_error(test[1].cpu())
+    trained = beats_chance(scores.top_1_error, chance, scores.num_images)
+    outcomes = {"test": scores, "validation": score(*validation), "train": score(*fitted)}
+    return {
+        "subset_size": run.subset_size,
+        "seed": run.seed,
+        "num_images": len(subset),
+        "epochs": recipe.epochs,
+        "best_epoch": epoch,
+        "status": "complete" if trained else "untrained",
+        "splits": {split: _as_row(outcome) for split, outcome in outcomes.items()},
+    }
+
+
+def _save_predictions(path: Path, **splits: tuple[Tensor, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {}
+    for split, (logits, labels) in splits.items():
+        arrays |= {f"{split}_logits": logits.cpu().numpy(), f"{split}_labels": labels.cpu().numpy()}
+    np.savez(path.with_name(f"{path.name}.npz"), **arrays)
+
+
+def _as_row(scores: Scores) -> dict[str, Any]:
+    row: dict[str, Any] = {"num_images": scores.num_images, "loss": scores.loss}
+    for k, error in ((1, scores.top_1_error), (5, scores.top_5_error)):
+        row[f"top_{k}_error"] = error
+        row[f"top_{k}_accuracy"] = None if error is None else 1 - error
+        row[f"top_{k}_error_interval"] = (
+            None if error is None else wilson_interval(error, scores.num_images)
+        )
+    return row

@@ -1,0 +1,116 @@
+"""Error rates and their uncertainty. Pure: logits and labels in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+UNTRAINED_P = 0.001  # a run less surely better than chance than this is called untrained
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a model does on a split; errors are shares in [0, 1], loss is in nats per image."""
+
+    num_images: int
+    loss: float
+    top_1_error: float
+    top_5_error: float | None  # None with fewer than 6 classes, where it says nothing
+
+
+def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """Rank of each true label among the classes, 0 being the most confident.
+
+    From ranks alone every top-k error follows. Ties and NaN count against the model, so that a
+    network that collapsed to a constant, or diverged, cannot look accurate.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, classes)
+    labels : int64 Tensor of shape (n,)
+
+    Returns
+    -------
+    int64 Tensor of shape (n,)
+        Values in ``range(classes)``.
+    """
+    true = logits.gather(1, labels[:, None])  # (n, 1)
+    return (~(logits < true)).sum(dim=1) - 1
+
+
+def top_k_error(ranks: Tensor, k: int, num_classes: int) -> float | None:
+    """Share of images whose label is not among the ``k`` most confident of more than k classes."""
+    return None if k >= num_classes else (ranks >= k).sum().item() / len(ranks)
+
+
+def compute_top_k_error(
+    predictions: Tensor, targets: Tensor, topk: Sequence[int] = (1, 5)
+) -> dict[str, float | None]:
+    """Top-k error and accuracy of a batch of predictions.
+
+    Parameters
+    ----------
+    predictions : Tensor of shape (n, classes)
+        Logits or probabilities: only their order counts.
+    targets : int64 Tensor of shape (n,)
+    topk : sequence of int
+
+    Returns
+    -------
+    dict
+        ``top-1-error``, ``top-1-accuracy`` and so on, shares in [0, 1]; None where k is not below
+        the number of classes.
+    """
+    ranks = label_ranks(predictions, targets)
+    results: dict[str, float | None] = {}
+    for k in topk:
+        error = top_k_error(ranks, k, predictions.shape[1])
+        results[f"top-{k}-error"] = error
+        results[f"top-{k}-accuracy"] = None if error is None else 1 - error
+    return results
+
+
+def score(logits: Tensor, labels: Tensor) -> Scores:
+    """Score one split.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, classes)
+    labels : int64 Tensor of shape (n,)
+    """
+    losses = cross_entropy(logits.float(), labels, reduction="none")
+    return scores_from_ranks(label_ranks(logits, labels), logits.shape[1], losses)
+
+
+def scores_from_ranks(ranks: Tensor, num_classes: int, losses: Tensor) -> Scores:
+    """Summarise ranks (n,) and losses, in nats, whose sum is that of all images."""
+    top_1 = top_k_error(ranks, 1, num_classes)
+    assert top_1 is not None, "a classifier has at least two classes"
+    loss = losses.cpu().to(torch.float64).sum().item() / len(ranks)
+    return Scores(len(ranks), loss, top_1, top_k_error(ranks, 5, num_classes))
+
+
+def chance_error(labels: Tensor, k: int = 1) -> float:
+    """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
+    counts = torch.bincount(labels).sort(descending=True).values
+    return 1 - counts[:k].sum().item() / len(labels)
+
+
+def beats_chance(error: float, chance: float, n: int) -> bool:
+    """Whether an error over ``n`` images is below chance (one-sided binomial, p < 0.001)."""
+    from scipy.stats import binomtest
+
+    wrong = round(error * n)
+    return bool(binomtest(wrong, n, chance, alternative="less").pvalue < UNTRAINED_P)
+
+
+def wilson_interval(error: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share measured on ``n`` images (Wilson 1927): test sampling alone."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(error * n), n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)

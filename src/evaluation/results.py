@@ -1,0 +1,179 @@
+"""metrics.json: its schema, its summary per subset size, and its reading as a table. No torch.
+
+``runs`` holds one object per finished run (its scores on every split), ``subset_sizes`` the test
+means over complete runs, keyed by the size as it was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..config import InputError
+
+SCHEMA = 1
+CONFIDENCE = 0.95
+
+
+def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Average the test scores of complete runs, per subset size, smallest first."""
+    complete = [run for run in runs if run["status"] == "complete"]
+    sizes: dict[int, list[Mapping[str, Any]]] = {}
+    for run in sorted(complete, key=lambda run: run["num_images"]):
+        sizes.setdefault(run["num_images"], []).append(run)
+    return {repr(group[0]["subset_size"]): _summary(n, group) for n, group in sizes.items()}
+
+
+def _summary(num_images: int, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    tests = [run["splits"]["test"] for run in group]
+    row: dict[str, Any] = {"num_images": num_images, "num_runs": len(group)}
+    for k in (1, 5):
+        errors = [test[f"top_{k}_error"] for test in tests]
+        known = errors[0] is not None
+        mean = sum(errors) / len(errors) if known else None
+        deviation = pd.Series(errors).std() if known and len(errors) > 1 else None
+        row[f"top_{k}_acc"] = None if mean is None else 1 - mean
+        row[f"top_{k}_error"] = mean
+        row[f"top_{k}_error_std"] = deviation
+        row[f"top_{k}_error_interval"] = (
+            None
+            if mean is None
+            else mean_interval(mean, deviation, len(group), tests[0]["num_images"])
+        )
+    row["loss"] = sum(test["loss"] for test in tests) / len(tests)
+    return row
+
+
+def mean_interval(
+    mean: float, deviation: float | None, num_runs: int, num_test: int
+) -> tuple[float, float]:
+    """95 % interval of the mean error over seeds.
+
+    Test sampling (Wilson's interval at the mean: all runs share one test set) and the seeds
+    (Student's t on their sample deviation) add in quadrature on each side; with a single run the
+    seeds' part is unknown and left out.
+    """
+    from scipy.stats import t
+
+    z = 1.959963984540054
+    centre = (mean + z**2 / (2 * num_test)) / (1 + z**2 / num_test)
+    variance = mean * (1 - mean) / num_test + z**2 / (4 * num_test**2)
+    half = z * math.sqrt(variance) / (1 + z**2 / num_test)
+    seeds = 0.0
+    if deviation is not None:
+        quantile = float(t.ppf(0.5 + CONFIDENCE / 2, num_runs - 1))
+        seeds = quantile * deviation / math.sqrt(num_runs)
+    low = mean - math.hypot(mean - (centre - half), seeds)
+    high = mean + math.hypot(centre + half - mean, seeds)
+    return max(0.0, low), min(1.0, high)
+
+
+def build_results(
+    experiment_id: str,
+    recipe: Mapping[str, Any],
+    classes: Sequence[str],
+    environment: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
+    missing: Mapping[str, str],
+) -> dict[str, Any]:
+    """Assemble the content of metrics.json; ``missing`` says why a run has no scores."""
+    return {
+        "schema_version": SCHEMA,
+        "experiment_id": experiment_id,
+        "dataset": recipe["dataset"],
+        "model": recipe["model"],
+        "num_classes": len(classes),
+        "recipe": dict(recipe),
+        "environment": dict(environment),
+        "runs": sorted(runs, key=lambda run: (run["num_images"], run["seed"])),
+        "missing": dict(missing),
+        "subset_sizes": summarise(runs),
+    }
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read metrics.json.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no JSON, or of another schema.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema_version"]
+    except FileNotFoundError:
+        raise InputError(f"no results at {path}; run train.py, then eval.py") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a results file ({type(error).__name__})") from None
+    if schema != SCHEMA:
+        raise InputError(f"{path}: schema_version is {schema}; this program reads {SCHEMA}")
+    return content
+
+
+def newest_results(results_dir: Path) -> Path:
+    """Path of the metrics.json evaluated last.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message says which command makes one.
+    """
+    found = {path: read_results(path) for path in results_dir.glob("*/metrics.json")}
+    if not found:
+        raise InputError(
+            f"no results in {results_dir} yet; run `make study`, or `python train.py` and then "
+            "`python eval.py`"
+        )
+    return max(found, key=lambda path: str(found[path]["environment"]["date"]))
+
+
+def runs_table(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per run and split, with subset_size, num_train_images, seed and status."""
+    rows = [
+        {
+            "subset_size": run["subset_size"],
+            "num_train_images": run["num_images"],
+            "seed": run["seed"],
+            "status": run["status"],
+            "best_epoch": run["best_epoch"],
+            "split": split,
+            **{key: value for key, value in scores.items() if not isinstance(value, list | tuple)},
+        }
+        for run in results["runs"]
+        for split, scores in run["splits"].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def sizes_table(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per subset size: the means over complete runs, smallest first."""
+    rows = [{"subset_size": size, **row} for size, row in results["subset_sizes"].items()]
+    return pd.DataFrame(rows)
+
+
+def format_table(results: Mapping[str, Any]) -> str:
+    """Spell the errors per subset size as a table for the screen, in percent."""
+    rows = [
+        {
+            "size": size,
+            "images": f"{row['num_images']:,}",
+            "runs": row["num_runs"],
+            "top-1 error": _percent(row, 1),
+            "top-5 error": _percent(row, 5),
+        }
+        for size, row in results["subset_sizes"].items()
+    ]
+    return pd.DataFrame(rows).to_string(index=False) if rows else "no complete run"
+
+
+def _percent(row: Mapping[str, Any], k: int) -> str:
+    if row[f"top_{k}_error"] is None:
+        return "-"
+    low, high = row[f"top_{k}_error_interval"]
+    return f"{row[f'top_{k}_error']:.2%} [{low:.2%}, {high:.2%}]"

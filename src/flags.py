@@ -1,0 +1,150 @@
+"""The command line and the config file as records: default < file < flag."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+import yaml
+from pydantic import Field, field_validator
+
+from .config import InputError, Machine, Recipe, Record, Study, flat_mapping, records_from_mapping
+
+NEWEST = "newest"  # what a bare --resume means
+Command = TypeVar("Command", bound=Record)
+
+
+class TrainFlags(Record):
+    """Train one fresh model per subset size and seed."""
+
+    experiment_id: str | None = Field(
+        None, description="name of the study; give it again to finish it (default: the time)"
+    )
+    resume: str | None = Field(None, description="go on with the newest study, or the named one")
+    config: Path | None = Field(None, description="YAML file of the options below; flags win")
+    list: bool = Field(False, description="print the study's runs and stop")
+    print_config: bool = Field(False, description="print the study as a config file and stop")
+    study: Annotated[Study, tyro.conf.arg(name="")] = Study()
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
+
+    @field_validator("experiment_id", "resume")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        return name if name is None else checked_name(name)
+
+
+class EvalFlags(Record):
+    """Measure the error of every trained model of a study and fit the scaling law."""
+
+    experiment_id: str | None = Field(None, description="name of the study (default: the newest)")
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="where the studies lie")
+    results_dir: Path = Field(Path("results"), description="where the results go")
+    cache_dir: Path | None = Field(None, description="default: the one used in training")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    batch_size: int = Field(256, gt=0, description="images per forward pass")
+
+    @field_validator("experiment_id")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        return name if name is None else checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """Return a study's name unless it could leave its directory."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(f"{name!r} is not a name: use letters, digits, '.', '_' and '-', no path")
+    return name
+
+
+def parse(command: type[Command], words: Sequence[str] | None, default: Command) -> Command:
+    """Parse a command line; ``words`` default to the program's own.
+
+    Raises
+    ------
+    InputError
+        If a flag is unknown or a value has the wrong type: the parser's box as one line.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                command,
+                args=_resume_newest(words),
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(box.getvalue())) from None
+
+
+def parse_train(words: Sequence[str] | None = None) -> TrainFlags:
+    """Read ``train.py``'s flags over its ``--config`` file over the defaults."""
+    flags = parse(TrainFlags, words, TrainFlags())
+    if flags.config is None:
+        return flags
+    recipe, study, machine = read_config(flags.config)
+    return parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
+
+
+def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
+    """Read a config file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not plain YAML, or has an unknown key or a wrong type.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a plain YAML file: {reason}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected lines such as 'epochs: 90', found {values!r:.60}")
+    return records_from_mapping(values, str(path))
+
+
+def to_yaml(*records: Record) -> str:
+    """Spell records as a config file (the inverse of :func:`read_config`)."""
+    return yaml.safe_dump(flat_mapping(*records), sort_keys=False)
+
+
+def to_words(*records: Record) -> list[str]:
+    """Spell records as the command line that means them (the inverse of :func:`parse`)."""
+    words: list[str] = []
+    for key, value in flat_mapping(*records).items():
+        words.append("--" + key.replace("_", "-"))
+        words += [str(v) for v in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def _resume_newest(words: list[str]) -> list[str]:
+    """Give a bare ``--resume`` the value that it stands for."""
+    out: list[str] = []
+    for i, word in enumerate(words):
+        out.append(word)
+        if word == "--resume" and (i + 1 == len(words) or words[i + 1].startswith("-")):
+            out.append(NEWEST)
+    return out
+
+
+def _one_line(box: str) -> str:
+    """Flatten the parser's framed message: the message itself and its first suggestion."""
+    lines = [line.strip("│ \n") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    parts = re.split(r"\s*─{5,}\s*", " ".join(lines))
+    hints: list[Any] = [part for part in parts[1:] if part.startswith("Perhaps you meant")]
+    hint = re.search(r"--[a-z-]+", hints[0]) if hints else None
+    message = parts[0].strip().rstrip(".")
+    return message + (f"; did you mean {hint[0]}?" if hint else "; see --help")

@@ -1,0 +1,59 @@
+"""What the screen shows while a study trains: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from .config import Run
+from .runs import EpochRow
+
+LINE_SECONDS = 5.0  # between two lines of one run, where there is no terminal
+
+
+class Progress:
+    """A bar of runs over a bar of epochs; without a terminal, a line now and then."""
+
+    def __init__(self, num_runs: int) -> None:
+        self.num_runs, self.started = num_runs, 0
+        self.runs = tqdm(total=num_runs, desc="study", unit="run", disable=None)
+        self.epochs: tqdm[Any] | None = None
+        self.last_line = 0.0
+
+    def start(self, run: Run) -> None:
+        """Begin the next run."""
+        self.started += 1
+        self.name = f"run {self.started}/{self.num_runs}  {run.path}"
+        self.total = run.recipe.epochs
+        self.epochs = tqdm(
+            total=self.total, desc=self.name, unit="epoch", leave=False, disable=None
+        )
+
+    def report(self, row: EpochRow) -> None:
+        """Show a finished epoch."""
+        assert self.epochs is not None, "start comes first"
+        shown = f"loss {row.train_loss:.3f}  validation top-1 {row.validation_top_1_error:.3f}"
+        if row.validation_top_5_error is not None:
+            shown += f"  top-5 {row.validation_top_5_error:.3f}"
+        self.epochs.n = row.epoch
+        self.epochs.set_postfix_str(shown)
+        last = row.epoch == self.total
+        if self.epochs.disable and (last or time.monotonic() - self.last_line > LINE_SECONDS):
+            self.last_line = time.monotonic()
+            rate = f"{row.images_per_second:,.0f} images/s"
+            print(f"{self.name}  epoch {row.epoch}/{self.total}  {shown}  {rate}", flush=True)
+
+    def finish(self, note: str = "") -> None:
+        """End the current run, saying why if it ended badly."""
+        if self.epochs is not None:
+            self.epochs.close()
+        self.runs.update()
+        if note:
+            tqdm.write(f"{self.name}: {note}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the screen."""
+        self.runs.close()

@@ -1,0 +1,1 @@
+"""From errors to a fitted law, a forecast and figures. Needs no torch."""

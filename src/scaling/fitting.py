@@ -1,0 +1,102 @@
+"""Fitting a law to measured errors. Pure: points in, law out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from .laws import LAWS, Array, Law
+
+DRAWS = 200  # of the bootstrap
+START = (0.3, 0.0)  # exponent, floor: the middle of what is published for image classifiers
+
+
+class NotIdentifiableError(Exception):
+    """Why the points do not determine a law."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Measured errors, one per run; all arrays of shape (runs,)."""
+
+    n: Array  # training images
+    error: Array  # shares in (0, 1)
+    num_test: int  # images behind each error
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of each error: test sampling plus the spread between seeds."""
+        sampling = self.error * (1 - self.error) / self.num_test
+        groups = [self.error[self.n == size] for size in np.unique(self.n)]
+        freedom = sum(len(group) - 1 for group in groups)
+        squares = sum(((group - group.mean()) ** 2).sum() for group in groups)
+        seeds = squares / freedom if freedom else 0.0
+        return np.asarray(np.sqrt(np.maximum(sampling, 0.25 / self.num_test**2) + seeds))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One curve of a family, with the 90 % bootstrap interval of each parameter."""
+
+    law: Law
+    values: tuple[float, ...]
+    intervals: tuple[tuple[float, float], ...]
+    draws: tuple[tuple[float, ...], ...]  # refitted parameters, one tuple per bootstrap draw
+
+    def __call__(self, n: Array) -> Array:
+        """Return the fitted error, a share, at each number of training images."""
+        return self.law.formula(np.asarray(n, dtype=float), *self.values)
+
+    def band(self, n: Array, level: float = 0.9) -> tuple[Array, Array]:
+        """Return the pointwise interval of the curve, each of the shape of ``n``."""
+        curves = np.array([self.law.formula(np.asarray(n, float), *draw) for draw in self.draws])
+        low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return low, high
+
+
+def fit(name: str, points: Points, seed: int = 0) -> Fit:
+    """Fit a law by weighted least squares; refit simulated points for the intervals.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`LAWS`.
+    points : Points
+    seed : int
+        Of the parametric bootstrap.
+
+    Raises
+    ------
+    NotIdentifiableError
+        If there are fewer distinct sizes than parameters, or fewer than three.
+    """
+    law, sizes = LAWS[name], len(np.unique(points.n))
+    if sizes < max(3, len(law.parameters)):
+        needed = max(3, len(law.parameters))
+        raise NotIdentifiableError(f"{name}: {sizes} sizes were measured and {needed} are needed")
+    values = _solve(law, points.n, points.error, points.deviation)
+    rng, middle = np.random.default_rng(seed), law.formula(points.n, *values)
+    noise = rng.normal(0, points.deviation, (DRAWS, len(points.n)))
+    draws = [_solve(law, points.n, middle + each, points.deviation) for each in noise]
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
+    return Fit(law, values, intervals, tuple(draws))
+
+
+def _solve(law: Law, n: Array, error: Array, deviation: Array) -> tuple[float, ...]:
+    """Least squares in (log scale at the middle size, exponent, floor)."""
+    middle = float(np.exp(np.log(n).mean()))
+
+    def misfit(free: Array) -> Array:
+        return (law.formula(n / middle, np.exp(free[0]), *free[1:]) - error) / deviation
+
+    count = len(law.parameters)
+    solution = least_squares(
+        misfit,
+        [np.log(np.clip(error.mean(), 1e-9, 1)), *START[: count - 1]],
+        bounds=([-np.inf, *law.lower[1:]], [np.inf, *law.upper[1:]]),
+    ).x
+    scale = float(np.exp(solution[0] + solution[1] * np.log(middle)))
+    return scale, *(float(value) for value in solution[1:])

@@ -1,0 +1,1 @@
+"""From batches to the checkpoint of one fresh run."""
