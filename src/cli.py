@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Study
@@ -162,39 +163,33 @@ def _evaluate(words: Sequence[str] | None) -> int:
     classes = load_dataset(recipe).classes
     results = build_results(name, there["recipe"], classes, environment, rows, missing)
     epochs = epochs_table(finished)
-    _write_results(results, epochs, results_dir)
-    _print_results(results, results_dir, study_dir)
+    _report(results, epochs, results_dir)
+    print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
     return INCOMPLETE if missing else DONE
 
 
-def _write_results(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:
-    from .evaluation.results import runs_table, sizes_table
-    from .scaling.findings import law_record
+def _report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:
+    """Write the results, draw them and print what they say."""
+    from .evaluation.results import format_table, runs_table, sizes_table
+    from .scaling.findings import analyse, describe, law_record
     from .scaling.plots import save_figures
 
     runs, sizes = runs_table(results), sizes_table(results)
-    write_json(folder / "scaling_law.json", law_record(runs))
+    analyses = analyse(runs)
+    write_json(folder / "scaling_law.json", law_record(analyses))
     for table, file in ((runs, "metrics.csv"), (epochs, "epochs.csv")):
         write_whole(folder / file, table.to_csv(index=False).encode())
-    if len(sizes):
-        save_figures(runs, sizes, epochs, folder / "figures")
+    if analyses:
+        save_figures(analyses, sizes, epochs, folder / "figures")
     write_json(folder / "metrics.json", results)
-
-
-def _print_results(results: dict[str, Any], results_dir: Path, study_dir: Path) -> None:
-    from .evaluation.results import format_table, runs_table, sizes_table
-    from .scaling.findings import describe
-
-    print(f"\n{format_table(results)}\n")
-    print("Test errors: mean over seeds with its 95 % interval.")
-    untrained = [run for run in results["runs"] if run["status"] == "untrained"]
-    for run in untrained:
-        path = f"{run['subset_size']}/seed-{run['seed']}"
-        print(f"untrained: {path} is not better than chance and stays out of means and fits")
-    print(f"\n{describe(runs_table(results), sizes_table(results))}\n")
-    print(f"numbers      {results_dir / 'metrics.json'}")
-    print(f"figures      {results_dir / 'figures'}")
-    print(f"checkpoints  {study_dir}")
+    print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
+    for run in results["runs"]:
+        if run["status"] == "untrained":
+            path = f"{run['subset_size']}/seed-{run['seed']}"
+            print(f"untrained: {path} is not better than chance; it is in no mean and no fit")
+    print(f"\n{fill(describe(analyses, sizes), 96)}\n")
+    print(f"numbers      {folder / 'metrics.json'}")
+    print(f"figures      {folder / 'figures'}")
     print("notebook     results.ipynb")

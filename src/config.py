@@ -59,7 +59,7 @@ class Recipe(Record):
     model: str = Field("alexnet", description="alexnet, alexnet-small or a torchvision classifier")
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
     epochs: int = Field(90, gt=0, description="passes over the subset")
-    batch_size: int = Field(128, gt=0, description="images per optimiser step")
+    batch_size: int = Field(128, gt=0, description="most images per optimiser step")
     learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty (adamw: decoupled)")

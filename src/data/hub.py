@@ -53,34 +53,38 @@ def load_from_hub(
         raise InputError(f"--dataset {name}: no such folder")
     import datasets
     from datasets import config
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     _quiet()
-    offline = config.HF_HUB_OFFLINE
+    commit = revision if config.HF_HUB_OFFLINE else _resolve(name, revision)
     try:
-        if not offline:
-            info = HfApi().dataset_info(name, revision=revision, timeout=HUB_TIMEOUT)
-            revision = info.sha
-        tables = datasets.load_dataset(name, revision=revision)
-    except RepositoryNotFoundError:
-        raise InputError(f"--dataset {name}: not on the hub, or private; {_check(name)}") from None
-    except HfHubHTTPError as error:
-        raise InputError(f"--dataset {name}: the hub says {_first_line(error)}") from None
+        tables = datasets.load_dataset(name, revision=commit)
     except Exception as error:
-        if offline:
+        if config.HF_HUB_OFFLINE:
             reason = "not downloaded yet, and HF_HUB_OFFLINE is set; unset it"
-        elif isinstance(error, OSError):
-            reason = "the hub does not answer; if it was downloaded before, set HF_HUB_OFFLINE=1"
         else:
-            reason = f"{_first_line(error)}; {_check(name)}"
+            reason = f"{_first_line(error)}; choose another data set"
         raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}") from None
-    commit = revision or next(iter(tables.values()))._fingerprint
-    return tables, commit, Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
+    cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
+    return tables, commit or next(iter(tables.values()))._fingerprint, cache
 
 
-def _check(name: str) -> str:
-    return f"check the spelling of {name!r}, {ELSEWHERE}"
+def _resolve(name: str, revision: str | None) -> str:
+    """Ask the hub which commit a revision is."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return str(HfApi().dataset_info(name, revision=revision, timeout=HUB_TIMEOUT).sha)
+    except (RepositoryNotFoundError, HFValidationError):
+        reason = "not on the hub, or private; check the spelling"
+    except HfHubHTTPError as error:
+        reason = f"the hub says {_first_line(error)}; check --dataset-revision"
+    except Exception as error:  # each version of the client has its own network errors
+        reason = (
+            f"the hub does not answer ({type(error).__name__}); "
+            "if it was downloaded before, set HF_HUB_OFFLINE=1"
+        )
+    raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}")
 
 
 def _first_line(error: Exception) -> str:

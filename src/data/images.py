@@ -35,6 +35,8 @@ def decode(data: bytes) -> Image.Image:
             return _rgb(ImageOps.exif_transpose(image))
     except BadImageError:
         raise
+    except Image.DecompressionBombError:
+        raise BadImageError(f"its pixels exceed {MAX_PIXELS:,}") from None
     except Exception as error:  # Pillow raises a dozen types on hostile bytes
         raise BadImageError(f"not a whole image: {error}") from None
 

@@ -43,7 +43,11 @@ class EpochPlan:
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches of a split: images float32 (b, 3, size, size), labels int64 (b,), on ``device``."""
+    """Batches of a split: images float32 (b, 3, size, size), labels int64 (b,), on ``device``.
+
+    The images are spread evenly over as few batches as ``batch_size`` allows, so that no step
+    sees a tiny last batch, whose gradient (and batch statistics) would be mostly noise.
+    """
 
     images: NDArray[np.uint8]  # (n of the source, side, side, 3)
     split: Split
@@ -53,7 +57,7 @@ class Loader:
 
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch; the last may be smaller."""
+        """Batches in an epoch."""
         return -(-len(self.split) // self.batch_size)
 
     @property
@@ -70,8 +74,7 @@ class Loader:
         return self._batches(EpochPlan.plain(len(self.split), self.margin))
 
     def _batches(self, plan: EpochPlan) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.split), self.batch_size):
-            chosen = slice(start, start + self.batch_size)
+        for chosen in self._slices():
             positions = plan.order[chosen]
             pixels = self._crops(
                 self.split.rows[positions],
@@ -81,6 +84,11 @@ class Loader:
             )
             labels = torch.from_numpy(self.split.labels[positions])
             yield normalise(torch.from_numpy(pixels).to(self.device)), labels.to(self.device)
+
+    def _slices(self) -> Iterator[slice]:
+        n, batches = len(self.split), self.num_batches
+        for i in range(batches):
+            yield slice(i * n // batches, (i + 1) * n // batches)
 
     def _crops(
         self,

@@ -92,7 +92,8 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
         If the data cannot be read, an image is bad, or the disk is too small.
     """
     side = cache_side(recipe.image_size)
-    return _open(load_dataset(recipe), side, machine.cache_dir, machine.workers)
+    cache_dir = machine.cache_dir.absolute()
+    return _open(load_dataset(recipe), side, cache_dir, machine.workers)
 
 
 @lru_cache(maxsize=2)

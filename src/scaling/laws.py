@@ -22,7 +22,7 @@ class Law:
     parameters: tuple[str, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
-    text: str  # for figures
+    text: str  # for figures, in mathtext
 
 
 def _power(n: Array, scale: float, exponent: float) -> Array:
@@ -35,13 +35,13 @@ def _power_with_floor(n: Array, scale: float, exponent: float, floor: float) -> 
 
 LAWS: dict[str, Law] = {
     # Hestness et al. 2017, https://arxiv.org/abs/1712.00409
-    "power law": Law(_power, ("scale", "exponent"), (0, 0), (np.inf, 2), "a n^-c"),
+    "power law": Law(_power, ("scale", "exponent"), (0, 0), (np.inf, 2), r"a\,n^{-c}"),
     # Rosenfeld et al. 2020, https://arxiv.org/abs/1909.12673: what no data removes
     "power law with floor": Law(
         _power_with_floor,
         ("scale", "exponent", "floor"),
         (0, 0, 0),
         (np.inf, 2, 1),
-        "e + a n^-c",
+        r"e + a\,n^{-c}",
     ),
 }

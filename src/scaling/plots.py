@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
-from .findings import fit_laws, select_points
+from .findings import Analysis, metric_name
 from .fitting import Fit
+from .laws import Array
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
 BEYOND = 2.0  # times the largest size, drawn dashed
@@ -25,46 +27,39 @@ def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     return axes
 
 
-def plot_error(
-    ax: Axes,
-    runs: pd.DataFrame,
-    sizes: pd.DataFrame,
-    metric: str,
-    fit: Fit | None = None,
-) -> Axes:
-    """Draw error against training images on log axes, with the fitted law and its band.
+def plot_error(ax: Axes, analysis: Analysis, sizes: pd.DataFrame) -> Axes:
+    """Draw error against training images on log axes, with the fitted power law and its band.
 
     Parameters
     ----------
-    runs : DataFrame
-        Test scores of complete runs: columns num_train_images and ``metric``.
+    analysis : Analysis
+        Of the error to draw.
     sizes : DataFrame
-        One row per size: columns num_images, ``metric`` and ``<metric>_interval``.
-    metric : str
-        Such as ``top_5_error``, a share.
-    fit : Fit, optional
+        One row per size: columns num_images, the error and its interval (95 %).
     """
+    metric, runs = analysis.metric, analysis.runs
     n, mean = sizes["num_images"].to_numpy(float), sizes[metric].to_numpy(float)
     low, high = np.array(sizes[f"{metric}_interval"].tolist(), float).T
-    if fit is not None:
+    least = 0.5 / runs["num_images"].max()  # half an image: where a log axis puts zero errors
+    low, mean, high = (np.maximum(values, least) for values in (low, mean, high))
+    if (fit := analysis.fits.get("power law")) is not None:
         inside = np.geomspace(n.min(), n.max(), 100)
         beyond = np.geomspace(n.max(), n.max() * BEYOND, 50)
         ax.fill_between(inside, *fit.band(inside), color=ORANGE, alpha=0.18, lw=0)
         ax.fill_between(beyond, *fit.band(beyond), color=ORANGE, alpha=0.08, lw=0)
         ax.plot(inside, fit(inside), color=ORANGE, label=_law_label(fit))
         ax.plot(beyond, fit(beyond), color=ORANGE, ls="--")
-    ax.plot(
-        runs["num_train_images"], runs[metric], "o", color=BLUE, ms=4, mfc="none", alpha=0.6,
-        label="one run",
-    )  # fmt: skip
-    ax.errorbar(
-        n, mean, [mean - low, high - mean], fmt="o", color=BLUE, capsize=3,
-        label="mean, 95 % interval",
-    )  # fmt: skip
-    ax.set(xscale="log", yscale="log")
+    shown, label, bars = (
+        runs[metric].clip(lower=least),
+        "mean, 95 % interval",
+        (mean - low, high - mean),
+    )
+    ax.plot(runs["num_train_images"], shown, "o", color=BLUE, ms=4, mfc="none", label="one run")
+    ax.errorbar(n, mean, np.array(bars), fmt="o", color=BLUE, ms=6, capsize=3, label=label)
+    ax.set(xscale="log", yscale="log", ylim=(max(ax.get_ylim()[0], mean.min() / 2), None))
     _label_log_axes(ax, n)
     ax.set_xlabel("training images")
-    ax.set_ylabel(f"test {metric.replace('_', '-', 1).replace('_', ' ')}")
+    ax.set_ylabel(f"test {metric_name(metric)}")
     ax.legend(frameon=False)
     ax.grid(which="major", alpha=0.25)
     return ax
@@ -93,16 +88,11 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
 
 
 def save_figures(
-    runs: pd.DataFrame, sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
+    analyses: Mapping[str, Analysis], sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
 ) -> None:
-    """Save the error curves of both metrics and the learning curves of the largest subset."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for metric in ("top_1_error", "top_5_error"):
-        if sizes[metric].notna().all():
-            points, kept = select_points(runs, metric)
-            fits = fit_laws(points)[0]
-            ax = plot_error(new_axes(), kept, sizes, metric, fits.get("power law"))
-            save(ax, folder / f"{metric}.png")
+    """Save the curve of each error and the learning curves of the largest subset."""
+    for metric, analysis in analyses.items():
+        save(plot_error(new_axes(), analysis, sizes), folder / f"{metric}.png")
     largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
     save(plot_learning(new_axes(), largest), folder / "learning_curves.png")
 
@@ -115,15 +105,14 @@ def save(ax: Axes, path: Path) -> None:
     figure.savefig(path)
 
 
-def _label_log_axes(ax: Axes, n: np.ndarray) -> None:
-    """Label the sizes that were measured, and errors as percentages at 1, 2 and 5."""
+def _label_log_axes(ax: Axes, n: Array) -> None:
+    """Label the sizes that were measured, and errors as percentages, few or many by the span."""
     ax.set_xticks(n, [f"{int(size):,}" for size in n])
-    ax.xaxis.set_minor_formatter(NullFormatter())
     low, high = ax.get_ylim()
-    decades = [10.0**p * d for p in range(-5, 1) for d in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)]
-    ticks = [tick for tick in decades if low <= tick <= high]
+    steps = (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    ticks = [s * 10.0**p for p in range(-6, 1) for s in steps if low <= s * 10.0**p <= high]
     ax.set_yticks(ticks, [_percent(tick, 0) for tick in ticks])
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.minorticks_off()
 
 
 def _percent(share: float, _: int) -> str:
@@ -132,4 +121,4 @@ def _percent(share: float, _: int) -> str:
 
 def _law_label(fit: Fit) -> str:
     low, high = fit.intervals[1]
-    return f"{fit.law.text}, c = {fit.values[1]:.2f} [{low:.2f}, {high:.2f}] (90 %)"
+    return f"${fit.law.text}$, c = {fit.values[1]:.2f} [{low:.2f}, {high:.2f}] (90 %)"

@@ -1,0 +1,70 @@
+"""One small study of the embedded digits, trained and evaluated once by the real commands."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from hypothesis import settings
+
+from src import cli
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.load_profile("steady")
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+DIGITS = ["--dataset", "digits", "--model", "alexnet-small", "--image-size", "32"]
+QUICK = [*DIGITS, "--epochs", "3", "--batch-size", "64", "--learning-rate", "0.02"]
+STUDY = [*QUICK, "--subset-sizes", "1.0", "0.25", "0.5", "--seeds", "1", "2"]
+
+
+@contextmanager
+def inside(folder):
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def command(function, *words):
+    """Run a command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        function([str(word) for word in words])
+    return stop.value.code
+
+
+def train(*words):
+    return command(cli.train, *words)
+
+
+def evaluate(*words):
+    return command(cli.evaluate, *words)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """The folder of a finished and evaluated study named ``s``: not to be written to."""
+    with inside(tmp_path_factory.mktemp("study")) as folder:
+        assert train(*STUDY, "--experiment-id", "s") == 0
+        assert evaluate() == 0
+    return folder
+
+
+def shared(name):
+    """A folder of real images, or a skip where it is not at hand."""
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{name} is not part of the project (its licence forbids copies)")
+    return SHARED / name

@@ -1,0 +1,99 @@
+"""What a user can get wrong: one line, exit 2, nothing written, no traceback."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "no/such"], "--dataset digits"),
+        (["--dataset", "./nowhere"], "--dataset ./nowhere: no such folder"),
+        ([*DIGITS, "--label-column", "x"], "no column 'x'; the columns are image, label"),
+        ([*DIGITS, "--model", "alexnett"], "did you mean alexnet"),
+        (["--dataset", "digits", "--image-size", "32"], "alexnet needs >= 63 pixels"),
+        ([*DIGITS, "--subset-sizes", "0.0001"], "smallest valid size for seed 42 is"),
+        ([*DIGITS, "--subset-sizes", "5000"], "5000 images asked"),
+        ([*DIGITS, "--device", "cuda:77"], "--device cuda:77: not found"),
+        ([*DIGITS, "--subset-sizes", "1.5"], "1.5 is neither"),
+        (["--resume"], "no study in checkpoints; run train.py first"),
+        (["--resume", "gone"], "no study 'gone' in checkpoints"),
+    ],
+)
+def test_train_refuses(workplace, capsys, words, message):
+    assert train(*words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [[], ["--experiment-id", "gone"]])
+def test_eval_without_a_study_says_what_to_run(workplace, capsys, words):
+    assert evaluate(*words) == 2
+    assert "run train.py first" in capsys.readouterr().err
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_directory_of_another_config_names_field_and_values(workplace, capsys):
+    words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
+    assert train(*words) == 0
+    before = {p: p.read_bytes() for p in workplace.rglob("*") if p.is_file()}
+    for name in ("--experiment-id", "--resume"):
+        assert train(*QUICK, "--epochs", "2", name, "s", "--subset-sizes", "0.25") == 2
+        assert "epochs: 1 there, 2 asked" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in workplace.rglob("*") if p.is_file()} == before
+
+
+def test_other_data_under_the_same_name_are_refused(workplace, capsys):
+    words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
+    assert train(*words) == 0
+    path = workplace / "checkpoints" / "s" / "0.25" / "seed-42" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_sha256": "other"}))
+    assert evaluate() == 2
+    assert "data_sha256: 'other' there" in capsys.readouterr().err
+
+
+def test_machine_settings_may_change(workplace):
+    words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
+    assert train(*words) == 0
+    assert train(*words, "--workers", "1", "--cache-dir", "elsewhere") == 0
+
+
+def test_an_output_path_with_spaces_and_accents_works(workplace):
+    where = workplace / "mes résultats"
+    words = [*QUICK, "--epochs", "1", "--subset-sizes", "0.25", "--checkpoint-dir", where]
+    assert train(*words) == 0
+    assert evaluate("--checkpoint-dir", where, "--results-dir", where) == 0
+
+
+def test_a_silent_hub_is_given_up(tmp_path):
+    """A server that accepts and never answers: the command ends within 30 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        environment = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+            "HF_HOME": str(tmp_path),
+            "PATH": "/usr/bin",
+        }
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, ROOT / "train.py", "--list"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert time.monotonic() - started < 30
+    assert "the hub does not answer" in done.stderr
+    assert "--dataset digits" in done.stderr
+    assert done.stderr.count("\n") == 1

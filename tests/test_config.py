@@ -1,0 +1,184 @@
+"""Records, flags and config files say the same thing."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from src.config import InputError, Machine, Recipe, Run, Study
+from src.flags import TrainFlags, parse, parse_train, read_config, to_words, to_yaml
+from tests.conftest import ROOT
+
+sizes = st.lists(st.floats(1e-4, 1) | st.integers(2, 10**6), min_size=1, max_size=5, unique=True)
+studies = st.builds(
+    Study,
+    subset_sizes=sizes.map(tuple),
+    seeds=st.lists(st.integers(0, 99), min_size=1, unique=True).map(tuple),
+)
+recipes = st.builds(
+    Recipe,
+    dataset=st.sampled_from(["digits", "a/b", "my photos"]),
+    label_column=st.none() | st.sampled_from(["label", "fine_label"]),
+    learning_rate=st.floats(1e-6, 1),
+    epochs=st.integers(1, 500),
+    model=st.sampled_from(["alexnet", "resnet18"]),
+    optimizer=st.sampled_from(["sgd", "adam", "adamw"]),
+)
+
+
+def parse_words(words):
+    flags = parse(TrainFlags, words, TrainFlags())
+    return flags.recipe, flags.study
+
+
+@given(recipes, studies)
+def test_flags_mean_the_records_they_came_from(recipe, study):
+    assert parse_words(to_words(recipe, study)) == (recipe, study)
+
+
+@given(recipes, studies)
+def test_config_files_mean_the_records_they_came_from(tmp_path_factory, recipe, study):
+    path = tmp_path_factory.mktemp("config") / "c.yaml"
+    path.write_text(to_yaml(recipe, study, Machine()))
+    assert read_config(path) == (recipe, study, Machine())
+
+
+@given(recipes)
+def test_saved_records_read_back(recipe):
+    assert Recipe(**recipe.model_dump(mode="json")) == recipe
+
+
+def test_flag_beats_file_beats_default(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("epochs: 7\nbatch_size: 16\n")
+    recipe = parse_train(["--config", str(path), "--epochs", "3"]).recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.momentum) == (3, 16, 0.9)
+
+
+def test_defaults_are_the_papers():
+    recipe, study = parse_words([])
+    assert (recipe.model, recipe.image_size, recipe.batch_size) == ("alexnet", 227, 128)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.momentum) == ("sgd", 0.01, 0.9)
+    assert (recipe.weight_decay, recipe.dropout, recipe.epochs) == (5e-4, 0.5, 90)
+    assert study.subset_sizes == (1.0, 0.5, 0.25, 0.125, 0.0625)
+    assert study.seeds == (42,)
+    assert recipe.dataset == "timm/mini-imagenet"
+
+
+def test_the_three_sizes_of_the_readme():
+    words = ["--subset-sizes", "1.0", "0.5", "0.25"]
+    assert parse_words(words)[1].subset_sizes == (1.0, 0.5, 0.25)
+
+
+def test_records_cannot_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Recipe().epochs = 1
+
+
+def test_size_in_the_path_is_never_rounded():
+    for size, name in ((0.0625, "0.0625"), (1, "1.0"), (5000, "5000"), (1 / 3, repr(1 / 3))):
+        (run,) = Study(subset_sizes=(size,), seeds=(3,)).runs(Recipe())
+        assert str(run.path) == f"{name}/seed-3"
+        assert isinstance(run, Run)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_config_is_valid_and_says_how_to_run_it(path):
+    read_config(path)
+    assert f"--config configs/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--subset-sizes 0", "0.0 is neither a share in (0, 1] nor a whole number"),
+        ("--subset-sizes 1.5", "1.5 is neither"),
+        ("--subset-sizes -0.5", "-0.5"),
+        ("--subset-sizes nan", "nan"),
+        ("--subset-sizes inf", "inf"),
+        ("--subset-sizes 50%", "50%"),
+        ("--subset-sizes 0.5 0.50", "0.5 is given twice"),
+        ("--subset-sizes", "--subset-sizes: "),
+        ("--seeds", "--seeds: "),
+        ("--seeds 1 1", "1 is given twice"),
+        ("--seeds -1", "-1"),
+        ("--seeds 1.5", "1.5"),
+        ("--epochs 0", "--epochs: input should be greater than 0 (got 0)"),
+        ("--epochs many", "many"),
+        ("--learning-rate nan", "--learning-rate"),
+        ("--dropout 1", "--dropout"),
+        ("--optimizer lion", "'lion'"),
+        ("--epoch 3", "did you mean --epochs"),
+        ("stray", "stray"),
+        ("--experiment-id ../up", "'../up' is not a name"),
+        ("--experiment-id /tmp/x", "'/tmp/x' is not a name"),
+        ("--resume ..", "'..' is not a name"),
+    ],
+)
+def test_bad_words_are_one_line(words, message):
+    with pytest.raises(InputError) as caught:
+        parse_train(words.split())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "unknown key 'epoch'; did you mean epochs?"),
+        ("epochs: many", "epochs"),
+        ("epochs: [", "not a plain YAML file"),
+        ("subset_sizes: [0.5, 0.5]", "0.5 is given twice"),
+        ("!!python/object/apply:os.system ['touch PWNED']", "not a plain YAML file"),
+        ("just words", "expected lines such as"),
+        ("3: 4", "unknown key 3"),
+        ("seeds: 1", "seeds"),
+        ("dataset: null", "dataset"),
+    ],
+)
+def test_bad_config_files_are_one_line(workplace, text, message):
+    (workplace / "c.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_config(workplace / "c.yaml")
+    assert message in str(caught.value)
+    assert "c.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in workplace.iterdir()] == ["c.yaml"]
+
+
+def test_missing_config_file_is_named(workplace):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: No such file"):
+        read_config(workplace / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+@pytest.mark.parametrize("words", [["--help"], ["--nonsense"]])
+def test_help_and_bad_flags_answer_without_torch(script, words):
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally: assert not {'torch', 'datasets', 'pandas', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, script, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == (0 if words == ["--help"] else 2)
+    assert "Traceback" not in done.stderr
+    assert "--experiment-id" in done.stdout if words == ["--help"] else "--nonsense" in done.stderr
+
+
+def test_help_states_every_flag_and_default():
+    done = subprocess.run(
+        [sys.executable, "train.py", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    for record in (Recipe, Study, Machine):
+        for name in record.model_fields:
+            assert f"--{name.replace('_', '-')}" in done.stdout
+
+
+def test_yaml_is_plain():
+    assert yaml.safe_load(to_yaml(Recipe(), Study(), Machine()))["seeds"] == [42]

@@ -1,0 +1,330 @@
+"""From data sets as people have them to splits, and from splits to pixels."""
+
+import io
+import json
+
+import datasets as hf
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from src.config import InputError, Machine, Recipe
+from src.data import prepare
+from src.data.datasets import DATASETS, load
+from src.data.images import BadImageError, decode, square
+from src.data.loaders import EpochPlan, get_loader, get_train_loader, get_val_loader
+from src.data.prepare import open_data
+from src.data.transforms import normalise
+from tests.conftest import shared
+
+
+def png(value, size=(8, 8)):
+    file = io.BytesIO()
+    Image.new("RGB", size, (value, 0, 255 - value)).save(file, "png")
+    return {"bytes": file.getvalue()}
+
+
+def table(labels, kind="class", **extra):
+    names = [f"c{i}" for i in range(4)]
+    feature = {"class": hf.ClassLabel(names=names), "int": hf.Value("int64")}
+    features = {"image": hf.Image(), "label": feature.get(kind, hf.Value("string"))}
+    columns = {"image": [png(i % 256) for i in range(len(labels))], "label": list(labels)}
+    for name, (feature_, values) in extra.items():
+        features[name], columns[name] = feature_, values
+    return hf.Dataset.from_dict(columns, features=hf.Features(features))
+
+
+FOUR = [i % 4 for i in range(40)]
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Register the data set ``crafted`` for one test."""
+
+    def register(**splits):
+        monkeypatch.setitem(DATASETS, "crafted", lambda: splits)
+        return load(Recipe(dataset="crafted"))
+
+    return register
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_registered_data_set_has_three_usable_splits(name):
+    data = load(Recipe(dataset=name))
+    for split in data.splits.values():
+        assert set(split.labels) == set(range(len(data.classes)))
+        cell = data.tables[split.source][int(split.rows[0])]["image"]
+        assert decode(cell["bytes"]).mode == "RGB"
+
+
+def test_missing_validation_is_carved_from_train(registered):
+    data = registered(train=table(FOUR), test=table(FOUR))
+    train, validation = data.splits["train"], data.splits["validation"]
+    assert (len(train), len(validation)) == (36, 4)
+    assert sorted(validation.labels) == [0, 1, 2, 3]
+    assert not set(train.rows) & set(validation.rows)
+    assert "4 images carved from train" in data.notes[0]
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "valid", "dev"])
+def test_validation_has_many_names(registered, name):
+    data = registered(**{"train": table(FOUR), name: table(FOUR[:8]), "test": table(FOUR)})
+    assert data.splits["validation"].source == name
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize("test", [None, [-1] * 8])
+def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered, test):
+    splits = {"train": table(FOUR), "validation": table(FOUR[:8])}
+    if test:
+        splits["test"] = table(test)
+    data = registered(**splits)
+    assert data.splits["test"].source == "validation"
+    assert data.splits["validation"].source == "train"
+    assert len(data.notes) == 2
+
+
+def test_train_alone_is_split_in_three(registered):
+    data = registered(train=table(FOUR))
+    assert {name: len(split) for name, split in data.splits.items()} == {
+        "train": 32,
+        "validation": 4,
+        "test": 4,
+    }
+    rows = np.concatenate([split.rows for split in data.splits.values()])
+    assert sorted(rows) == list(range(40))
+
+
+@pytest.mark.parametrize(("kind", "labels"), [("str", list("dbca")), ("int", [30, 10, 20, 7])])
+def test_strings_and_integers_are_encoded_in_sorted_order(registered, kind, labels):
+    data = registered(train=table(labels * 10, kind))
+    assert data.classes == tuple(str(label) for label in sorted(labels))
+    train = data.splits["train"]
+    assert data.classes[train.labels[0]] == str((labels * 10)[train.rows[0]])
+
+
+def test_fine_label_is_taken_where_there_is_no_label(monkeypatch):
+    fine = (hf.ClassLabel(names=["x", "y"]), [i % 2 for i in range(40)])
+    splits = {"train": table(FOUR, fine_label=fine).rename_column("label", "coarse_label")}
+    monkeypatch.setitem(DATASETS, "crafted", lambda: splits)
+    assert load(Recipe(dataset="crafted")).classes == ("x", "y")
+    chosen = load(Recipe(dataset="crafted", label_column="coarse_label"))
+    assert len(chosen.classes) == 4
+
+
+def test_mini_imagenets_splits_come_with_their_warning(monkeypatch):
+    splits = {name: table(FOUR) for name in ("train", "validation", "test")}
+    monkeypatch.setitem(DATASETS, "timm/mini-imagenet", lambda: splits)
+    assert "not comparable" in load(Recipe()).notes[0]
+
+
+def crafted_two_labels():
+    other = (hf.ClassLabel(names=["x", "y"]), [i % 2 for i in range(40)])
+    return {"train": table(FOUR, b=other).rename_column("label", "a")}
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (lambda: {"train": table([*FOUR[:7], None])}, "split train, row 7: the label"),
+        (lambda: {"train": table([*FOUR[:7], -1])}, "split train, row 7: label -1"),
+        (lambda: {"train": table([0, 1, 4] * 9, "int"), "test": table([5] * 3, "int")}, "label 5"),
+        (lambda: {"train": table([0, 1] * 9), "test": table(FOUR)}, "2 classes that train lacks"),
+        (lambda: {"train": table([2] * 40)}, "1 class; two are needed"),
+        (lambda: {"test": table(FOUR)}, "no split named train (found: test)"),
+        (lambda: {"train": table([])}, "no images"),
+        (crafted_two_labels, "label columns: a, b; name one by --label-column"),
+        (lambda: {"train": table(FOUR).remove_columns("image")}, "image columns: none"),
+        (lambda: {"train": table(FOUR).cast_column("label", hf.Value("float32"))}, "float"),
+    ],
+)
+def test_unusable_labels_are_refused_in_one_line(registered, splits, message):
+    with pytest.raises(InputError) as caught:
+        registered(**splits())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["image", "label"])
+def test_unknown_columns_are_refused_with_the_known_ones(flag):
+    with pytest.raises(InputError, match=f"--{flag}-column: no column 'x'; the columns are image"):
+        load(Recipe(dataset="digits", **{f"{flag}_column": "x"}))
+
+
+def test_real_folder_loads_with_its_class_names():
+    data = load(Recipe(dataset=str(shared("tiny-imagenet-100-small"))))
+    assert [len(split) for split in data.splits.values()] == [6400, 1000, 2000]
+    assert data.classes[0] == "n01443537"
+
+
+def test_class_folders_load_and_broken_rows_are_named(workplace):
+    folder = shared("imagenet-sample")
+    data = open_data(Recipe(dataset=str(folder), image_size=16), Machine())
+    assert sum(len(split) for split in data.dataset.splits.values()) == 240
+    for name, row in (("corrupt-row", 7), ("garbage-row", 3), ("null-image-row", 4)):
+        folder = shared("broken") / name
+        with pytest.raises(InputError, match=f"split train, row {row}: "):
+            open_data(Recipe(dataset=str(folder), image_size=16), Machine())
+    assert not list(workplace.glob("cache/*/train"))[1:]  # only the good one is there
+
+
+def test_rows_never_open_a_path_outside_their_data_set(workplace):
+    folder = shared("broken") / "path-only-row"
+    with pytest.raises(InputError, match="row 4: the row has no bytes"):
+        open_data(Recipe(dataset=str(folder), image_size=16), Machine())
+
+
+def test_damaged_parquet_is_named():
+    folder = shared("broken") / "truncated-parquet"
+    with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet is damaged"):
+        load(Recipe(dataset=str(folder)))
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (9, 300), (257, 256), (1, 1)])
+@pytest.mark.parametrize("side", [32, 256])
+def test_square_is_torchvisions_resize_and_centre_crop(size, side):
+    from torchvision.transforms import v2
+
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    theirs = v2.Compose([v2.Resize(side), v2.CenterCrop(side)])(image)
+    difference = np.abs(square(image, side).astype(int) - np.asarray(theirs, dtype=int))
+    assert difference.max() <= 1
+
+
+def test_sliver_costs_no_memory():
+    assert square(Image.new("RGB", (40_000, 1)), 256).shape == (256, 256, 3)
+
+
+def test_orientation_16_bits_and_alpha():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(file, "jpeg", exif=exif)
+    assert decode(file.getvalue()).size == (10, 20)
+    grey = io.BytesIO()
+    Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16)).save(grey, "png")
+    assert np.asarray(decode(grey.getvalue()))[0, :, 0].tolist() == [0, 127, 255]
+    clear = io.BytesIO()
+    Image.new("RGBA", (2, 2), (10, 20, 30, 0)).save(clear, "png")
+    assert decode(clear.getvalue()).getpixel((0, 0)) == (10, 20, 30)
+
+
+def test_bombs_and_text_are_refused_before_they_are_decoded():
+    with pytest.raises(BadImageError, match="exceed 40,000,000"):
+        decode((shared("broken") / "images" / "bomb_30000x30000_1bit.png").read_bytes())
+    with pytest.raises(BadImageError, match="not a whole image"):
+        decode(b"<html>404</html>")
+
+
+@pytest.fixture
+def digits(workplace):
+    return open_data(Recipe(dataset="digits", image_size=32), Machine())
+
+
+def test_cache_is_built_once_and_shared(digits, monkeypatch):
+    prepare._open.cache_clear()
+    monkeypatch.setattr(prepare, "_build", lambda *_: pytest.fail("built again"))
+    again = open_data(Recipe(dataset="digits", image_size=32, epochs=7), Machine())
+    assert np.array_equal(again.images["train"], digits.images["train"])
+    assert again.digest == digits.digest
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "manifest"])
+def test_damaged_cache_is_built_anew(digits, harm):
+    (folder,) = (p.parent for p in prepare.Path("cache").glob("*/train/manifest.json"))
+    before = np.array(digits.images["train"])
+    path = folder / ("manifest.json" if harm == "manifest" else "images.npy")
+    content = bytearray(path.read_bytes())
+    if harm == "flip":
+        content[-1000] ^= 1
+    path.unlink()
+    path.write_bytes(content if harm == "flip" else content[: len(content) // 2])
+    prepare._open.cache_clear()
+    again = open_data(Recipe(dataset="digits", image_size=32), Machine())
+    assert np.array_equal(again.images["train"], before)
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_processes_decode_the_same_pixels(digits, monkeypatch):
+    prepare._open.cache_clear()
+    monkeypatch.setattr(prepare, "MIN_PER_WORKER", 500)
+    recipe = Recipe(dataset="digits", image_size=32)
+    parallel = open_data(recipe, Machine(workers=2, cache_dir="other"))
+    assert np.array_equal(parallel.images["train"], digits.images["train"])
+    names = [p.name for p in sorted(prepare.Path("cache").glob("*/train/manifest.json"))]
+    assert names == ["manifest.json"]
+
+
+def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
+    monkeypatch.setattr(
+        prepare.shutil, "disk_usage", lambda _: prepare.shutil._ntuple_diskusage(1, 1, 1000)
+    )
+    with pytest.raises(InputError, match=r"need 0\.0 GB and 0\.0 GB are free"):
+        open_data(Recipe(dataset="digits", image_size=31), Machine())
+    assert not (workplace / "cache").exists()
+
+
+def test_manifest_says_what_the_files_are(digits):
+    (path,) = prepare.Path("cache").glob("*/test/manifest.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["num_images"] == 360
+    assert manifest["side"] == 36
+
+
+def test_duplicates_across_splits_are_counted(workplace, monkeypatch):
+    splits = {"train": table(FOUR), "validation": table(FOUR), "test": table(FOUR[:12])}
+    monkeypatch.setitem(DATASETS, "twice", lambda: splits)
+    data = open_data(Recipe(dataset="twice", image_size=8), Machine())
+    assert data.duplicates("train", "test") == 12
+
+
+def test_plan_is_a_function_of_seed_and_epoch():
+    plan = EpochPlan.draw(100, 29, seed=1, epoch=2)
+    again = EpochPlan.draw(100, 29, seed=1, epoch=2)
+    other = EpochPlan.draw(100, 29, seed=1, epoch=3)
+    assert sorted(plan.order) == list(range(100))
+    assert np.array_equal(plan.order, again.order)
+    assert np.array_equal(plan.left, again.left)
+    assert not np.array_equal(plan.order, other.order)
+    assert plan.top.min() == 0
+    assert plan.top.max() == 29
+
+
+def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits):
+    recipe = Recipe(dataset="digits", image_size=32, batch_size=50)
+    indices = np.arange(0, 1293, 10)
+    loader = get_train_loader(digits, indices, recipe, torch.device("cpu"))
+    plan = EpochPlan.draw(len(indices), 4, 7, 3)
+    batches = list(loader.train_epoch(7, 3))
+    images = torch.cat([images for images, _ in batches])
+    rows = loader.split.rows[plan.order]
+    for i in (0, 17, 129):
+        cached = digits.images["train"][rows[i]]
+        crop = cached[plan.top[i] : plan.top[i] + 32, plan.left[i] : plan.left[i] + 32]
+        crop = crop[:, ::-1] if plan.mirrored[i] else crop
+        assert torch.equal(images[i], normalise(torch.from_numpy(crop.copy())[None])[0])
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert {len(labels) for _, labels in batches} == {43, 44}  # 130 images in 3 even batches
+
+
+def test_evaluation_sees_every_image_once_in_order(digits):
+    recipe = Recipe(dataset="digits", image_size=32, batch_size=100)
+    loader = get_val_loader(digits, recipe, torch.device("cpu"))
+    images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    assert torch.equal(labels, torch.from_numpy(loader.split.labels))
+    centre = digits.images["train"][loader.split.rows[5]][2:34, 2:34]
+    assert torch.equal(images[5], normalise(torch.from_numpy(centre.copy())[None])[0])
+    one = get_loader(digits, loader.split.take(np.array([3])), recipe, torch.device("cpu"))
+    assert len(list(one)) == 1
+
+
+def test_normalise_is_torchvisions():
+    from torchvision.transforms import v2
+
+    from src.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+    pixels = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
+    theirs = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels.permute(0, 3, 1, 2) / 255)
+    assert torch.allclose(normalise(pixels), theirs, atol=1e-5)

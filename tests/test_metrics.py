@@ -1,0 +1,121 @@
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+from sklearn.metrics import log_loss, top_k_accuracy_score
+
+from src.evaluation.metrics import (
+    beats_chance,
+    chance_error,
+    compute_top_k_error,
+    label_ranks,
+    score,
+    wilson_interval,
+)
+from src.evaluation.results import mean_interval, summarise
+
+
+@given(st.integers(0, 2**31), st.integers(3, 12), st.integers(1, 30))
+def test_agrees_with_scikit_learn(seed, classes, n):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, classes, generator=g, dtype=torch.float64)
+    labels = torch.randint(classes, (n,), generator=g)
+    ours = compute_top_k_error(logits, labels, topk=range(1, classes))
+    for k in range(1, classes):
+        theirs = top_k_accuracy_score(labels, logits, k=k, labels=np.arange(classes))
+        assert ours[f"top-{k}-accuracy"] == pytest.approx(theirs)
+        assert ours[f"top-{k}-error"] == pytest.approx(1 - theirs)
+    loss = log_loss(labels, logits.softmax(1), labels=np.arange(classes))
+    assert score(logits, labels).loss == pytest.approx(loss, rel=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=7, max_size=7), min_size=1, max_size=20))
+def test_ties_are_wrong(rows):
+    logits = torch.tensor(rows, dtype=torch.float32)
+    labels = torch.zeros(len(rows), dtype=torch.int64)
+    ranks = label_ranks(logits, labels)
+    assert ranks.tolist() == [sum(v >= row[0] for v in row) - 1 for row in rows]
+
+
+def test_collapsed_and_diverged_networks_are_wrong():
+    labels = torch.tensor([0, 1, 2])
+    for logits in (torch.zeros(3, 10), torch.full((3, 10), torch.nan)):
+        assert compute_top_k_error(logits, labels)["top-5-error"] == 1
+    one_nan = torch.arange(10.0).repeat(1, 1)
+    one_nan[0, 0] = torch.nan
+    assert label_ranks(one_nan, torch.tensor([9])).item() == 1  # a NaN counts as ahead
+
+
+def test_names_are_those_of_the_field():
+    found = compute_top_k_error(torch.eye(10), torch.arange(10))
+    assert found == {
+        "top-1-error": 0.0,
+        "top-1-accuracy": 1.0,
+        "top-5-error": 0.0,
+        "top-5-accuracy": 1.0,
+    }
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_top_5_says_nothing_with_fewer_than_6_classes(classes):
+    found = compute_top_k_error(torch.randn(4, classes), torch.zeros(4, dtype=torch.int64))
+    assert found["top-5-error"] is None
+    assert found["top-5-accuracy"] is None
+    assert found["top-1-error"] is not None
+
+
+@given(st.integers(1, 5000), st.floats(0, 1))
+def test_wilson_interval_is_the_closed_form(n, share):
+    error, z = round(share * n) / n, NormalDist().inv_cdf(0.975)
+    low, high = wilson_interval(error, n)
+    # the interval's ends are the shares whose standard score of the measured error is z
+    for end in (low, high):
+        assert (error - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-9)
+    assert -1e-12 <= low <= error <= high <= 1 + 1e-12
+
+
+def test_wilson_interval_covers():
+    n, p = 200, 0.3
+    wrong = np.arange(n + 1)
+    inside = [low <= p <= high for low, high in (wilson_interval(k / n, n) for k in wrong)]
+    assert 0.93 < binom.pmf(wrong, n, p)[inside].sum() < 0.97
+
+
+def test_chance_is_the_best_constant_answer():
+    assert chance_error(torch.tensor([0, 0, 0, 1])) == 0.25
+    assert chance_error(torch.arange(100).repeat(5), k=5) == pytest.approx(0.95)
+    assert not beats_chance(0.985, 0.99, 2000)
+    assert beats_chance(0.97, 0.99, 2000)
+
+
+def run_row(size, error, seed, status="complete"):
+    test = {"num_images": 1000, "loss": 1.0, "top_1_error": error, "top_5_error": error / 2}
+    return {
+        "subset_size": size,
+        "seed": seed,
+        "num_images": int(1000 * size),
+        "status": status,
+        "splits": {"test": test},
+    }
+
+
+def test_summary_is_what_pandas_says_and_leaves_untrained_runs_out():
+    rows = [run_row(0.5, e, i) for i, e in enumerate((0.4, 0.5, 0.6))]
+    rows += [run_row(1.0, 0.3, 0), run_row(1.0, 0.99, 1, "untrained")]
+    summary = summarise(rows)
+    assert list(summary) == ["0.5", "1.0"]
+    assert summary["0.5"]["top_1_error"] == pytest.approx(0.5)
+    assert summary["0.5"]["top_1_error_std"] == pytest.approx(0.1)
+    assert summary["0.5"]["top_5_acc"] == pytest.approx(0.75)
+    assert summary["1.0"]["num_runs"] == 1
+    assert summary["1.0"]["top_1_error_std"] is None
+
+
+def test_interval_of_one_run_is_wilsons_and_grows_with_the_spread_of_seeds():
+    assert mean_interval(0.2, None, 1, 500) == pytest.approx(wilson_interval(0.2, 500))
+    narrow, wide = (mean_interval(0.2, deviation, 3, 500) for deviation in (0.001, 0.05))
+    assert wide[0] < narrow[0] < 0.2 < narrow[1] < wide[1]

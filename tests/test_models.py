@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from src.config import InputError, Recipe
+from src.devices import autocast, check_precision, has_bf16, pick_device, seed_torch
+from src.models import MODELS, accepts, build_model, check_image_size
+from src.training.optimization import SCHEDULES, build_optimizer, learning_rate
+
+
+@pytest.mark.parametrize("name", [*MODELS, "alexnet", "resnet18", "googlenet"])
+def test_every_model_maps_images_to_logits_and_learns_in_both_modes(name):
+    model = build_model(name, num_classes=7, image_size=64)
+    images = torch.randn(2, 3, 64, 64)
+    assert model.train()(images).shape == (2, 7)
+    assert model.eval()(images).shape == (2, 7)
+
+
+def test_alexnet_is_torchvisions():
+    model = build_model("alexnet", 100, 227)
+    widths = [layer.out_channels for layer in model.features if hasattr(layer, "out_channels")]
+    assert widths == [64, 192, 384, 256, 256]
+    assert sum(p.numel() for p in model.parameters()) == 57_413_540
+
+
+def test_recipes_dropout_reaches_the_model():
+    for name in ("alexnet", "alexnet-small", "vgg11"):
+        with torch.device("meta"):
+            model = build_model(name, 10, 64, dropout=0.25)
+        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
+
+
+def test_seed_decides_the_weights():
+    def weights(*key):
+        seed_torch(*key)
+        return next(build_model("alexnet-small", 10, 32).parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_unknown_model_offers_the_nearest():
+    with pytest.raises(InputError, match=r"no model 'resnet5'; did you mean .*resnet50"):
+        build_model("resnet5", 10, 224)
+
+
+def test_too_small_an_image_is_refused_with_the_smallest():
+    with pytest.raises(InputError, match=r"--image-size 32: alexnet needs >= 63 pixels"):
+        check_image_size("alexnet", 32)
+    check_image_size("alexnet", 63)
+    assert accepts("alexnet-small", 32)
+    assert accepts("vit_b_32", 64)
+
+
+def test_absent_devices_are_refused():
+    with pytest.raises(InputError, match="--device nonsense: not found"):
+        pick_device("nonsense")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="--device cuda: not found"):
+            pick_device("cuda")
+
+
+def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert not has_bf16(cpu)
+    with pytest.raises(InputError, match="--precision bf16"):
+        check_precision(cpu, "bf16")
+    with autocast(cpu, "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_starts_at_the_learning_rate_and_never_rises(name):
+    recipe = Recipe(schedule=name)
+    rates = [learning_rate(recipe, i / 90) for i in range(90)]
+    assert rates[0] == recipe.learning_rate
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) > 0
+
+
+def test_step_divides_by_ten_at_one_and_two_thirds():
+    for epochs in (3, 12, 90, 91):
+        rates = [learning_rate(Recipe(), epoch / epochs) for epoch in range(epochs)]
+        drops = [i for i in range(1, epochs) if rates[i] < rates[i - 1]]
+        assert drops == [-(-epochs // 3), -(-2 * epochs // 3)]
+        assert rates[-1] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_every_optimizer_takes_its_settings_from_the_recipe(name):
+    recipe = Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.01)
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(3))], recipe)
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert optimizer.param_groups[0]["weight_decay"] == 0.01

@@ -1,0 +1,294 @@
+"""The two commands on real images, and what they leave on disk."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from src.config import Machine, Recipe, Run
+from src.evaluation.metrics import compute_top_k_error
+from src.evaluation.results import newest_results, read_results, runs_table, sizes_table
+from src.runs import RunDirectory
+from src.training import trainer
+from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
+
+
+def digests(folder):
+    """SHA-256 of every weight file and of the reproducible columns of every metrics.csv."""
+    found = {}
+    for path in sorted(folder.rglob("best.safetensors")):
+        found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(folder.rglob("metrics.csv")):
+        rows = pd.read_csv(path).drop(columns=["seconds", "images_per_second"])
+        found[str(path.relative_to(folder))] = rows.to_csv()
+    return found
+
+
+def test_run_directory_holds_what_is_promised(study):
+    folder = study / "checkpoints" / "s" / "0.5" / "seed-2"
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "environment.json",
+        "subset.npz",
+        "metrics.csv",
+        "best.safetensors",
+        "done",
+    }
+    assert (folder / "done").read_text() == "complete\n"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"]["dataset"] == "digits"
+    indices = np.load(folder / "subset.npz")["indices"]
+    assert hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest() == config["subset_sha256"]
+    assert pd.read_csv(folder / "metrics.csv").epoch.tolist() == [1, 2, 3]
+    assert {"commit", "torch", "device", "date"} <= set(
+        json.loads((folder / "environment.json").read_text())
+    )
+
+
+def test_subsets_on_disk_are_nested_and_differ_between_seeds(study):
+    def subset(size, seed):
+        path = study / "checkpoints" / "s" / size / f"seed-{seed}" / "subset.npz"
+        return set(np.load(path)["indices"].tolist())
+
+    assert subset("0.25", 1) < subset("0.5", 1) < subset("1.0", 1)
+    assert len(subset("0.25", 1)) == 323
+    assert subset("0.25", 1) != subset("0.25", 2)
+
+
+def test_results_hold_the_promised_schema(study):
+    results = read_results(study / "results" / "s" / "metrics.json")
+    assert results["schema_version"] == 1
+    assert (results["experiment_id"], results["dataset"]) == ("s", "digits")
+    assert (results["model"], results["num_classes"]) == ("alexnet-small", 10)
+    assert len(results["runs"]) == 6
+    for run in results["runs"]:
+        assert run["status"] == "complete"
+        assert set(run["splits"]) == {"test", "validation", "train"}
+        for scores in run["splits"].values():
+            for k in (1, 5):
+                low, high = scores[f"top_{k}_error_interval"]
+                assert 0 <= low <= scores[f"top_{k}_error"] <= high <= 1
+                total = scores[f"top_{k}_error"] + scores[f"top_{k}_accuracy"]
+                assert total == pytest.approx(1)
+        assert run["splits"]["test"]["num_images"] == 360
+        assert run["splits"]["train"]["num_images"] == run["num_images"]
+    assert list(results["subset_sizes"]) == ["0.25", "0.5", "1.0"]
+    assert results["subset_sizes"]["0.5"]["num_runs"] == 2
+
+
+def test_stored_predictions_give_the_stored_errors(study):
+    for run in read_results(study / "results" / "s" / "metrics.json")["runs"]:
+        name = f"{run['subset_size']}/seed-{run['seed']}.npz"
+        arrays = np.load(study / "results" / "s" / "predictions" / name)
+        assert arrays["test_logits"].dtype == np.float32
+        for split in ("test", "validation"):
+            logits, labels = (
+                torch.from_numpy(arrays[f"{split}_{k}"]) for k in ("logits", "labels")
+            )
+            found = compute_top_k_error(logits, labels)
+            assert found["top-1-error"] == run["splits"][split]["top_1_error"]
+            assert found["top-5-error"] == run["splits"][split]["top_5_error"]
+
+
+def test_best_epoch_is_that_of_the_lowest_validation_loss(study):
+    for run in read_results(study / "results" / "s" / "metrics.json")["runs"]:
+        path = study / "checkpoints" / "s" / str(run["subset_size"]) / f"seed-{run['seed']}"
+        rows = pd.read_csv(path / "metrics.csv")
+        best = rows.loc[rows.validation_loss.idxmin()]
+        assert best.epoch == run["best_epoch"]
+        # bf16 in training, fp32 in evaluation: equal within rounding
+        assert best.validation_loss == pytest.approx(run["splits"]["validation"]["loss"], rel=0.05)
+
+
+def test_errors_fall_with_size(study):
+    table = sizes_table(read_results(study / "results" / "s" / "metrics.json"))
+    assert table.top_1_error.is_monotonic_decreasing
+
+
+def test_tables_and_figures_are_written(study):
+    folder = study / "results" / "s"
+    assert len(pd.read_csv(folder / "metrics.csv")) == 6 * 3
+    assert len(pd.read_csv(folder / "epochs.csv")) == 6 * 3
+    assert len(runs_table(read_results(folder / "metrics.json"))) == 6 * 3
+    assert "exponent" in json.dumps(json.loads((folder / "scaling_law.json").read_text()))
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"top_1_error.png", "top_5_error.png", "learning_curves.png"}
+    assert newest_results(study / "results") == folder / "metrics.json"
+
+
+def test_the_same_command_skips_what_is_complete(study, workplace, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True, copy_function=shutil.copy2)
+    before = {p: p.stat().st_mtime_ns for p in workplace.glob("checkpoints/s/*/*/*")}
+    assert train(*STUDY, "--experiment-id", "s") == 0
+    assert {p: p.stat().st_mtime_ns for p in workplace.glob("checkpoints/s/*/*/*")} == before
+    assert "6 of 6 runs complete" in capsys.readouterr().out
+
+
+def test_the_same_command_gives_the_same_bits(study, workplace):
+    assert train(*STUDY, "--experiment-id", "again", "--subset-sizes", "0.25") == 0
+    found = digests(workplace / "checkpoints" / "again")
+    assert len(found) == 4
+    expected = digests(study / "checkpoints" / "s")
+    assert found.items() <= expected.items()
+
+
+def test_results_do_not_depend_on_which_other_runs_there_are(study, workplace):
+    """A run alone, in a fresh process, ends as within the study."""
+    words = [*STUDY, "--experiment-id", "one", "--subset-sizes", "0.5", "--seeds", "2"]
+    subprocess.run([sys.executable, ROOT / "train.py", *words], check=True)
+    expected = digests(study / "checkpoints" / "s")
+    assert digests(workplace / "checkpoints" / "one").items() <= expected.items()
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2])
+def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatch, epochs_done):
+    recipe = Recipe(
+        dataset="digits", model="alexnet-small", image_size=32, epochs=3, batch_size=64,
+        learning_rate=0.02,
+    )  # fmt: skip
+    run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+
+    def dies(row):
+        if row.epoch == epochs_done + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_run(run, Machine(), folder, dies)
+    assert RunDirectory(folder / run.path).load_last()["epoch"] == epochs_done
+    with (folder / run.path / "metrics.csv").open("a") as file:
+        file.write("3,0.1,0.")  # a torn line
+    seen = []
+    assert (
+        trainer.train_run(run, Machine(), folder, lambda row: seen.append(row.epoch)) == "complete"
+    )
+    assert seen == list(range(epochs_done + 1, 4))
+    assert not (folder / run.path / "last.pt").exists()
+    assert digests(folder).items() <= digests(study / "checkpoints" / "s").items()
+
+
+def test_a_killed_study_is_finished_by_resume(study, workplace):
+    words = [sys.executable, ROOT / "train.py", *STUDY, "--experiment-id", "s"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("run 3/6"):
+            process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert evaluate() == 3  # some runs are there
+    assert train("--resume") == 0
+    assert digests(workplace / "checkpoints" / "s") == digests(study / "checkpoints" / "s")
+    assert evaluate() == 0
+    ours, theirs = (
+        [run["splits"] for run in read_results(f / "results" / "s" / "metrics.json")["runs"]]
+        for f in (workplace, study)
+    )
+    assert ours == theirs
+
+
+def test_a_study_can_be_extended(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    assert train(*QUICK, "--experiment-id", "s", "--subset-sizes", "100", "--seeds", "3") == 0
+    assert evaluate("--experiment-id", "s") == 0
+    results = read_results(workplace / "results" / "s" / "metrics.json")
+    assert [run["num_images"] for run in results["runs"]] == [100, 323, 323, 647, 647, 1293, 1293]
+
+
+def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
+    original = trainer.train_epoch
+
+    def fails_at_half(state, loader, run, precision):
+        if run.subset_size == 0.5:
+            raise RuntimeError("out of luck")
+        return original(state, loader, run, precision)
+
+    monkeypatch.setattr(trainer, "train_epoch", fails_at_half)
+    words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "1.0", "0.5", "0.25"]
+    assert train(*words, "--epochs", "1") == 3
+    assert "0.5/seed-42: failed: RuntimeError: out of luck" in capsys.readouterr().err
+    assert evaluate() == 3
+    captured = capsys.readouterr()
+    assert "0.5/seed-42: not finished" in captured.err
+    assert "Traceback" not in captured.err
+    monkeypatch.setattr(trainer, "train_epoch", original)
+    assert train(*words, "--epochs", "1") == 0
+    assert evaluate() == 0
+
+
+def test_a_diverged_run_is_named_and_is_no_point_of_the_curve(workplace, capsys):
+    words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "0.25", "--learning-rate", "1e30"]
+    assert train(*words) == 3
+    assert "diverged" in capsys.readouterr().err
+    assert evaluate() == 2
+    assert "no finished run" in capsys.readouterr().err
+
+
+def test_a_run_at_chance_is_untrained_and_stays_out_of_every_mean(workplace, capsys):
+    words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "0.25", "--learning-rate", "1e-9"]
+    assert train(*words) == 0
+    assert evaluate() == 0
+    results = read_results(workplace / "results" / "s" / "metrics.json")
+    assert results["runs"][0]["status"] == "untrained"
+    assert results["subset_sizes"] == {}
+    assert "untrained: 0.25/seed-42 is not better than chance" in capsys.readouterr().out
+
+
+def test_list_prints_the_runs_and_writes_nothing(workplace, capsys):
+    assert train(*STUDY, "--list") == 0
+    out = capsys.readouterr().out
+    assert "1,293 train, 144 validation, 360 test" in out
+    assert " 323" in out
+    assert list(workplace.iterdir()) == []
+
+
+def test_print_config_is_a_config(workplace, capsys):
+    assert train(*STUDY, "--print-config") == 0
+    (workplace / "c.yaml").write_text(capsys.readouterr().out)
+    assert train("--config", "c.yaml", "--print-config") == 0
+    assert (workplace / "c.yaml").read_text() == capsys.readouterr().out
+
+
+def test_a_pipe_shows_plain_lines(study, workplace):
+    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25", "--seeds", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "\r" not in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "run 1/1  0.25/seed-1  epoch 3/3" in done.stdout
+
+
+def test_a_terminal_shows_bars(workplace):
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25"]
+    process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # raised when the other end closes
+        while data := os.read(ours, 1024):
+            shown += data
+    assert process.wait() == 0
+    assert b"study:" in shown
+    assert b"run 1/2  0.25/seed-1" in shown
+
+
+def test_real_photographs_from_a_folder(workplace):
+    folder = shared("tiny-imagenet-100-small")
+    words = ["--dataset", folder, "--model", "alexnet-small", "--image-size", "32"]
+    words += ["--subset-sizes", "0.25", "0.1", "0.05", "--epochs", "1", "--experiment-id", "tiny"]
+    assert train(*words) == 0
+    assert evaluate() == 0
+    results = read_results(workplace / "results" / "tiny" / "metrics.json")
+    assert results["num_classes"] == 100
+    assert [run["num_images"] for run in results["runs"]] == [320, 640, 1600]
