@@ -126,7 +126,8 @@ class RunDirectory:
 
     def subset(self) -> NDArray[np.int64]:
         """Read the indices of the training images, shape (n,)."""
-        indices: NDArray[np.int64] = np.load(self.path / "subset.npz")["indices"]
+        with np.load(self.path / "subset.npz") as file:
+            indices: NDArray[np.int64] = file["indices"]
         return indices
 
     def save_last(self, state: dict[str, Any]) -> None:

@@ -178,11 +178,11 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
 
 def test_a_killed_study_is_finished_by_resume(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--experiment-id", "s"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("run 3/6"):
-            process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("run 3/6"):
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
     assert evaluate() == 3  # some runs are there
     assert train("--resume") == 0
     assert digests(workplace / "checkpoints" / "s") == digests(study / "checkpoints" / "s")
@@ -272,13 +272,14 @@ def test_a_terminal_shows_bars(workplace):
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25"]
-    process = subprocess.Popen(words, stdout=theirs, stderr=theirs)
-    os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # raised when the other end closes
-        while data := os.read(ours, 1024):
-            shown += data
-    assert process.wait() == 0
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # raised when the other end closes
+            while data := os.read(ours, 1024):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0
     assert b"study:" in shown
     assert b"run 1/2  0.25/seed-1" in shown
 
