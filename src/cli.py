@@ -12,17 +12,16 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Study
+from .files import write_json, write_whole
 from .flags import NEWEST, EvalFlags, TrainFlags, parse, parse_train, to_yaml
-from .runs import (
-    RunDirectory,
+from .runs import RunDirectory
+from .studies import (
     check_study,
     epochs_table,
     newest_study,
     read_study,
     run_directories,
-    write_json,
     write_study,
-    write_whole,
 )
 
 if TYPE_CHECKING:

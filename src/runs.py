@@ -1,15 +1,14 @@
 """The run directory: everything a run leaves on disk, and the only code that writes it.
 
-Layout of ``checkpoints/<experiment_id>/``, where ``study.json`` says which points were asked:
+Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
 
-    <subset_size>/seed-<seed>/
-        config.json         written first: what the run is
-        environment.json    versions, commit, device, date
-        subset.npz          indices of the training images, their SHA-256 in config.json
-        metrics.csv         one row per epoch
-        last.pt             what is needed to go on; removed when done
-        best.safetensors    weights of the best validation epoch
-        done                written last: its presence means finished, its text the status
+    config.json         written first: what the run is
+    environment.json    versions, commit, device, date
+    subset.npz          indices of the training images, their SHA-256 in config.json
+    metrics.csv         one row per epoch
+    last.pt             what is needed to go on; removed when done
+    best.safetensors    weights of the best validation epoch
+    done                written last: its presence means finished, its text the status
 """
 
 from __future__ import annotations
@@ -18,20 +17,17 @@ import csv
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import InputError, Machine, Recipe, Run, Study, differences
+from .config import InputError, Machine, Recipe, Run, differences
+from .files import write_json, write_whole
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
 SCHEMA = 1
@@ -186,79 +182,6 @@ class RunDirectory:
             return weights, int(file.metadata()["epoch"])
 
 
-def write_study(path: Path, recipe: Recipe, study: Study, machine: Machine) -> None:
-    """Write which points were asked; the date of the first command stays."""
-    there = read_study(path) if (path / "study.json").exists() else {}
-    path.mkdir(parents=True, exist_ok=True)
-    content = {
-        "schema_version": SCHEMA,
-        "created": there.get("created", datetime.now(UTC).isoformat(timespec="microseconds")),
-        "recipe": recipe.model_dump(mode="json"),
-        "study": study.model_dump(mode="json"),
-        "machine": machine.model_dump(mode="json"),
-    }
-    write_json(path / "study.json", content)
-
-
-def check_study(path: Path, recipe: Recipe) -> None:
-    """Refuse to add to a study of another recipe.
-
-    Raises
-    ------
-    InputError
-        Naming each field, its value there and the value asked.
-    """
-    if (path / "study.json").exists():
-        check_same(path, read_study(path)["recipe"], recipe.model_dump(mode="json"))
-
-
-def read_study(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_study` wrote.
-
-    Raises
-    ------
-    InputError
-        If there is no study.
-    """
-    try:
-        content: dict[str, Any] = json.loads((path / "study.json").read_text())
-    except FileNotFoundError:
-        raise InputError(f"no study {path.name!r} in {path.parent}; run train.py first") from None
-    return content
-
-
-def newest_study(checkpoint_dir: Path) -> str:
-    """Name of the most recently started study.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    studies = [path.parent for path in checkpoint_dir.glob("*/study.json")]
-    if not studies:
-        raise InputError(f"no study in {checkpoint_dir}; run train.py first")
-    return max(studies, key=lambda path: str(read_study(path)["created"])).name
-
-
-def run_directories(study_dir: Path) -> Iterator[RunDirectory]:
-    """All claimed runs of a study."""
-    for config in sorted(study_dir.glob("*/seed-*/config.json")):
-        yield RunDirectory(config.parent)
-
-
-def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
-    """Return the metrics.csv of several runs as one table, with subset_size and seed."""
-    import pandas as pd
-
-    tables = []
-    for directory in directories:
-        run, rows = directory.run(), pd.read_csv(directory.path / "metrics.csv")
-        key = {"subset_size": run.subset_size, "num_train_images": len(directory.subset())}
-        tables.append(rows.assign(**key, seed=run.seed))
-    return pd.concat(tables, ignore_index=True)
-
-
 def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
     """Refuse a directory that belongs to something else.
 
@@ -271,24 +194,3 @@ def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None
         raise InputError(
             f"{path} belongs to another study: {'; '.join(found)}; use another --experiment-id"
         )
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file in one step."""
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Replace a file in one step: whoever reads it, also after a crash, finds old or new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..config import InputError, Recipe
 from .hub import load_folder, load_from_hub
+from .images import BadImageError
+from .labels import encode_labels, find_columns, read_labels
 from .subsets import Indices, stratified_order
 
 if TYPE_CHECKING:
@@ -61,6 +63,24 @@ class ImageDataset:
     tables: Mapping[str, datasets.Dataset]  # source name -> column "image" of encoded bytes
     root: Path | None  # where image files referred to by path must lie
     notes: tuple[str, ...]
+
+    def encoded(self, source: str, row: int) -> bytes:
+        """Read the bytes of one image; a path counts only inside the data set's own folder.
+
+        Raises
+        ------
+        BadImageError
+            If the row holds no image.
+        """
+        cell = self.tables[source][row]["image"]
+        if cell is None:
+            raise BadImageError("the image is missing")
+        if cell["bytes"] is not None:
+            return bytes(cell["bytes"])
+        path = Path(cell["path"] or "").resolve()
+        if self.root is None or not path.is_relative_to(self.root):
+            raise BadImageError("the row has no bytes")
+        return path.read_bytes()
 
     @property
     def labels_digest(self) -> str:
@@ -127,10 +147,11 @@ def load(recipe: Recipe) -> ImageDataset:
     tables = {source: table for source, table in tables.items() if len(table)}
     if not tables:
         raise InputError(f"{name}: the data set has no images")
-    image_column, label_column = _columns(next(iter(tables.values())).features, recipe)
-    raw = {s: _label_values(table, label_column, name, s) for s, table in tables.items()}
+    image_column, label_column = find_columns(next(iter(tables.values())).features, recipe)
+    raw = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
     feature = next(iter(tables.values())).features[label_column]
-    classes, labelled = _encode(raw, getattr(feature, "names", None), name)
+    classes, labels = encode_labels(raw, getattr(feature, "names", None), name)
+    labelled = {s: Split(s, np.arange(len(codes)), codes) for s, codes in labels.items()}
     splits, notes = _settle(labelled, recipe, len(classes))
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
@@ -155,66 +176,6 @@ def _encoded_images(table: Any, column: str) -> Any:
         .rename_columns({column: "image"} if column != "image" else {})
         .cast_column("image", datasets.Image(decode=False))
     )
-
-
-def _columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]:
-    """Find the image and the label column by their types."""
-    kinds = {column: type(feature).__name__ for column, feature in features.items()}
-    images = [column for column, kind in kinds.items() if kind == "Image"]
-    labels = [column for column, kind in kinds.items() if kind == "ClassLabel"]
-    for asked, flag in ((recipe.image_column, "image"), (recipe.label_column, "label")):
-        if asked is not None and asked not in features:
-            columns = ", ".join(features)
-            raise InputError(f"--{flag}-column: no column {asked!r}; the columns are {columns}")
-    image = recipe.image_column or (images[0] if len(images) == 1 else None)
-    if image is None or kinds[image] != "Image":
-        found = ", ".join(images) or f"none among {', '.join(features)}"
-        raise InputError(f"{recipe.dataset}: image columns: {found}; name one by --image-column")
-    preferred = [c for c in ("label", "fine_label") if c in (labels or features)]
-    label = recipe.label_column or (labels[0] if len(labels) == 1 else next(iter(preferred), None))
-    if label is None:
-        found = ", ".join(labels or [c for c in features if c != image]) or "none"
-        raise InputError(f"{recipe.dataset}: label columns: {found}; name one by --label-column")
-    return image, label
-
-
-def _label_values(table: Any, column: str, name: str, source: str) -> list[Any]:
-    """Read one split's labels as whole numbers or strings."""
-    if column not in table.features:
-        raise InputError(f"{name}: split {source} lacks the column {column!r}")
-    values = table.with_format(None)[column][:]
-    kinds = {type(value) for value in values}
-    if type(None) in kinds:
-        raise InputError(
-            f"{name}: split {source}, row {values.index(None)}: the label in {column!r} is missing"
-        )
-    if len(kinds) > 1 or not kinds <= {int, str, bool}:
-        shown = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise InputError(f"{name}: column {column!r} holds {shown}; labels are integers or strings")
-    return list(values)
-
-
-def _encode(
-    raw: Mapping[str, list[Any]], names: list[str] | None, name: str
-) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """Map labels to 0 .. classes - 1; drop splits whose labels are all -1 (withheld)."""
-    raw = {s: v for s, v in raw.items() if not all(label == -1 for label in v)}
-    if names is None:
-        train = raw.get("train") or next(iter(raw.values()), [])
-        values = sorted(set(train))
-        codes = {value: code for code, value in enumerate(values)}
-        names = [str(value) for value in values]
-    else:
-        codes = {code: code for code in range(len(names))}
-    splits = {}
-    for source, values in raw.items():
-        for row, value in enumerate(values):
-            if value not in codes:
-                reason = f"label {value!r} is not one of the {len(names)} classes of train"
-                raise InputError(f"{name}: split {source}, row {row}: {reason}")
-        labels = np.array([codes[value] for value in values], dtype=np.int64)
-        splits[source] = Split(source, np.arange(len(labels)), labels)
-    return tuple(names), splits
 
 
 def _settle(

@@ -41,6 +41,12 @@ def decode(data: bytes) -> Image.Image:
         raise BadImageError(f"not a whole image: {error}") from None
 
 
+def header(data: bytes) -> tuple[int, int, str]:
+    """Read width and height (pixels, as stored) and the pixel mode without decoding."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return image.width, image.height, image.mode
+
+
 def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """Scale the shorter side to ``side`` (antialiased bilinear) and crop the centre.
 

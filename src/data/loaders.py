@@ -67,7 +67,11 @@ class Loader:
 
     def train_epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch of augmented batches, decided by (seed, epoch) alone."""
-        return self._batches(EpochPlan.draw(len(self.split), self.margin, seed, epoch))
+        return self._batches(self.plan(seed, epoch))
+
+    def plan(self, seed: int, epoch: int) -> EpochPlan:
+        """Draw the plan of an epoch of training."""
+        return EpochPlan.draw(len(self.split), self.margin, seed, epoch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once, in order, without augmentation."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..config import InputError, Machine, Recipe
+from ..files import sync
 from .datasets import ImageDataset, load
 from .images import BadImageError, decode, square
 
@@ -107,35 +108,13 @@ def _open(dataset: ImageDataset, side: int, cache_dir: Path, workers: int) -> Pr
         if not _is_whole(folder / source, len(table))
     }
     _check_space(cache_dir, sum(len(table) for table in missing.values()) * side * side * 3)
-    for source, table in missing.items():
-        _build(folder / source, _Source(dataset.name, source, table, dataset.root), side, workers)
+    for source in missing:
+        _build(folder / source, dataset, source, side, workers)
     images, digests = (
         {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in dataset.tables}
         for kind in ("images", "digests")
     )
     return PreparedData(dataset, images, digests)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One published split: a table whose column ``image`` holds encoded bytes, or a path."""
-
-    name: str
-    split: str
-    table: Any
-    root: Path | None
-
-    def encoded(self, row: int) -> bytes:
-        """Read the bytes of one image; a path counts only inside the data set's own folder."""
-        cell = self.table[row]["image"]
-        if cell is None:
-            raise BadImageError("the image is missing")
-        if cell["bytes"] is not None:
-            return bytes(cell["bytes"])
-        path = Path(cell["path"] or "").resolve()
-        if self.root is None or not path.is_relative_to(self.root):
-            raise BadImageError("the row has no bytes")
-        return path.read_bytes()
 
 
 def _is_whole(folder: Path, n: int) -> bool:
@@ -163,48 +142,54 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _build(folder: Path, source: _Source, side: int, workers: int) -> None:
+def _build(folder: Path, dataset: ImageDataset, source: str, side: int, workers: int) -> None:
     """Decode one split into ``folder``; nothing is visible there before it is whole."""
-    n = len(source.table)
+    n = len(dataset.tables[source])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         shape = (n, side, side, 3)
-        np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
+        np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, shape)
         digests, sums = np.empty((n, 32), np.uint8), []
-        with tqdm(total=n, desc=f"decoding {source.split}", unit="img", disable=None) as bar:
-            for start, hashes, checksum in _chunks(source, partial / "images.npy", n, workers):
+        with tqdm(total=n, desc=f"decoding {source}", unit="img", disable=None) as bar:
+            for start, hashes, checksum in _chunks(
+                dataset, source, building / "images.npy", workers
+            ):
                 digests[start : start + len(hashes)] = hashes
                 sums.append(checksum)
                 bar.update(len(hashes))
-        np.save(partial / "digests.npy", digests)
+        np.save(building / "digests.npy", digests)
         manifest = {"num_images": n, "side": side, "version": VERSION, "sha256": sums}
-        (partial / "manifest.json").write_text(json.dumps(manifest))
-        for file in partial.iterdir():
-            _sync(file)
-        partial.chmod(0o777 & ~_umask())
+        (building / "manifest.json").write_text(json.dumps(manifest))
+        for file in building.iterdir():
+            sync(file)
+        building.chmod(0o777 & ~_umask())
         shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another count
         try:
-            partial.rename(folder)
+            building.rename(folder)
         except OSError:
             if not _is_whole(folder, n):  # else another process was faster
                 raise
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
 
 
-def _chunks(source: _Source, path: Path, n: int, workers: int) -> Iterator[tuple[int, Pixels, str]]:
+def _chunks(
+    dataset: ImageDataset, source: str, path: Path, workers: int
+) -> Iterator[tuple[int, Pixels, str]]:
     """Decode all chunks in order, in this process or in several."""
+    n = len(dataset.tables[source])
     starts = range(0, n, CHUNK)
     workers = min(workers or len(os.sched_getaffinity(0)), n // MIN_PER_WORKER)
+    start_worker = partial(_start_worker, dataset, source, path)
     if workers <= 1:
-        _start_worker(source, path)
+        start_worker()
         yield from map(_decode_chunk, starts)
         return
     context = get_context("spawn")  # forking a process with threads may deadlock it
     try:
-        with ProcessPoolExecutor(workers, context, _start_worker, (source, path)) as pool:
+        with ProcessPoolExecutor(workers, context, start_worker) as pool:
             yield from pool.map(_decode_chunk, starts)
     except BrokenProcessPool:
         raise InputError(
@@ -216,7 +201,7 @@ def _chunks(source: _Source, path: Path, n: int, workers: int) -> Iterator[tuple
 _worker: Callable[[int], tuple[int, Pixels, str]]
 
 
-def _start_worker(source: _Source, path: Path) -> None:
+def _start_worker(dataset: ImageDataset, source: str, path: Path) -> None:
     global _worker
     images = np.load(path, mmap_mode="r+")
 
@@ -226,11 +211,10 @@ def _start_worker(source: _Source, path: Path) -> None:
         hashes = []
         for row in range(start, stop):
             try:
-                data = source.encoded(row)
+                data = dataset.encoded(source, row)
                 pixels[row - start] = square(decode(data), side)
             except (BadImageError, OSError) as error:
-                reason = f"{source.name}: split {source.split}, row {row}: {error}"
-                raise InputError(reason) from None
+                raise InputError(f"{dataset.name}: split {source}, row {row}: {error}") from None
             hashes.append(hashlib.sha256(data).digest())
         images[start:stop] = pixels
         digests = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
@@ -245,14 +229,6 @@ def _decode_chunk(start: int) -> tuple[int, Pixels, str]:
 
 def _sha256(pixels: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _umask() -> int:

@@ -82,6 +82,27 @@ def gains_table(sizes: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
+    """Return the final test scores of each size as text, with the gain per doubling."""
+    table = gains_table(sizes)
+    columns: dict[str, Any] = {
+        "images": [f"{n:,}" for n in table["num_images"]],
+        "runs": table["num_runs"],
+    }
+    for metric in METRICS:
+        if table[metric].isna().any():
+            continue
+        low, high = zip(*table[f"{metric}_interval"], strict=True)
+        values = zip(table[metric], low, high, strict=True)
+        columns[metric_name(metric)] = [f"{e:.1%} [{a:.1%}, {b:.1%}]" for e, a, b in values]
+        gain = 100 * table[metric.replace("error", "gain_per_doubling")]
+        columns[f"{metric_name(metric).split()[0]} gain per doubling"] = [
+            "-" if np.isnan(points) else f"{points:.1f} points" for points in gain
+        ]
+    columns["loss"] = [f"{loss:.3f}" for loss in table["loss"]]
+    return pd.DataFrame(columns, index=pd.Index(table["subset_size"], name="size"))
+
+
 def describe(analyses: Mapping[str, Analysis], sizes: pd.DataFrame) -> str:
     """Say in a paragraph what the study found."""
     if len(sizes) < 2:

@@ -97,6 +97,20 @@ def save_figures(
     save(plot_learning(new_axes(), largest), folder / "learning_curves.png")
 
 
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Save a table of text as a picture."""
+    ax = new_axes(1.1 + 1.5 * len(table.columns), 0.5 + 0.32 * len(table))
+    ax.axis("off")
+    cells = [[str(index), *(str(v) for v in row)] for index, *row in table.itertuples()]
+    columns = [str(table.index.name), *table.columns]
+    drawn = ax.table(cells, colLabels=columns, loc="center", edges="horizontal", cellLoc="center")
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(9)
+    drawn.auto_set_column_width(list(range(len(columns))))
+    drawn.scale(1, 1.4)
+    save(ax, path)
+
+
 def save(ax: Axes, path: Path) -> None:
     """Save the figure of ``ax``."""
     path.parent.mkdir(parents=True, exist_ok=True)

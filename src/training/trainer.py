@@ -19,7 +19,8 @@ from ..devices import autocast, pick_device, seed_torch
 from ..environment import describe_environment
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, label_ranks, score, scores_from_ranks
-from ..runs import EpochRow, RunDirectory, write_json
+from ..files import write_json
+from ..runs import EpochRow, RunDirectory
 from .optimization import learning_rate
 from .state import TrainState
 

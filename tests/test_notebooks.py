@@ -1,0 +1,64 @@
+"""Both notebooks run from top to bottom, on a study and on nothing."""
+
+import os
+import shutil
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tests.conftest import ROOT
+
+NOTEBOOKS = ["eda.ipynb", "results.ipynb"]
+
+
+def execute(name, folder):
+    notebook = nbformat.read(ROOT / name, as_version=4)
+    os.environ["PYTHONPATH"] = str(ROOT)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def text_of(notebook):
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    return "\n".join(o.get("text", "") or str(o.get("data", "")) for o in outputs)
+
+
+@pytest.mark.filterwarnings("default")  # the kernel client's own
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_on_a_study(study, workplace, name):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    text = text_of(execute(name, workplace))
+    if name == "results.ipynb":
+        assert "From 323 to 1,293 training images" in text
+        figures = workplace / "results" / "s" / "figures"
+        assert len(list(figures.glob("plot_*.png"))) == 3
+    else:
+        assert "1293" in text
+        assert "image/png" in text
+
+
+@pytest.mark.filterwarnings("default")
+def test_results_notebook_without_results_says_what_to_run(workplace):
+    with pytest.raises(CellExecutionError, match="run `make study`"):
+        execute("results.ipynb", workplace)
+
+
+@pytest.mark.filterwarnings("default")
+def test_eda_notebook_before_any_study_shows_the_digits(workplace):
+    assert "digits: 10 classes" in text_of(execute("eda.ipynb", workplace))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_committed_notebook_is_short_executed_and_without_errors(name):
+    notebook = nbformat.read(ROOT / name, as_version=4)
+    assert len(notebook.cells) <= 12
+    for cell in notebook.cells:
+        assert len(cell.source.splitlines()) <= 16
+        if cell.cell_type == "code":
+            assert cell.execution_count
+            for output in cell.outputs:
+                assert output.output_type != "error"
+                assert len(output.get("data", {}).get("image/png", "")) < 270_000  # base64
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
