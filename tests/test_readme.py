@@ -5,7 +5,9 @@ import shlex
 
 import pytest
 
+from src.evaluation.results import read_results, runs_table, sizes_table
 from src.flags import EvalFlags, parse, parse_train
+from src.scaling.findings import analyse, describe
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()
@@ -27,6 +29,12 @@ def test_every_command_parses(command, monkeypatch):
         parse(EvalFlags, words, EvalFlags())
 
 
+def test_findings_are_those_of_the_committed_study():
+    results = read_results(ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json")
+    text = describe(analyse(runs_table(results)), sizes_table(results))
+    assert text in " ".join(TEXT.split())
+
+
 def test_opens_with_the_two_commands_of_the_makefile():
     first = [line.split()[:2] for line in LINES if line.startswith("    ")][:2]
     assert first == [["make", "study"], ["make", "test"]]
@@ -37,7 +45,9 @@ def test_opens_with_the_two_commands_of_the_makefile():
 
 def test_every_file_and_picture_that_is_named_is_there():
     tree = TEXT.split("## Where everything lies")[1].split("##")[0]
-    named = re.findall(r"(?<![\w/<>])[\w.]+(?:\.\w+|/(?![<\w]))", tree)
+    columns = [re.split(r"\s{2,}", line.strip()) for line in tree.splitlines()]
+    names = [name for row in columns for name in row if re.fullmatch(r"[\w./]*[./][\w./]*", name)]
+    named = [name for name in names if name != "metrics.json"]
     named += re.findall(r"\]\(([^)]+)\)", TEXT)
     assert len(named) > 10
     for name in named:

@@ -68,6 +68,12 @@ def sizes_table(runs):
     return table.astype({"num_images": int})
 
 
+def test_points_that_bend_away_from_the_line_are_said_to():
+    straight, bent = (Points(N, error, 5000) for error in (5 * N**-0.3, 0.9 - N / N[-1] / 4))
+    assert fit("power law", straight).misfit > 0.5
+    assert fit("power law", bent).misfit < 1e-6
+
+
 def test_untrained_runs_stay_out_of_the_fit():
     analysis = analyse(runs_table())["top_5_error"]
     assert len(analysis.runs) == 8

@@ -87,7 +87,7 @@ def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
     table = gains_table(sizes)
     columns: dict[str, Any] = {
         "images": [f"{n:,}" for n in table["num_images"]],
-        "runs": table["num_runs"],
+        "runs": table["num_runs"].tolist(),
     }
     for metric in METRICS:
         if table[metric].isna().any():
@@ -129,6 +129,11 @@ def _describe_law(analysis: Analysis) -> str:
         f" A power law has exponent {exponent:.2f} (90 % interval {lower:.2f} to {upper:.2f}): "
         f"doubling the data multiplies the error by {2**-exponent:.2f}."
     )
+    if law.misfit < 0.05:
+        text += (
+            f" But the points bend away from that line (chi-square test, p = {law.misfit:.1g}), "
+            "so the interval is too narrow."
+        )
     if (other := analysis.fits.get("power law with floor")) is None:
         return text
     (c_low, c_high), (floor_low, floor_high) = other.intervals[1:]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares
+from scipy.stats import chi2
 
 from .laws import LAWS, Array, Law
 
@@ -43,6 +44,7 @@ class Fit:
     law: Law
     values: tuple[float, ...]
     intervals: tuple[tuple[float, float], ...]
+    misfit: float  # p of the chi-square test: small if the points do not follow the law
     draws: tuple[tuple[float, ...], ...]  # refitted parameters, one tuple per bootstrap draw
 
     def __call__(self, n: Array) -> Array:
@@ -82,7 +84,9 @@ def fit(name: str, points: Points, seed: int = 0) -> Fit:
     draws = [_solve(law, points.n, middle + each, points.deviation) for each in noise]
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
-    return Fit(law, values, intervals, tuple(draws))
+    residuals = (points.error - middle) / points.deviation
+    misfit = float(chi2.sf((residuals**2).sum(), max(1, len(residuals) - len(values))))
+    return Fit(law, values, intervals, misfit, tuple(draws))
 
 
 def _solve(law: Law, n: Array, error: Array, deviation: Array) -> tuple[float, ...]:
