@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from .config import InputError, Machine, Recipe, Study
+from .config import InputError, Machine, Recipe, Run, Study
 from .files import write_json, write_whole
 from .flags import NEWEST, EvalFlags, TrainFlags, parse, parse_train, to_yaml
 from .runs import RunDirectory
@@ -19,13 +20,17 @@ from .studies import (
     check_study,
     epochs_table,
     newest_study,
+    pinned,
+    planned_runs,
     read_study,
-    run_directories,
     write_study,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .data.datasets import ImageDataset
+    from .data.subsets import Indices
 
 DONE, BUG, INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -48,11 +53,16 @@ def _exit_with(command: Callable[[], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = INPUT
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; python train.py --resume goes on from here", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = INTERRUPTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        code = INPUT
     except Exception:
         traceback.print_exc()
         code = BUG
@@ -61,39 +71,41 @@ def _exit_with(command: Callable[[], int]) -> None:
 
 def _train(words: Sequence[str] | None) -> int:
     flags, name = _settle_study(parse_train(words), words)
-    recipe, study, machine = flags.recipe, flags.study, flags.machine
+    recipe, machine = flags.recipe, flags.machine
     if flags.print_config:
-        print(to_yaml(recipe, study, machine), end="")
+        print(to_yaml(recipe, flags.study, machine), end="")
         return DONE
     from .data.prepare import load_dataset, open_data
-    from .data.subsets import composition
     from .devices import check_precision, pick_device
     from .launchers import LAUNCHERS
     from .models import check_image_size
 
+    study_dir = machine.checkpoint_dir / name
     check_precision(pick_device(machine.device), machine.precision)
     check_image_size(recipe.model, recipe.image_size)
-    dataset = load_dataset(recipe)
-    rows = composition(dataset.splits["train"].labels, study.subset_sizes, study.seeds[0])
-    splits = ", ".join(f"{len(split):,} {role}" for role, split in dataset.splits.items())
-    print(f"{dataset.name}: {splits} images of {len(dataset.classes)} classes")
-    for note in dataset.notes:
-        print(f"note: {note}")
+    dataset = load_dataset(pinned(study_dir, recipe))
+    if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
+        raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
+    asked = flags.study.runs(recipe)
+    before = planned_runs(study_dir) if (study_dir / "study.json").exists() else []
+    runs = asked if flags.resume is None else [*before, *(r for r in asked if r not in before)]
+    rows = _composition(dataset.splits["train"].labels, [*before, *runs])
+    print(_describe(dataset))
     if flags.list:
-        print(_list(rows, recipe, study))
+        print(_list(rows, runs))
         return DONE
-    data = open_data(recipe, machine)
+    data = open_data(pinned(study_dir, recipe), machine)
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
             print(f"warning: {shared} images of train are also in {role}, byte for byte")
-    study_dir = machine.checkpoint_dir / name
-    write_study(study_dir, recipe, study, machine)
-    runs = [run for row in rows for run in study.runs(recipe) if run.subset_size == row["size"]]
-    failures = LAUNCHERS["local"](runs, machine, study_dir)
+    write_study(study_dir, recipe, machine, runs, dataset)
+    order = [row["size"] for row in rows]
+    runs = sorted(runs, key=lambda run: (order.index(run.subset_size), run.seed))
+    failures = LAUNCHERS["local"](runs, machine, data, study_dir)
     print(f"{len(runs) - len(failures)} of {len(runs)} runs complete in {study_dir}")
     for path, reason in failures.items():
         print(f"  {path}: {reason}", file=sys.stderr)
-    print(f"next: python eval.py --experiment-id {name}")
+    print(f"next: {_command('eval.py', machine)} --experiment-id {name}")
     return INCOMPLETE if failures else DONE
 
 
@@ -110,24 +122,58 @@ def _settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[Train
     if flags.resume is not None:
         name = newest_study(base) if flags.resume == NEWEST else flags.resume
         there = read_study(base / name)
+        sizes, seeds = (
+            tuple(dict.fromkeys(column)) for column in zip(*there["points"], strict=True)
+        )
         if flags.config is None:
             stored = TrainFlags(
                 recipe=Recipe(**there["recipe"]),
-                study=Study(**there["study"]),
-                machine=Machine(**there["machine"]),
+                study=Study(subset_sizes=sizes, seeds=seeds),
+                machine=Machine(**{**there["machine"], "checkpoint_dir": base}),
             )
             flags = parse(TrainFlags, words, stored)
+            if flags.study == stored.study:  # nothing asked beyond what was planned
+                flags = flags.replace(study=Study(subset_sizes=sizes[:1], seeds=seeds[:1]))
     check_study(base / name, flags.recipe)
     return flags, name
 
 
-def _list(rows: Sequence[dict[str, Any]], recipe: Recipe, study: Study) -> str:
+def _composition(labels: Indices, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Describe each subset size for the first seed; check all of them for every seed."""
+    from .data.subsets import composition
+
+    sizes = tuple(dict.fromkeys(run.subset_size for run in runs))
+    seeds = dict.fromkeys(run.seed for run in runs)
+    tables = [composition(labels, sizes, seed) for seed in seeds]
+    return tables[0]
+
+
+def _describe(dataset: ImageDataset) -> str:
+    splits = ", ".join(f"{len(split):,} {role}" for role, split in dataset.splits.items())
+    lines = [f"{dataset.name}: {splits} images of {len(dataset.classes)} classes"]
+    return "\n".join([*lines, *(f"note: {note}" for note in dataset.notes)])
+
+
+def _command(script: str, machine: Machine) -> str:
+    """Spell a command that looks where this one wrote."""
+    words = ["python", script]
+    for flag in ("checkpoint_dir", "results_dir"):
+        if (value := getattr(machine, flag)) != Machine.model_fields[flag].default:
+            words += [f"--{flag.replace('_', '-')}", shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def _list(rows: Sequence[dict[str, Any]], runs: Sequence[Run]) -> str:
     import pandas as pd
 
-    steps = [-(-row["images"] // recipe.batch_size) * recipe.epochs for row in rows]
-    table = pd.DataFrame(rows).assign(seeds=len(study.seeds), steps=steps)
-    total = sum(steps) * len(study.seeds)
-    return f"{table.to_string(index=False)}\n{total:,} steps in all (batch {recipe.batch_size})"
+    recipe = runs[0].recipe
+    asked = [row for row in rows if any(run.subset_size == row["size"] for run in runs)]
+    seeds = [sum(run.subset_size == row["size"] for run in runs) for row in asked]
+    steps = [-(-row["images"] // recipe.batch_size) * recipe.epochs for row in asked]
+    table = pd.DataFrame(asked).assign(seeds=seeds, steps=steps)
+    total = sum(a * b for a, b in zip(seeds, steps, strict=True))
+    text = table.to_string(index=False, formatters={"size": repr})
+    return f"{text}\n{total:,} steps in all (batch {recipe.batch_size})"
 
 
 def _evaluate(words: Sequence[str] | None) -> int:
@@ -135,34 +181,31 @@ def _evaluate(words: Sequence[str] | None) -> int:
     name = flags.experiment_id or newest_study(flags.checkpoint_dir)
     study_dir, results_dir = flags.checkpoint_dir / name, flags.results_dir / name
     there = read_study(study_dir)
-    recipe, study = Recipe(**there["recipe"]), Study(**there["study"])
-    machine = Machine(**there["machine"]).replace(device=flags.device)
+    recipe, machine = Recipe(**there["recipe"]), Machine(**there["machine"])
     if flags.cache_dir is not None:
         machine = machine.replace(cache_dir=flags.cache_dir)
-    planned = {run.path: RunDirectory(study_dir / run.path) for run in study.runs(recipe)}
-    planned |= {path.path.relative_to(study_dir): path for path in run_directories(study_dir)}
+    planned = {run.path: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
     missing = {str(path): d.status or "not finished" for path, d in planned.items() if not d.usable}
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
     from tqdm import tqdm
 
-    from .data.prepare import load_dataset
+    from .data.prepare import open_data
     from .devices import pick_device
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_run
     from .evaluation.results import build_results
 
-    environment = describe_environment(pick_device(machine.device))
+    device = pick_device(flags.device)
+    data = open_data(pinned(study_dir, recipe), machine)
     predictions = results_dir / "predictions"
     rows = [
-        evaluate_run(directory, machine, flags.batch_size, predictions)
+        evaluate_run(directory, data, device, flags.batch_size, predictions)
         for directory in tqdm(finished, desc="evaluating", unit="run", disable=None)
     ]
-    classes = load_dataset(recipe).classes
-    results = build_results(name, there["recipe"], classes, environment, rows, missing)
-    epochs = epochs_table(finished)
-    _report(results, epochs, results_dir)
+    results = build_results(name, there, describe_environment(device), rows, missing)
+    _report(results, epochs_table(finished), results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
@@ -180,9 +223,9 @@ def _report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None
     write_json(folder / "scaling_law.json", law_record(analyses))
     for table, file in ((runs, "metrics.csv"), (epochs, "epochs.csv")):
         write_whole(folder / file, table.to_csv(index=False).encode())
+    write_json(folder / "metrics.json", results)
     if analyses:
         save_figures(analyses, sizes, epochs, folder / "figures")
-    write_json(folder / "metrics.json", results)
     print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
     for run in results["runs"]:
         if run["status"] == "untrained":

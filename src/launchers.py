@@ -10,25 +10,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config import Machine, Run
+from .data.prepare import PreparedData
+from .files import write_whole
 from .progress import Progress
 from .training.trainer import train_run
 
 Failures = dict[str, str]  # path of a run -> why it is not complete
 
 
-def local(runs: Sequence[Run], machine: Machine, study_dir: Path) -> Failures:
+def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: Path) -> Failures:
     """Train one run after another in this process; a failed run does not stop the others."""
     failures: Failures = {}
     progress = Progress(len(runs))
     for run in runs:
         progress.start(run)
         try:
-            status = train_run(run, machine, study_dir, progress.report)
+            status = train_run(run, machine, data, study_dir, progress.report)
             note = "" if status == "complete" else status
         except Exception as error:
             note = f"failed: {type(error).__name__}: {error}"
-            (study_dir / run.path).mkdir(parents=True, exist_ok=True)
-            (study_dir / run.path / "error.txt").write_text(traceback.format_exc())
+            write_whole(study_dir / run.path / "error.txt", traceback.format_exc().encode())
         progress.finish(note)
         if note:
             failures[str(run.path)] = note
@@ -36,4 +37,6 @@ def local(runs: Sequence[Run], machine: Machine, study_dir: Path) -> Failures:
     return failures
 
 
-LAUNCHERS: dict[str, Callable[[Sequence[Run], Machine, Path], Failures]] = {"local": local}
+LAUNCHERS: dict[str, Callable[[Sequence[Run], Machine, PreparedData, Path], Failures]] = {
+    "local": local,
+}

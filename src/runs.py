@@ -87,12 +87,12 @@ class RunDirectory:
             there = json.loads(config.read_text())
             check_same(directory.path, there.pop("recipe"), asked.pop("recipe"))
             check_same(directory.path, there, asked)
-            return directory
-        directory.path.mkdir(parents=True, exist_ok=True)
-        write_json(config, {**asked, "machine": machine.model_dump(mode="json")})
-        file = io.BytesIO()
-        np.savez_compressed(file, indices=indices)
-        write_whole(directory.path / "subset.npz", file.getvalue())
+        else:
+            write_json(config, {**asked, "machine": machine.model_dump(mode="json")})
+        if not (directory.path / "subset.npz").exists():
+            file = io.BytesIO()
+            np.savez_compressed(file, indices=indices)
+            write_whole(directory.path / "subset.npz", file.getvalue())
         return directory
 
     def config(self) -> dict[str, Any]:
@@ -171,7 +171,8 @@ class RunDirectory:
         content = save(tensors, {"epoch": str(best_epoch)})
         write_whole(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())
-        (self.path / "last.pt").unlink(missing_ok=True)
+        for leftover in ("last.pt", "error.txt"):
+            (self.path / leftover).unlink(missing_ok=True)
 
     def load_best(self) -> tuple[dict[str, Tensor], int]:
         """Read the best weights into CPU memory, and their epoch."""

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import InputError, Machine, Recipe, Study
+from .config import InputError, Machine, Recipe, Run
 from .files import write_json
 from .runs import SCHEMA, RunDirectory, check_same
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .data.datasets import ImageDataset
 
-def write_study(path: Path, recipe: Recipe, study: Study, machine: Machine) -> None:
-    """Write which points were asked; the date of the first command stays."""
+
+def write_study(
+    path: Path, recipe: Recipe, machine: Machine, runs: Sequence[Run], dataset: ImageDataset
+) -> None:
+    """Write what the study is; the date of the first command and the runs asked before stay."""
     there = read_study(path) if (path / "study.json").exists() else {}
-    path.mkdir(parents=True, exist_ok=True)
+    points = [[run.subset_size, run.seed] for run in runs]
     content = {
         "schema_version": SCHEMA,
         "created": there.get("created", datetime.now(UTC).isoformat(timespec="microseconds")),
         "recipe": recipe.model_dump(mode="json"),
-        "study": study.model_dump(mode="json"),
+        "points": [*(p for p in there.get("points", []) if p not in points), *points],
         "machine": machine.model_dump(mode="json"),
+        "data": {
+            "revision": dataset.revision,
+            "splits": {role: len(split) for role, split in dataset.splits.items()},
+            "notes": list(dataset.notes),
+            "classes": list(dataset.classes),
+        },
     }
     write_json(path / "study.json", content)
+
+
+def planned_runs(path: Path) -> list[Run]:
+    """Return every run that was asked of a study so far."""
+    there = read_study(path)
+    recipe = Recipe(**there["recipe"])
+    return [Run(recipe=recipe, subset_size=size, seed=seed) for size, seed in there["points"]]
+
+
+def pinned(path: Path, recipe: Recipe) -> Recipe:
+    """Return the recipe with the data revision that an existing study was begun with."""
+    if not (path / "study.json").exists() or recipe.dataset_revision is not None:
+        return recipe
+    return recipe.replace(dataset_revision=read_study(path)["data"]["revision"])
 
 
 def check_study(path: Path, recipe: Recipe) -> None:
@@ -69,12 +93,6 @@ def newest_study(checkpoint_dir: Path) -> str:
     if not studies:
         raise InputError(f"no study in {checkpoint_dir}; run train.py first")
     return max(studies, key=lambda path: str(read_study(path)["created"])).name
-
-
-def run_directories(study_dir: Path) -> Iterator[RunDirectory]:
-    """All claimed runs of a study."""
-    for config in sorted(study_dir.glob("*/seed-*/config.json")):
-        yield RunDirectory(config.parent)
 
 
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:

@@ -23,6 +23,8 @@ from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
         ([*DIGITS, "--subset-sizes", "5000"], "5000 images asked"),
         ([*DIGITS, "--device", "cuda:77"], "--device cuda:77: not found"),
         ([*DIGITS, "--subset-sizes", "1.5"], "1.5 is neither"),
+        ([*DIGITS, "--dataset-revision", "main"], "digits is not on the hub"),
+        ([*DIGITS, "--label-column", "image"], "--label-column image holds no labels"),
         (["--resume"], "no study in checkpoints; run train.py first"),
         (["--resume", "gone"], "no study 'gone' in checkpoints"),
     ],
@@ -60,6 +62,13 @@ def test_other_data_under_the_same_name_are_refused(workplace, capsys):
     path.write_text(json.dumps({**json.loads(path.read_text()), "data_sha256": "other"}))
     assert evaluate() == 2
     assert "data_sha256: 'other' there" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_a_folder_is_named(workplace, capsys):
+    (workplace / "file").write_text("")
+    for flag in ("--checkpoint-dir", "--cache-dir"):
+        assert train(*DIGITS, "--subset-sizes", "0.25", flag, workplace / "file") == 2
+        assert str(workplace / "file") in capsys.readouterr().err
 
 
 def test_machine_settings_may_change(workplace):

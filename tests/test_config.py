@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -30,21 +31,30 @@ recipes = st.builds(
 )
 
 
+machines = st.builds(
+    Machine,
+    device=st.sampled_from(["auto", "cpu", "cuda:1"]),
+    workers=st.integers(0, 64),
+    cache_dir=st.sampled_from(["cache", "my cache"]).map(Path),
+)
+
+
 def parse_words(words):
     flags = parse(TrainFlags, words, TrainFlags())
     return flags.recipe, flags.study
 
 
-@given(recipes, studies)
-def test_flags_mean_the_records_they_came_from(recipe, study):
-    assert parse_words(to_words(recipe, study)) == (recipe, study)
+@given(recipes, studies, machines)
+def test_flags_mean_the_records_they_came_from(recipe, study, machine):
+    flags = parse(TrainFlags, to_words(recipe, study, machine), TrainFlags())
+    assert (flags.recipe, flags.study, flags.machine) == (recipe, study, machine)
 
 
-@given(recipes, studies)
-def test_config_files_mean_the_records_they_came_from(tmp_path_factory, recipe, study):
+@given(recipes, studies, machines)
+def test_config_files_mean_the_records_they_came_from(tmp_path_factory, recipe, study, machine):
     path = tmp_path_factory.mktemp("config") / "c.yaml"
-    path.write_text(to_yaml(recipe, study, Machine()))
-    assert read_config(path) == (recipe, study, Machine())
+    path.write_text(to_yaml(recipe, study, machine))
+    assert read_config(path) == (recipe, study, machine)
 
 
 @given(recipes)

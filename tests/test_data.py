@@ -231,16 +231,19 @@ def test_cache_is_built_once_and_shared(digits, monkeypatch):
     assert again.digest == digits.digest
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "manifest"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "manifest", "empty", "digests"])
 def test_damaged_cache_is_built_anew(digits, harm):
     (folder,) = (p.parent for p in prepare.Path("cache").glob("*/train/manifest.json"))
     before = np.array(digits.images["train"])
-    path = folder / ("manifest.json" if harm == "manifest" else "images.npy")
+    names = {"manifest": "manifest.json", "empty": "manifest.json", "digests": "digests.npy"}
+    path = folder / names.get(harm, "images.npy")
     content = bytearray(path.read_bytes())
     if harm == "flip":
         content[-1000] ^= 1
     path.unlink()
-    path.write_bytes(content if harm == "flip" else content[: len(content) // 2])
+    if harm != "digests":
+        kept = {"flip": content, "empty": b"{}"}.get(harm, content[: len(content) // 2])
+        path.write_bytes(kept)
     prepare._open.cache_clear()
     again = open_data(Recipe(dataset="digits", image_size=32), Machine())
     assert np.array_equal(again.images["train"], before)

@@ -91,10 +91,16 @@ def test_gain_per_doubling_is_the_difference_of_neighbours():
     assert table["top_5_gain_per_doubling"].iloc[1:].to_numpy() == pytest.approx(expected)
 
 
+def test_no_complete_run_is_no_curve():
+    runs = runs_table().assign(status="untrained")
+    with pytest.raises(NotIdentifiableError, match="no run is complete"):
+        headline(analyse(runs))
+
+
 def test_words_carry_the_numbers():
     runs = runs_table()
     text = describe(analyse(runs), sizes_table(runs))
-    assert "From 3,125 to 25,000 training images the test top-5 error falls" in text
+    assert "From 3,125 to 25,000 training images the test top-5 error goes" in text
     assert "exponent 0.30 (90 % interval" in text
     few = runs_table(sizes=2)
     assert "2 sizes were measured and 3 are needed" in describe(analyse(few), sizes_table(few))

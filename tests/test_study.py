@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from src.config import Machine, Recipe, Run
+from src.config import Machine, Recipe, Run, Study
+from src.data.prepare import open_data
 from src.evaluation.metrics import compute_top_k_error
 from src.evaluation.results import newest_results, read_results, runs_table, sizes_table
+from src.launchers import LAUNCHERS
 from src.runs import RunDirectory
 from src.training import trainer
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
@@ -156,6 +158,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
         learning_rate=0.02,
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
+    data = open_data(recipe, Machine())
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
 
     def dies(row):
@@ -163,14 +166,13 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.train_run(run, Machine(), folder, dies)
+        trainer.train_run(run, Machine(), data, folder, dies)
     assert RunDirectory(folder / run.path).load_last()["epoch"] == epochs_done
     with (folder / run.path / "metrics.csv").open("a") as file:
         file.write("3,0.1,0.")  # a torn line
     seen = []
-    assert (
-        trainer.train_run(run, Machine(), folder, lambda row: seen.append(row.epoch)) == "complete"
-    )
+    status = trainer.train_run(run, Machine(), data, folder, lambda row: seen.append(row.epoch))
+    assert status == "complete"
     assert seen == list(range(epochs_done + 1, 4))
     assert not (folder / run.path / "last.pt").exists()
     assert digests(folder).items() <= digests(study / "checkpoints" / "s").items()
@@ -200,6 +202,45 @@ def test_a_study_can_be_extended(study, workplace):
     assert evaluate("--experiment-id", "s") == 0
     results = read_results(workplace / "results" / "s" / "metrics.json")
     assert [run["num_images"] for run in results["runs"]] == [100, 323, 323, 647, 647, 1293, 1293]
+
+
+def test_points_asked_before_are_not_forgotten(study, workplace, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    for path in (workplace / "checkpoints" / "s").glob("*/seed-2"):
+        shutil.rmtree(path)
+    assert train(*QUICK, "--experiment-id", "s", "--subset-sizes", "100", "--seeds", "3") == 0
+    assert evaluate("--experiment-id", "s") == 3
+    assert "0.5/seed-2: not finished" in capsys.readouterr().err
+    assert train("--resume", "s") == 0
+    assert "7 of 7 runs complete" in capsys.readouterr().out
+    assert evaluate("--experiment-id", "s") == 0
+
+
+def test_a_run_killed_while_it_was_claimed_is_claimed_whole(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    folder = workplace / "checkpoints" / "s" / "0.25" / "seed-1"
+    for name in ("done", "subset.npz", "best.safetensors", "metrics.csv"):
+        (folder / name).unlink()
+    assert train("--resume", "s") == 0
+    assert digests(workplace / "checkpoints" / "s") == digests(study / "checkpoints" / "s")
+
+
+def test_a_moved_study_is_resumed_where_it_lies(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    (workplace / "checkpoints").rename(workplace / "elsewhere")
+    shutil.rmtree(workplace / "elsewhere" / "s" / "0.25")
+    assert train("--resume", "--checkpoint-dir", "elsewhere") == 0
+    assert not (workplace / "checkpoints").exists()
+    assert (workplace / "elsewhere" / "s" / "0.25" / "seed-1" / "done").exists()
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_every_launcher_trains_what_it_is_given(workplace, name):
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=1)
+    runs = Study(subset_sizes=(0.25,), seeds=(1, 2)).runs(recipe)
+    failures = LAUNCHERS[name](runs, Machine(), open_data(recipe, Machine()), workplace / "s")
+    assert failures == {}
+    assert all((workplace / "s" / run.path / "done").exists() for run in runs)
 
 
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):

@@ -79,7 +79,7 @@ class ImageDataset:
             return bytes(cell["bytes"])
         path = Path(cell["path"] or "").resolve()
         if self.root is None or not path.is_relative_to(self.root):
-            raise BadImageError("the row has no bytes")
+            raise BadImageError("the row has no bytes, or its file lies outside the data set")
         return path.read_bytes()
 
     @property
@@ -136,9 +136,12 @@ def load(recipe: Recipe) -> ImageDataset:
     """
     name, root = recipe.dataset, None
     revision: str | None = None
+    if recipe.dataset_revision and (name in DATASETS or Path(name).is_dir()):
+        raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
     if name in DATASETS:
         tables: Mapping[str, Any] = DATASETS[name]()
-        fingerprint = name
+        contents = sorted((source, table._fingerprint) for source, table in tables.items())
+        fingerprint = f"{name} {contents}"
     elif Path(name).is_dir():
         tables, fingerprint, root = *load_folder(Path(name)), Path(name).resolve()
     else:

@@ -65,7 +65,9 @@ def load_from_hub(
             reason = f"{_first_line(error)}; choose another data set"
         raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}") from None
     cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
-    return tables, commit or next(iter(tables.values()))._fingerprint, cache
+    if commit is None:  # offline: the folder of the local copy is named for its commit
+        commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
+    return tables, commit, cache
 
 
 def _resolve(name: str, revision: str | None) -> str:

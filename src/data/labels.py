@@ -29,6 +29,8 @@ def find_columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]
     if label is None:
         found = ", ".join(labels or [c for c in features if c != image]) or "none"
         raise InputError(f"{recipe.dataset}: label columns: {found}; name one by --label-column")
+    if kinds[label] in ("Image", "Audio", "List", "Sequence"):
+        raise InputError(f"{recipe.dataset}: --label-column {label} holds no labels")
     return image, label
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,32 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..config import Machine, Recipe
-from ..studies import newest_study, read_study
+from ..config import Machine, Recipe, Study
+from ..studies import newest_study, pinned, read_study
 from .datasets import ImageDataset
 from .images import decode, header
 from .loaders import get_train_loader
 from .prepare import PreparedData, open_data
-from .subsets import composition
+from .subsets import Indices, composition
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
 BLUE, GREY = "#0072B2", "#999999"
 MAX_SAMPLED = 2000  # images opened to tell sizes and modes
 
 
-def newest_data(checkpoint_dir: Path = Path("checkpoints")) -> tuple[Recipe, PreparedData]:
-    """Open the data of the newest study, or the embedded digits before there is one."""
+def newest_data(
+    checkpoint_dir: Path = Path("checkpoints"),
+) -> tuple[Recipe, PreparedData, list[float | int]]:
+    """Open the data of the newest study and its sizes, or the digits before there is one."""
     recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
-    machine = Machine()
+    machine, sizes = Machine(), list(Study().subset_sizes)
     if any(checkpoint_dir.glob("*/study.json")):
-        study = read_study(checkpoint_dir / newest_study(checkpoint_dir))
+        path = checkpoint_dir / newest_study(checkpoint_dir)
+        study = read_study(path)
         recipe, machine = Recipe(**study["recipe"]), Machine(**study["machine"])
-    return recipe, open_data(recipe, machine)
+        sizes = list(dict.fromkeys(size for size, _ in study["points"]))
+        recipe = pinned(path, recipe)
+    return recipe, open_data(recipe, machine), sizes
 
 
 def splits_table(dataset: ImageDataset) -> pd.DataFrame:
@@ -53,9 +59,14 @@ def splits_table(dataset: ImageDataset) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("split")
 
 
-def composition_table(dataset: ImageDataset, sizes: tuple[float, ...], seed: int) -> pd.DataFrame:
-    """Return images and images per class of each subset of the training split."""
-    return pd.DataFrame(composition(dataset.splits["train"].labels, sizes, seed)).set_index("size")
+def composition_table(labels: Indices, sizes: Sequence[float | int], seed: int = 0) -> pd.DataFrame:
+    """Return images and images per class of each subset of a training split."""
+    return pd.DataFrame(composition(labels, sizes, seed)).set_index("size")
+
+
+def mini_imagenet_labels() -> Indices:
+    """Labels of mini-ImageNet's training split as published: 100 classes of 500 images."""
+    return np.repeat(np.arange(100), 500)
 
 
 def image_facts(dataset: ImageDataset, seed: int = 0) -> pd.DataFrame:

@@ -119,13 +119,15 @@ def _open(dataset: ImageDataset, side: int, cache_dir: Path, workers: int) -> Pr
 
 def _is_whole(folder: Path, n: int) -> bool:
     """Tell whether a cache folder holds exactly what its manifest promises."""
+    starts = range(0, n, CHUNK)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="r")
-    except (OSError, ValueError):
+        promised = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
+        found_digests = _sha256(np.load(folder / "digests.npy"))
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    starts = range(0, n, CHUNK)
-    if manifest["num_images"] != n or len(images) != n or len(manifest["sha256"]) != len(starts):
+    if promised != [n, len(starts), found_digests] or len(images) != n:
         return False
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda start: _sha256(images[start : start + CHUNK]), starts)
@@ -159,17 +161,21 @@ def _build(folder: Path, dataset: ImageDataset, source: str, side: int, workers:
                 sums.append(checksum)
                 bar.update(len(hashes))
         np.save(building / "digests.npy", digests)
-        manifest = {"num_images": n, "side": side, "version": VERSION, "sha256": sums}
+        manifest = {
+            "num_images": n,
+            "side": side,
+            "version": VERSION,
+            "sha256": sums,
+            "digests_sha256": _sha256(digests),
+        }
         (building / "manifest.json").write_text(json.dumps(manifest))
         for file in building.iterdir():
             sync(file)
         building.chmod(0o777 & ~_umask())
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another count
-        try:
-            building.rename(folder)
-        except OSError:
-            if not _is_whole(folder, n):  # else another process was faster
-                raise
+        if _is_whole(folder, n):  # another process was faster
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # damaged
+        building.rename(folder)
         sync(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -181,7 +187,7 @@ def _chunks(
     """Decode all chunks in order, in this process or in several."""
     n = len(dataset.tables[source])
     starts = range(0, n, CHUNK)
-    workers = min(workers or len(os.sched_getaffinity(0)), n // MIN_PER_WORKER)
+    workers = min(workers or _num_cores(), n // MIN_PER_WORKER)
     start_worker = partial(_start_worker, dataset, source, path)
     if workers <= 1:
         start_worker()
@@ -229,6 +235,12 @@ def _decode_chunk(start: int) -> tuple[int, Pixels, str]:
 
 def _sha256(pixels: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _umask() -> int:

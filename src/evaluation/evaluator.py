@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import Machine
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
-from ..data.prepare import open_data
-from ..devices import pick_device
+from ..data.prepare import PreparedData
+from ..files import write_whole
 from ..models import build_model
 from ..runs import RunDirectory, check_same
 from .metrics import Scores, beats_chance, chance_error, score, wilson_interval
@@ -34,7 +34,11 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
 
 
 def evaluate_run(
-    directory: RunDirectory, machine: Machine, batch_size: int, predictions_dir: Path
+    directory: RunDirectory,
+    data: PreparedData,
+    device: torch.device,
+    batch_size: int,
+    predictions_dir: Path,
 ) -> dict[str, Any]:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
@@ -48,8 +52,8 @@ def evaluate_run(
     InputError
         If the data set is not the one that the run was trained on.
     """
-    run, device = directory.run(), pick_device(machine.device)
-    recipe, data = run.recipe.replace(batch_size=batch_size), open_data(run.recipe, machine)
+    run = directory.run()
+    recipe = run.recipe.replace(batch_size=batch_size)
     check_same(directory.path, directory.config(), {"data_sha256": data.digest})
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
@@ -77,11 +81,12 @@ def evaluate_run(
 
 
 def _save_predictions(path: Path, **splits: tuple[Tensor, Tensor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {}
     for split, (logits, labels) in splits.items():
         arrays |= {f"{split}_logits": logits.cpu().numpy(), f"{split}_labels": labels.cpu().numpy()}
-    np.savez(path.with_name(f"{path.name}.npz"), **arrays)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    write_whole(path.with_name(f"{path.name}.npz"), file.getvalue())
 
 
 def _as_row(scores: Scores) -> dict[str, Any]:

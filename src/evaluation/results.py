@@ -75,19 +75,28 @@ def mean_interval(
 
 def build_results(
     experiment_id: str,
-    recipe: Mapping[str, Any],
-    classes: Sequence[str],
+    study: Mapping[str, Any],
     environment: Mapping[str, Any],
     runs: Sequence[Mapping[str, Any]],
     missing: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Assemble the content of metrics.json; ``missing`` says why a run has no scores."""
+    """Assemble the content of metrics.json.
+
+    Parameters
+    ----------
+    study : mapping
+        The content of study.json.
+    missing : mapping of str to str
+        Path of a run without scores -> why.
+    """
+    recipe = study["recipe"]
     return {
         "schema_version": SCHEMA,
         "experiment_id": experiment_id,
         "dataset": recipe["dataset"],
         "model": recipe["model"],
-        "num_classes": len(classes),
+        "num_classes": len(study["data"]["classes"]),
+        "data": dict(study["data"]),
         "recipe": dict(recipe),
         "environment": dict(environment),
         "runs": sorted(runs, key=lambda run: (run["num_images"], run["seed"])),

@@ -54,7 +54,15 @@ def _analyse(test: pd.DataFrame, metric: str) -> Analysis:
 
 
 def headline(analyses: Mapping[str, Analysis]) -> Analysis:
-    """Top-5 error, or top-1 error where top-5 is meaningless or reaches zero."""
+    """Top-5 error, or top-1 error where top-5 is meaningless or reaches zero.
+
+    Raises
+    ------
+    NotIdentifiableError
+        If no run is complete.
+    """
+    if not analyses:
+        raise NotIdentifiableError("no run is complete and better than chance: there is no curve")
     top_5 = analyses.get("top_5_error")
     return analyses["top_1_error"] if top_5 is None or top_5.has_zeros else top_5
 
@@ -113,9 +121,9 @@ def describe(analyses: Mapping[str, Analysis], sizes: pd.DataFrame) -> str:
     gain = gains_table(sizes)[metric.replace("error", "gain_per_doubling")].iloc[-1]
     text = (
         f"From {first['num_images']:,} to {last['num_images']:,} training images the test "
-        f"{metric_name(metric)} falls from {first[metric]:.1%} to {last[metric]:.1%} "
+        f"{metric_name(metric)} goes from {first[metric]:.1%} to {last[metric]:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%}); "
-        f"the last doubling bought {100 * gain:.1f} points."
+        f"per doubling the last step bought {100 * gain:.1f} points."
     )
     if "power law" not in analysis.fits:
         return f"{text} No law is fitted: {'; '.join(analysis.reasons.values())}."

@@ -26,15 +26,20 @@ class Points:
     error: Array  # shares in (0, 1)
     num_test: int  # images behind each error
 
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of each error: test sampling plus the spread between seeds."""
-        sampling = self.error * (1 - self.error) / self.num_test
-        groups = [self.error[self.n == size] for size in np.unique(self.n)]
+    def means(self) -> tuple[Array, Array, Array]:
+        """Return sizes, mean errors and their standard deviations, each of shape (sizes,).
+
+        All runs share one test set, so that more seeds average their own spread away (pooled over
+        sizes) but not the sampling of the test images.
+        """
+        sizes = np.unique(self.n)
+        groups = [self.error[self.n == size] for size in sizes]
+        mean = np.array([group.mean() for group in groups])
         freedom = sum(len(group) - 1 for group in groups)
         squares = sum(((group - group.mean()) ** 2).sum() for group in groups)
-        seeds = squares / freedom if freedom else 0.0
-        return np.asarray(np.sqrt(np.maximum(sampling, 0.25 / self.num_test**2) + seeds))
+        seeds = (squares / freedom if freedom else 0.0) / np.array([len(g) for g in groups])
+        sampling = np.maximum(mean * (1 - mean) / self.num_test, 0.25 / self.num_test**2)
+        return sizes, mean, np.sqrt(sampling + seeds)
 
 
 @dataclass(frozen=True)
@@ -74,18 +79,17 @@ def fit(name: str, points: Points, seed: int = 0) -> Fit:
     NotIdentifiableError
         If there are fewer distinct sizes than parameters, or fewer than three.
     """
-    law, sizes = LAWS[name], len(np.unique(points.n))
-    if sizes < max(3, len(law.parameters)):
-        needed = max(3, len(law.parameters))
-        raise NotIdentifiableError(f"{name}: {sizes} sizes were measured and {needed} are needed")
-    values = _solve(law, points.n, points.error, points.deviation)
-    rng, middle = np.random.default_rng(seed), law.formula(points.n, *values)
-    noise = rng.normal(0, points.deviation, (DRAWS, len(points.n)))
-    draws = [_solve(law, points.n, middle + each, points.deviation) for each in noise]
+    law, (n, error, deviation) = LAWS[name], points.means()
+    if len(n) < (needed := max(3, len(law.parameters))):
+        raise NotIdentifiableError(f"{name}: {len(n)} sizes were measured and {needed} are needed")
+    values = _solve(law, n, error, deviation)
+    rng, middle = np.random.default_rng(seed), law.formula(n, *values)
+    noise = rng.normal(0, deviation, (DRAWS, len(n)))
+    draws = [_solve(law, n, middle + each, deviation) for each in noise]
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
-    residuals = (points.error - middle) / points.deviation
-    misfit = float(chi2.sf((residuals**2).sum(), max(1, len(residuals) - len(values))))
+    squares = (((error - middle) / deviation) ** 2).sum()
+    misfit = float(chi2.sf(squares, max(1, len(n) - len(values))))
     return Fit(law, values, intervals, misfit, tuple(draws))
 
 

@@ -32,7 +32,7 @@ class TrainState:
     @classmethod
     def fresh(cls, run: Run, num_classes: int, device: torch.device) -> TrainState:
         """Random weights, drawn on the CPU and decided by the seed of ``run`` alone."""
-        seed_torch(run.seed)
+        seed_torch(run.seed, 0)
         recipe = run.recipe
         model = build_model(recipe.model, num_classes, recipe.image_size, recipe.dropout)
         model = model.to(memory_format=torch.channels_last).to(device)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ..config import InputError, Machine, Recipe, Run
+from ..config import Machine, Recipe, Run
 from ..data.loaders import Loader, get_train_loader, get_val_loader
-from ..data.prepare import open_data
+from ..data.prepare import PreparedData
 from ..data.subsets import subset_indices
 from ..devices import autocast, pick_device, seed_torch
 from ..environment import describe_environment
@@ -32,7 +32,7 @@ def train_epoch(state: TrainState, loader: Loader, run: Run, precision: str) -> 
     recipe, epoch = run.recipe, state.epoch
     losses: list[Tensor] = []
     ranks: list[Tensor] = []
-    seed_torch(run.seed, epoch)  # dropout
+    seed_torch(run.seed, epoch + 1)  # dropout; (seed, 0) drew the weights
     state.model.train()
     for step, (images, labels) in enumerate(loader.train_epoch(run.seed, epoch)):
         for group in state.optimizer.param_groups:
@@ -49,7 +49,11 @@ def train_epoch(state: TrainState, loader: Loader, run: Run, precision: str) -> 
 
 
 def train_run(
-    run: Run, machine: Machine, study_dir: Path, report: Callable[[EpochRow], None]
+    run: Run,
+    machine: Machine,
+    data: PreparedData,
+    study_dir: Path,
+    report: Callable[[EpochRow], None],
 ) -> str:
     """Train ``run``, going on after its last snapshot; do nothing if it is finished.
 
@@ -57,6 +61,8 @@ def train_run(
     ----------
     run : Run
     machine : Machine
+    data : PreparedData
+        Of the run's recipe.
     study_dir : Path
         Where the runs of the study lie.
     report : callable
@@ -68,7 +74,6 @@ def train_run(
         ``complete``, or ``diverged`` if the loss stopped being finite.
     """
     recipe, device = run.recipe, pick_device(machine.device)
-    data = open_data(recipe, machine)
     indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
     directory = RunDirectory.claim(study_dir, run, machine, indices, data.digest)
     if directory.status:
@@ -82,13 +87,15 @@ def train_run(
     val = get_val_loader(data, recipe, device)
     saved_at, status = time.monotonic(), "complete"
     while state.epoch < recipe.epochs:
+        epoch_at = time.monotonic()
         row = _epoch(state, train, val, run, machine.precision)
         if not math.isfinite(row.train_loss + row.validation_loss):
             status = "diverged"
             break
         directory.append_epoch(row)
         report(row)
-        if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+        now = time.monotonic()
+        if now + (now - epoch_at) - saved_at >= CHECKPOINT_SECONDS:  # the next epoch lasts as long
             directory.save_last(state.state_dict())
             saved_at = time.monotonic()
     directory.finish(status, state.best_weights, state.best_epoch)
@@ -122,6 +129,5 @@ def _epoch(state: TrainState, train: Loader, val: Loader, run: Run, precision: s
 def _selection_score(scores: Scores, recipe: Recipe) -> float:
     if recipe.select_by == "loss":
         return scores.loss
-    if scores.top_5_error is None:
-        raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
+    assert scores.top_5_error is not None, "refused before training"
     return scores.top_5_error

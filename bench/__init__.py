@@ -1,0 +1,1 @@
+"""Speed against the usual recipes: ``python -m bench --help``."""

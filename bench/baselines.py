@@ -1,0 +1,99 @@
+"""The recipes that people use today, written as their documentation does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+REPEATS = 64  # of a small folder, so that an epoch outlasts the measurement
+
+
+def torchvision_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
+    """ImageFolder, Pillow and a DataLoader, as in PyTorch's ImageNet example."""
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    augment = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    centre = [transforms.Resize(256), transforms.CenterCrop(size)]
+    images = ImageFolder(
+        str(folder), transforms.Compose([*(augment if train else centre), *normalise])
+    )
+    return _loader(ConcatDataset([images] * REPEATS), batch, train)
+
+
+def datasets_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
+    """``datasets.with_transform`` and a DataLoader, as in the documentation of datasets."""
+    from datasets import concatenate_datasets, load_dataset
+    from torchvision import transforms
+
+    normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    augment = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    centre = [transforms.Resize(256), transforms.CenterCrop(size)]
+    transform = transforms.Compose([*(augment if train else centre), *normalise])
+
+    def prepare(rows: dict[str, list[object]]) -> dict[str, list[object]]:
+        pixels = [transform(image.convert("RGB")) for image in rows["image"]]  # type: ignore[attr-defined]
+        return {"pixels": pixels, "label": rows["label"]}
+
+    table = load_dataset("imagefolder", data_dir=str(folder), split="train")
+    return _loader(concatenate_datasets([table] * REPEATS).with_transform(prepare), batch, train)
+
+
+def _loader(images: Dataset[object], batch: int, train: bool) -> DataLoader[object]:
+    return DataLoader(
+        images,
+        batch,
+        shuffle=train,
+        num_workers=os.cpu_count() or 1,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=True,
+        multiprocessing_context="fork",
+    )
+
+
+def batches(loader: DataLoader[object], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches for ever."""
+    while True:
+        for batch in loader:
+            images, labels = batch.values() if isinstance(batch, dict) else batch
+            yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+def training(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
+    """Train torchvision's AlexNet in fp32, eagerly; yield the images of each step."""
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    model = alexnet(num_classes=classes).to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    criterion = nn.CrossEntropyLoss()
+    for images, labels in batches(loader, device):
+        loss = criterion(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield len(labels)
+
+
+def evaluation(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
+    """Evaluate torchvision's AlexNet in fp32; yield the images of each batch."""
+    from torchvision.models import alexnet
+
+    model = alexnet(num_classes=classes).to(device).eval()
+    for images, labels in batches(loader, device):
+        with torch.no_grad():
+            model(images).argmax(1).eq(labels).sum().item()
+        yield len(labels)
+
+
+def loading(loader: DataLoader[object], device: torch.device) -> Iterator[int]:
+    """Make batches ready for the network, without a network; yield their images."""
+    for _, labels in batches(loader, device):
+        yield len(labels)
