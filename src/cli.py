@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .data.datasets import ImageDataset
     from .data.subsets import Indices
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: idle threads sleep, not spin
+
 DONE, BUG, INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -75,13 +77,14 @@ def _train(words: Sequence[str] | None) -> int:
     if flags.print_config:
         print(to_yaml(recipe, flags.study, machine), end="")
         return DONE
+    from .data.loaders import num_bytes, resides
     from .data.prepare import load_dataset, open_data
     from .devices import check_precision, pick_device
     from .launchers import LAUNCHERS
     from .models import check_image_size
 
-    study_dir = machine.checkpoint_dir / name
-    check_precision(pick_device(machine.device), machine.precision)
+    study_dir, device = machine.checkpoint_dir / name, pick_device(machine.device)
+    check_precision(device, machine.precision)
     check_image_size(recipe.model, recipe.image_size)
     dataset = load_dataset(pinned(study_dir, recipe))
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
@@ -95,6 +98,8 @@ def _train(words: Sequence[str] | None) -> int:
         print(_list(rows, runs))
         return DONE
     data = open_data(pinned(study_dir, recipe), machine)
+    where = f"resident on {device}" if resides(data, device, machine.residency) else "streamed"
+    print(f"{num_bytes(data) / 1e9:.2f} GB of pixels in {machine.cache_dir}, {where}")
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
             print(f"warning: {shared} images of train are also in {role}, byte for byte")
@@ -191,17 +196,19 @@ def _evaluate(words: Sequence[str] | None) -> int:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
     from tqdm import tqdm
 
+    from .data.loaders import Sources
     from .data.prepare import open_data
-    from .devices import pick_device
+    from .devices import pick_device, prepare_process
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_run
     from .evaluation.results import build_results
 
     device = pick_device(flags.device)
-    data = open_data(pinned(study_dir, recipe), machine)
+    prepare_process(device)
+    sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
     predictions = results_dir / "predictions"
     rows = [
-        evaluate_run(directory, data, device, flags.batch_size, predictions)
+        evaluate_run(directory, sources, flags.batch_size, predictions)
         for directory in tqdm(finished, desc="evaluating", unit="run", disable=None)
     ]
     results = build_results(name, there, describe_environment(device), rows, missing)

@@ -124,6 +124,12 @@ class Machine(Record):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="of the arithmetic in training; weights stay fp32"
     )
+    residency: Literal["auto", "device", "host"] = Field(
+        "auto", description="pixels on the device, or streamed; auto: device if half of it is free"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: CUDA graphs where there is CUDA; on: torch.compile too"
+    )
     workers: int = Field(
         0, ge=0, description="processes that decode images into the cache; 0: one per core"
     )

@@ -93,7 +93,17 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
     if name.startswith("vit_"):
         options["image_size"] = image_size
     model: nn.Module = torchvision.models.get_model(name, **options)
+    if name == "alexnet" and _alexnet_map(image_size) == 6:
+        model.avgpool = nn.Identity()  # a 6 x 6 average of a 6 x 6 map: nothing but work
     return model
+
+
+def _alexnet_map(image_size: int) -> int:
+    """Side of the last feature map of torchvision's AlexNet."""
+    side = (image_size - 7) // 4 + 1  # the first convolution
+    for _ in range(3):  # the poolings
+        side = (side - 3) // 2 + 1
+    return side
 
 
 def check_image_size(name: str, image_size: int) -> None:

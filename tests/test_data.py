@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from src.config import InputError, Machine, Recipe
-from src.data import prepare
+from src.data import loaders, prepare
 from src.data.datasets import DATASETS, load
-from src.data.images import BadImageError, decode, square
-from src.data.loaders import EpochPlan, get_loader, get_train_loader, get_val_loader
+from src.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
+from src.data.loaders import EpochPlan, Sources, get_train_loader, get_val_loader, resides
 from src.data.prepare import open_data
 from src.data.transforms import normalise
 from tests.conftest import shared
@@ -193,6 +193,35 @@ def test_square_is_torchvisions_resize_and_centre_crop(size, side):
     assert difference.max() <= 1
 
 
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (300, 256), (256, 900), (64, 64)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_fast_jpeg_gives_the_same_pixels(size, mode):
+    from torchvision.transforms import v2
+
+    if not has_fast_jpeg():
+        pytest.skip("torchvision has no JPEG decoder any more")
+    noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "jpeg")
+    theirs = v2.Compose([v2.Resize(256), v2.CenterCrop(256)])(decode(file.getvalue()))
+    ours = decode_square(file.getvalue(), 256, fast=True)
+    assert np.abs(ours.astype(int) - np.asarray(theirs, dtype=int)).max() <= 1
+
+
+def test_fast_jpeg_turns_and_refuses_as_pillow_does():
+    for path in sorted((shared("broken") / "images").glob("*.jpg")):
+        found = []
+        for fast in (False, True):
+            try:
+                found.append(decode_square(path.read_bytes(), 64, fast).astype(int))
+            except BadImageError:
+                found.append(None)
+        slow, quick = found
+        assert (slow is None) == (quick is None), path.name
+        assert slow is None or np.abs(slow - quick).max() <= 2, path.name
+
+
 def test_sliver_costs_no_memory():
     assert square(Image.new("RGB", (40_000, 1)), 256).shape == (256, 256, 3)
 
@@ -295,10 +324,12 @@ def test_plan_is_a_function_of_seed_and_epoch():
     assert plan.top.max() == 29
 
 
-def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits):
+@pytest.mark.parametrize("residency", ["device", "host"])
+def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits, residency):
+    sources = Sources(digits, torch.device("cpu"), residency)
     recipe = Recipe(dataset="digits", image_size=32, batch_size=50)
     indices = np.arange(0, 1293, 10)
-    loader = get_train_loader(digits, indices, recipe, torch.device("cpu"))
+    loader = get_train_loader(sources, indices, recipe)
     plan = EpochPlan.draw(len(indices), 4, 7, 3)
     batches = list(loader.train_epoch(7, 3))
     images = torch.cat([images for images, _ in batches])
@@ -312,15 +343,24 @@ def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits):
     assert {len(labels) for _, labels in batches} == {43, 44}  # 130 images in 3 even batches
 
 
-def test_evaluation_sees_every_image_once_in_order(digits):
+@pytest.mark.parametrize("residency", ["device", "host"])
+def test_evaluation_sees_every_image_once_in_order(digits, residency):
+    sources = Sources(digits, torch.device("cpu"), residency)
     recipe = Recipe(dataset="digits", image_size=32, batch_size=100)
-    loader = get_val_loader(digits, recipe, torch.device("cpu"))
+    loader = get_val_loader(sources, recipe)
     images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert torch.equal(labels, torch.from_numpy(loader.split.labels))
     centre = digits.images["train"][loader.split.rows[5]][2:34, 2:34]
     assert torch.equal(images[5], normalise(torch.from_numpy(centre.copy())[None])[0])
-    one = get_loader(digits, loader.split.take(np.array([3])), recipe, torch.device("cpu"))
+    one = sources.loader(loader.split.take(np.array([3])), recipe)
     assert len(list(one)) == 1
+
+
+def test_pixels_that_do_not_fit_are_refused_with_both_sizes(digits, monkeypatch):
+    monkeypatch.setattr(loaders, "free_memory", lambda _: 1_000_000)
+    with pytest.raises(InputError, match=r"take 0\.0 GB and cpu has 0\.0 GB free; use --residency"):
+        resides(digits, torch.device("cpu"), "device")
+    assert not resides(digits, torch.device("cpu"), "auto")
 
 
 def test_normalise_is_torchvisions():

@@ -89,7 +89,7 @@ def test_step_divides_by_ten_at_one_and_two_thirds():
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_every_optimizer_takes_its_settings_from_the_recipe(name):
     recipe = Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.01)
-    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(3))], recipe)
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(3))], recipe, torch.device("cpu"))
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["lr"] == 0.1
     assert optimizer.param_groups[0]["weight_decay"] == 0.01

@@ -21,6 +21,7 @@ from src.evaluation.results import newest_results, read_results, runs_table, siz
 from src.launchers import LAUNCHERS
 from src.runs import RunDirectory
 from src.training import trainer
+from src.training.trainer import Workbench
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
 
 
@@ -158,7 +159,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
         learning_rate=0.02,
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
-    data = open_data(recipe, Machine())
+    bench = Workbench.build(recipe, Machine(), open_data(recipe, Machine()))
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
 
     def dies(row):
@@ -166,12 +167,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.train_run(run, Machine(), data, folder, dies)
+        trainer.train_run(run, bench, folder, dies)
     assert RunDirectory(folder / run.path).load_last()["epoch"] == epochs_done
     with (folder / run.path / "metrics.csv").open("a") as file:
         file.write("3,0.1,0.")  # a torn line
     seen = []
-    status = trainer.train_run(run, Machine(), data, folder, lambda row: seen.append(row.epoch))
+    status = trainer.train_run(run, bench, folder, lambda row: seen.append(row.epoch))
     assert status == "complete"
     assert seen == list(range(epochs_done + 1, 4))
     assert not (folder / run.path / "last.pt").exists()
@@ -246,10 +247,10 @@ def test_every_launcher_trains_what_it_is_given(workplace, name):
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
     original = trainer.train_epoch
 
-    def fails_at_half(state, loader, run, precision):
+    def fails_at_half(state, step, loader, run):
         if run.subset_size == 0.5:
             raise RuntimeError("out of luck")
-        return original(state, loader, run, precision)
+        return original(state, step, loader, run)
 
     monkeypatch.setattr(trainer, "train_epoch", fails_at_half)
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "1.0", "0.5", "0.25"]

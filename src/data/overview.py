@@ -16,7 +16,7 @@ from ..config import Machine, Recipe, Study
 from ..studies import newest_study, pinned, read_study
 from .datasets import ImageDataset
 from .images import decode, header
-from .loaders import get_train_loader
+from .loaders import Sources, get_train_loader
 from .prepare import PreparedData, open_data
 from .subsets import Indices, composition
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
@@ -118,7 +118,7 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
     split = data.dataset.splits["train"]
     chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:columns])
     single = recipe.replace(batch_size=columns)
-    loader = get_train_loader(data, chosen, single, torch.device("cpu"))
+    loader = get_train_loader(Sources(data, torch.device("cpu")), chosen, single)
     rows: list[list[object]] = [[], []]
     for row in split.rows[chosen]:
         rows[0].append(decode(data.dataset.encoded(split.source, int(row))))

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,12 @@ from tqdm import tqdm
 from ..config import InputError, Machine, Recipe
 from ..files import sync
 from .datasets import ImageDataset, load
-from .images import BadImageError, decode, square
+from .images import BadImageError, decode_square, has_fast_jpeg
 
 VERSION = 1  # raise it when the pixels change
 CHUNK = 256  # images per task: bounds a worker's memory, and the unit of the checksums
 MIN_PER_WORKER = 4096  # below, starting a process costs more than it saves
+FAST_FROM = 10**8  # pixels: below, importing torchvision's decoder costs more than it saves
 Pixels = NDArray[np.uint8]
 DATA_FIELDS = (  # of a recipe: what decides the labelled splits
     "dataset",
@@ -188,7 +189,8 @@ def _chunks(
     n = len(dataset.tables[source])
     starts = range(0, n, CHUNK)
     workers = min(workers or _num_cores(), n // MIN_PER_WORKER)
-    start_worker = partial(_start_worker, dataset, source, path)
+    fast = n * np.load(path, mmap_mode="r").shape[1] ** 2 >= FAST_FROM and has_fast_jpeg()
+    start_worker = partial(_start_worker, dataset, source, path, fast)
     if workers <= 1:
         start_worker()
         yield from map(_decode_chunk, starts)
@@ -207,8 +209,12 @@ def _chunks(
 _worker: Callable[[int], tuple[int, Pixels, str]]
 
 
-def _start_worker(dataset: ImageDataset, source: str, path: Path) -> None:
+def _start_worker(dataset: ImageDataset, source: str, path: Path, fast: bool) -> None:
     global _worker
+    if fast and parent_process() is not None:
+        import torch
+
+        torch.set_num_threads(1)  # every core has a process of its own
     images = np.load(path, mmap_mode="r+")
 
     def work(start: int) -> tuple[int, Pixels, str]:
@@ -218,7 +224,7 @@ def _start_worker(dataset: ImageDataset, source: str, path: Path) -> None:
         for row in range(start, stop):
             try:
                 data = dataset.encoded(source, row)
-                pixels[row - start] = square(decode(data), side)
+                pixels[row - start] = decode_square(data, side, fast)
             except (BadImageError, OSError) as error:
                 raise InputError(f"{dataset.name}: split {source}, row {row}: {error}") from None
             hashes.append(hashlib.sha256(data).digest())

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
-from ..data.prepare import PreparedData
+from ..data.loaders import Loader, Sources, get_test_loader, get_val_loader
 from ..files import write_whole
 from ..models import build_model
 from ..runs import RunDirectory, check_same
@@ -35,8 +34,7 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
 
 def evaluate_run(
     directory: RunDirectory,
-    data: PreparedData,
-    device: torch.device,
+    sources: Sources,
     batch_size: int,
     predictions_dir: Path,
 ) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def evaluate_run(
     InputError
         If the data set is not the one that the run was trained on.
     """
-    run = directory.run()
+    run, data, device = directory.run(), sources.data, sources.device
     recipe = run.recipe.replace(batch_size=batch_size)
     check_same(directory.path, directory.config(), {"data_sha256": data.digest})
     classes, subset = data.dataset.classes, directory.subset()
@@ -60,10 +58,10 @@ def evaluate_run(
     weights, epoch = directory.load_best()
     model.load_state_dict(weights)
     model = model.to(memory_format=torch.channels_last)
-    test = predict(model, get_test_loader(data, recipe, device))
-    validation = predict(model, get_val_loader(data, recipe, device))
+    test = predict(model, get_test_loader(sources, recipe))
+    validation = predict(model, get_val_loader(sources, recipe))
     train = data.dataset.splits["train"].take(subset)
-    fitted = predict(model, get_loader(data, train, recipe, device))  # without augmentation
+    fitted = predict(model, sources.loader(train, recipe))  # without augmentation
     _save_predictions(predictions_dir / run.path, test=test, validation=validation)
     scores = score(*test)
     chance = chance_error(test[1].cpu())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import torch
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -38,10 +39,16 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     return recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
 
 
-def build_optimizer(parameters: Iterable[Parameter], recipe: Recipe) -> Optimizer:
-    """Build the recipe's update rule; all parameters decay, as in Krizhevsky et al. (2012)."""
-    lr, decay = recipe.learning_rate, recipe.weight_decay
+def build_optimizer(
+    parameters: Iterable[Parameter], recipe: Recipe, device: torch.device
+) -> Optimizer:
+    """Build the recipe's update rule; all parameters decay, as in Krizhevsky et al. (2012).
+
+    On CUDA the learning rate is a tensor there, so that a recorded step reads its current value.
+    """
+    on_cuda, decay = device.type == "cuda", recipe.weight_decay
+    lr = torch.tensor(recipe.learning_rate, device=device) if on_cuda else recipe.learning_rate
     if recipe.optimizer == "sgd":
         return SGD(parameters, lr, recipe.momentum, weight_decay=decay, fused=True)
     rule: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.optimizer]
-    return rule(parameters, lr, weight_decay=decay, fused=True)
+    return rule(parameters, lr, weight_decay=decay, fused=True, capturable=on_cuda)

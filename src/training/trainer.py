@@ -5,63 +5,86 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ..config import Machine, Recipe, Run
-from ..data.loaders import Loader, get_train_loader, get_val_loader
+from ..data.loaders import Loader, Sources, get_train_loader, get_val_loader
 from ..data.prepare import PreparedData
 from ..data.subsets import subset_indices
-from ..devices import autocast, pick_device, seed_torch
+from ..devices import autocast, pick_device, prepare_process, seed_torch
 from ..environment import describe_environment
 from ..evaluation.evaluator import predict
-from ..evaluation.metrics import Scores, label_ranks, score, scores_from_ranks
+from ..evaluation.metrics import Scores, score
 from ..files import write_json
 from ..runs import EpochRow, RunDirectory
 from .optimization import learning_rate
 from .state import TrainState
+from .steps import Step, build_step
 
 CHECKPOINT_SECONDS = 60.0  # a crash loses at most this much, or the epoch in flight
+VALIDATION_BATCH = 1000  # images: no gradients are kept, so the device takes more at once
 
 
-def train_epoch(state: TrainState, loader: Loader, run: Run, precision: str) -> Scores:
+@dataclass
+class Workbench:
+    """What all runs of a study share: pixels in place, the model's tensors, the recorded step."""
+
+    recipe: Recipe
+    machine: Machine
+    sources: Sources
+    state: TrainState
+    step: Step | None = None
+
+    @classmethod
+    def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Workbench:
+        """Place the pixels and make the model; runs then take turns on them.
+
+        Raises
+        ------
+        InputError
+            If the device is missing, or cannot hold what it was asked to.
+        """
+        device = pick_device(machine.device)
+        prepare_process(device)
+        sources = Sources(data, device, machine.residency)
+        state = TrainState.build(recipe, len(data.dataset.classes), device)
+        return cls(recipe, machine, sources, state)
+
+    def step_for(self, train: Loader) -> Step:
+        """Return the step, built on the first call: compiling is paid once per study."""
+        if self.step is None:
+            smoothing, machine = self.recipe.label_smoothing, self.machine
+            self.step = build_step(self.state, train, smoothing, machine.precision, machine.compile)
+        return self.step
+
+
+def train_epoch(state: TrainState, step: Step, loader: Loader, run: Run) -> Scores:
     """Make one pass over the subset; return the running scores, measured while weights moved."""
     recipe, epoch = run.recipe, state.epoch
-    losses: list[Tensor] = []
-    ranks: list[Tensor] = []
     seed_torch(run.seed, epoch + 1)  # dropout; (seed, 0) drew the weights
     state.model.train()
-    for step, (images, labels) in enumerate(loader.train_epoch(run.seed, epoch)):
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, (epoch + step / loader.num_batches) / recipe.epochs)
-        with autocast(loader.device, precision):
-            logits = state.model(images).float()  # (b, classes)
-        loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
-        losses.append(loss.detach() * len(labels))  # read once an epoch: no waiting in the loop
-        ranks.append(label_ranks(logits.detach(), labels))
-    return scores_from_ranks(torch.cat(ranks), logits.shape[1], torch.stack(losses))
+    step.tally.reset()
+    for i, (inputs, labels) in enumerate(loader.inputs(loader.plan(run.seed, epoch))):
+        progress = (epoch + i / loader.num_batches) / recipe.epochs
+        state.set_learning_rate(learning_rate(recipe, progress))
+        step(inputs, labels)
+    loss, top_1, top_5 = step.tally.means()
+    return Scores(len(loader.split), loss, top_1, top_5 if state.num_classes > 5 else None)
 
 
 def train_run(
-    run: Run,
-    machine: Machine,
-    data: PreparedData,
-    study_dir: Path,
-    report: Callable[[EpochRow], None],
+    run: Run, bench: Workbench, study_dir: Path, report: Callable[[EpochRow], None]
 ) -> str:
     """Train ``run``, going on after its last snapshot; do nothing if it is finished.
 
     Parameters
     ----------
     run : Run
-    machine : Machine
-    data : PreparedData
+    bench : Workbench
         Of the run's recipe.
     study_dir : Path
         Where the runs of the study lie.
@@ -73,43 +96,61 @@ def train_run(
     str
         ``complete``, or ``diverged`` if the loss stopped being finite.
     """
-    recipe, device = run.recipe, pick_device(machine.device)
+    data, state = bench.sources.data, bench.state
     indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
-    directory = RunDirectory.claim(study_dir, run, machine, indices, data.digest)
+    directory = RunDirectory.claim(study_dir, run, bench.machine, indices, data.digest)
     if directory.status:
         return directory.status
-    write_json(directory.path / "environment.json", describe_environment(device))
-    state = TrainState.fresh(run, len(data.dataset.classes), device)
+    write_json(directory.path / "environment.json", describe_environment(bench.sources.device))
+    state.restart(run.seed)
     if saved := directory.load_last():
-        state.load_state_dict(saved)
+        state.load(saved)
     directory.keep_epochs(state.epoch)
-    train = get_train_loader(data, indices, recipe, device)
-    val = get_val_loader(data, recipe, device)
-    saved_at, status = time.monotonic(), "complete"
-    while state.epoch < recipe.epochs:
-        epoch_at = time.monotonic()
-        row = _epoch(state, train, val, run, machine.precision)
-        if not math.isfinite(row.train_loss + row.validation_loss):
-            status = "diverged"
-            break
-        directory.append_epoch(row)
-        report(row)
-        now = time.monotonic()
-        if now + (now - epoch_at) - saved_at >= CHECKPOINT_SECONDS:  # the next epoch lasts as long
-            directory.save_last(state.state_dict())
-            saved_at = time.monotonic()
+    train = get_train_loader(bench.sources, indices, run.recipe)
+    val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
+    status = _train_epochs(run, bench, train, val, directory, report)
     directory.finish(status, state.best_weights, state.best_epoch)
     return status
 
 
-def _epoch(state: TrainState, train: Loader, val: Loader, run: Run, precision: str) -> EpochRow:
+def _train_epochs(
+    run: Run,
+    bench: Workbench,
+    train: Loader,
+    val: Loader,
+    directory: RunDirectory,
+    report: Callable[[EpochRow], None],
+) -> str:
+    """Train the epochs that are left; write snapshots beside the training, not within it."""
+    state, step = bench.state, bench.step_for(train)
+    saved_at, writing = time.monotonic(), Future[None]()
+    writing.set_result(None)
+    with ThreadPoolExecutor(1) as writer:
+        while state.epoch < run.recipe.epochs:
+            began = time.monotonic()
+            row = _epoch(state, step, train, val, run, bench.machine.precision)
+            if not math.isfinite(row.train_loss + row.validation_loss):
+                return "diverged"
+            directory.append_epoch(row)
+            report(row)
+            now = time.monotonic()  # the next epoch lasts as long as this one
+            if now + (now - began) - saved_at >= CHECKPOINT_SECONDS:
+                writing.result()  # a failed write is not passed over
+                writing = writer.submit(directory.save_last, state.snapshot())
+                saved_at = now
+        writing.result()
+    return "complete"
+
+
+def _epoch(
+    state: TrainState, step: Step, train: Loader, val: Loader, run: Run, precision: str
+) -> EpochRow:
     """Train and validate one epoch; keep the weights if they are the best so far."""
     started = time.perf_counter()
-    trained = train_epoch(state, train, run, precision)
+    trained = train_epoch(state, step, train, run)
     seconds = time.perf_counter() - started
     with autocast(val.device, precision):
         validated = score(*predict(state.model, val))
-    rate = state.optimizer.param_groups[0]["lr"]
     state.epoch += 1
     state.keep_if_best(_selection_score(validated, run.recipe))
     return EpochRow(
@@ -120,7 +161,7 @@ def _epoch(state: TrainState, train: Loader, val: Loader, run: Run, precision: s
         validation_loss=validated.loss,
         validation_top_1_error=validated.top_1_error,
         validation_top_5_error=validated.top_5_error,
-        learning_rate=rate,
+        learning_rate=float(torch.as_tensor(state.optimizer.param_groups[0]["lr"])),
         seconds=seconds,
         images_per_second=len(train.split) / seconds,
     )

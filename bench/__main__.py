@@ -1,0 +1,63 @@
+"""Measure this project against the usual recipes: ``python -m bench train --images FOLDER``."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from . import recipes
+from .measure import alternate, report, write
+
+Images = Annotated[Path, tyro.conf.arg(help="class folders of JPEG files")]
+UNITS = {"training": 3, "evaluation": 6, "loading": 8}  # batches per round
+
+
+def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) -> None:
+    """Measure training, evaluation and the data path alone per CPU-second of the whole process tree."""
+    content: dict[str, object] = {"command": "train", "size": size, "batch": batch}
+    with tempfile.TemporaryDirectory() as cache:
+        for kind, units in UNITS.items():
+            makes = {
+                "ours": partial(recipes.ours, kind, images, size, batch, Path(cache)),
+                "torchvision recipe": partial(
+                    recipes.baseline, kind, "torchvision", images, size, batch
+                ),
+                "datasets recipe": partial(recipes.baseline, kind, "datasets", images, size, batch),
+            }
+            content[kind] = report(f"{kind}, AlexNet", alternate(makes, rounds, units))
+    write("train", content)
+
+
+def cache(images: Images, rounds: int = 5, side: int = 256) -> None:
+    """Measure decoding into the cache per CPU-second of one core."""
+    makes = {
+        "ours": partial(recipes.decode_ours, images, side),
+        "Pillow Resize + CenterCrop": partial(recipes.decode_plain, images, side),
+    }
+    samples = alternate(makes, rounds, units=200)
+    write("cache", {"command": "cache", "cache": report("cache build", samples)})
+
+
+def study(
+    device: str = "auto",
+    images: Annotated[str, tyro.conf.arg(help="synthetic, or class folders of JPEG files")] = (
+        "synthetic"
+    ),
+    scale: Annotated[float, tyro.conf.arg(help="share of mini-ImageNet's images")] = 1.0,
+    epochs: int = 90,
+    model: str = "alexnet",
+    image_size: int = 227,
+    baseline: bool = True,
+) -> None:
+    """Measure the whole default study at mini-ImageNet's size, and a slice of the plain recipe."""
+    from .study import measure_study
+
+    write("study", measure_study(device, images, scale, epochs, model, image_size, baseline))
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"train": train, "cache": cache, "study": study})

@@ -1,0 +1,108 @@
+"""Alternating measurements of several recipes, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one recipe."""
+
+    images: int
+    cpu_seconds: float  # of the process and all its children
+    wall_seconds: float
+
+
+Make = Callable[[], Iterator[int]]  # yields the images of each unit of work, for ever
+
+
+def alternate(makes: Mapping[str, Make], rounds: int, units: int) -> dict[str, list[Sample]]:
+    """Measure all recipes in turn, ``rounds`` times, ``units`` batches each, after a warm-up."""
+    context = get_context("spawn")
+    samples: dict[str, list[Sample]] = {name: [] for name in makes}
+    pipes = {}
+    for name, make in makes.items():
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=_serve, args=(make, theirs)).start()
+    for turn in range(rounds + 1):
+        for name, pipe in pipes.items():
+            pipe.send(units if turn else 2)
+            sample = Sample(*pipe.recv())
+            if turn:  # the first is the warm-up
+                samples[name].append(sample)
+    for pipe in pipes.values():
+        pipe.send(0)
+    return samples
+
+
+def _serve(make: Make, pipe: Connection) -> None:
+    work, me = make(), psutil.Process()
+    while units := pipe.recv():
+        cpu, wall = _cpu_seconds(me), time.perf_counter()
+        images = sum(next(work) for _ in range(units))
+        pipe.send((images, _cpu_seconds(me) - cpu, time.perf_counter() - wall))
+    del work
+    for child in me.children(recursive=True):
+        child.kill()
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    processes = [process, *process.children(recursive=True)]
+    return float(sum(sum(p.cpu_times()[:2]) for p in processes))
+
+
+def report(title: str, samples: Mapping[str, list[Sample]], unit: str = "cpu") -> dict[str, object]:
+    """Print and return rates, and the ratios of the first recipe to each other, per round."""
+    rates = {
+        name: [s.images / (s.cpu_seconds if unit == "cpu" else s.wall_seconds) for s in rounds]
+        for name, rounds in samples.items()
+    }
+    first, *others = rates
+    ratios = {
+        name: [a / b for a, b in zip(rates[first], rates[name], strict=True)] for name in others
+    }
+    print(f"\n{title} (images per {'CPU-' if unit == 'cpu' else ''}second; median, min to max)")
+    for name, values in rates.items():
+        print(f"  {name:<28} {_spread(values)}")
+    for name, values in ratios.items():
+        print(f"  {first} / {name:<21} {_spread(values)}")
+    return {
+        "samples": {name: [asdict(s) for s in rounds] for name, rounds in samples.items()},
+        "median_rate": {name: statistics.median(values) for name, values in rates.items()},
+        "median_ratio": {name: statistics.median(values) for name, values in ratios.items()},
+    }
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):8.2f}   {min(values):8.2f} to {max(values):.2f}"
+
+
+def write(name: str, content: Mapping[str, object]) -> None:
+    """Write a measurement with hardware and versions to ``bench/results/``."""
+    import torch
+
+    from src.devices import pick_device
+    from src.environment import describe_environment
+
+    environment = describe_environment(pick_device("auto"))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{platform.machine()}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    capabilities = {k: v for k, v in torch.cpu.get_capabilities().items() if v is not False}
+    path.write_text(
+        json.dumps({"environment": environment, "cpu": capabilities, **content}, indent=1) + "\n"
+    )
+    print(f"\nwrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

@@ -1,0 +1,67 @@
+"""What is measured: functions that a fresh process can import by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterator[int]:
+    """Drive the project's own training, evaluation or data path."""
+    from . import ours as steps
+
+    bench, loader = steps.workbench(images, size, batch, cache)
+    if kind == "loading":
+        return steps.loading(loader)
+    return {"training": steps.training, "evaluation": steps.evaluation}[kind](bench, loader)
+
+
+def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Iterator[int]:
+    """Drive a usual recipe, on the CPU."""
+    import torch
+
+    from . import baselines
+
+    make = {"torchvision": baselines.torchvision_loader, "datasets": baselines.datasets_loader}
+    loader = make[name](images, size, batch, kind != "evaluation")
+    device, classes = torch.device("cpu"), sum(path.is_dir() for path in images.iterdir())
+    if kind == "loading":
+        return baselines.loading(loader, device)
+    work = {"training": baselines.training, "evaluation": baselines.evaluation}[kind]
+    return work(loader, device, classes)
+
+
+def decode_ours(images: Path, side: int) -> Iterator[int]:
+    """Decode as the cache does, on one core."""
+    import torch
+
+    from src.data.images import decode_square, has_fast_jpeg
+
+    torch.set_num_threads(1)
+    contents, fast = read_files(images), has_fast_jpeg()
+    while True:
+        for data in contents:
+            decode_square(data, side, fast)
+            yield 1
+
+
+def decode_plain(images: Path, side: int) -> Iterator[int]:
+    """Decode, resize and crop with Pillow through torchvision, on one core."""
+    import io
+
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torchvision.transforms import v2
+
+    torch.set_num_threads(1)
+    transform, contents = v2.Compose([v2.Resize(side), v2.CenterCrop(side)]), read_files(images)
+    while True:
+        for data in contents:
+            np.asarray(transform(Image.open(io.BytesIO(data)).convert("RGB")))
+            yield 1
+
+
+def read_files(images: Path) -> list[bytes]:
+    """Read all files of class folders."""
+    return [path.read_bytes() for path in sorted(images.glob("*/*")) if path.is_file()]

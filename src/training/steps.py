@@ -1,0 +1,161 @@
+"""One optimiser step: as written, compiled, or replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..data.loaders import Loader
+from ..devices import autocast
+from ..evaluation.metrics import label_ranks
+from .state import TrainState
+
+WARM_UP = 3  # steps before a capture: kernels are chosen, buffers are made
+
+
+@dataclass
+class Tally:
+    """Sums over an epoch, kept on the device so that no step waits for the host."""
+
+    sums: Tensor  # float64 (3,): loss in nats, top-1 errors, top-5 errors
+    num_images: int = 0
+
+    @classmethod
+    def empty(cls, device: torch.device) -> Tally:
+        """Start counting."""
+        kind = torch.float32 if device.type == "mps" else torch.float64
+        return cls(torch.zeros(3, dtype=kind, device=device))
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self.sums.zero_()
+        self.num_images = 0
+
+    def means(self) -> tuple[float, float, float]:
+        """Return mean loss, top-1 and top-5 error; the one place where the host waits."""
+        loss, top_1, top_5 = (self.sums / self.num_images).tolist()
+        return loss, top_1, top_5
+
+
+class Step(Protocol):
+    """Make one step with a batch of a loader's inputs."""
+
+    @property
+    def tally(self) -> Tally:
+        """Sums of the epoch."""
+        ...
+
+    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+        """Change the weights."""
+        ...
+
+
+@dataclass
+class EagerStep:
+    """The step as it is written."""
+
+    state: TrainState
+    loader: Loader
+    label_smoothing: float
+    precision: str
+    forward: Callable[[Tensor], Tensor]  # the model, or its compiled form
+    tally: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally.empty(self.loader.device)
+
+    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+        """Forward, backward, update."""
+        self.run(inputs, labels)
+        self.tally.num_images += len(labels)
+
+    def run(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+        """Do everything that happens on the device."""
+        with autocast(self.loader.device, self.precision):
+            logits = self.forward(self.loader.images(inputs)).float()  # (b, classes)
+        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.state.optimizer.step()
+        ranks = label_ranks(logits.detach(), labels)
+        sums = loss.detach() * len(labels), (ranks >= 1).sum(), (ranks >= 5).sum()
+        self.tally.sums += torch.stack([value.to(self.tally.sums.dtype) for value in sums])
+
+
+@dataclass
+class GraphStep:
+    """The eager step, recorded once per batch size as a CUDA graph and replayed.
+
+    A replay costs the host microseconds, where launching AlexNet's kernels one by one costs more
+    than they take on a fast GPU. Without CUDA the same buffers are used and nothing is recorded.
+    """
+
+    eager: EagerStep
+    graphs: dict[int, tuple[torch.cuda.CUDAGraph | None, tuple[Tensor, ...], Tensor]] = field(
+        default_factory=dict
+    )
+
+    @property
+    def tally(self) -> Tally:
+        """Sums of the epoch."""
+        return self.eager.tally
+
+    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+        """Copy the batch into the recorded buffers and replay."""
+        if len(labels) not in self.graphs:
+            self.graphs[len(labels)] = self._record(inputs, labels)
+        graph, own_inputs, own_labels = self.graphs[len(labels)]
+        for own, given in zip(own_inputs, inputs, strict=True):
+            own.copy_(given, non_blocking=True)
+        own_labels.copy_(labels, non_blocking=True)
+        if graph is None:
+            self.eager.run(own_inputs, own_labels)
+        else:
+            graph.replay()
+        self.tally.num_images += len(labels)
+
+    def _record(
+        self, inputs: tuple[Tensor, ...], labels: Tensor
+    ) -> tuple[torch.cuda.CUDAGraph | None, tuple[Tensor, ...], Tensor]:
+        own_inputs, own_labels = tuple(t.clone() for t in inputs), labels.clone()
+        device = self.eager.loader.device
+        if device.type != "cuda":
+            return None, own_inputs, own_labels
+        state, sums = self.eager.state, self.tally.sums
+        before = [t.clone() for t in (*state.tensors(), sums)]
+        random_state = torch.cuda.get_rng_state(device)
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self.eager.run(own_inputs, own_labels)
+        torch.cuda.current_stream(device).wait_stream(side)
+        state.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.eager.run(own_inputs, own_labels)
+        for tensor, value in zip((*state.tensors(), sums), before, strict=True):
+            tensor.copy_(value)  # the warm-up leaves no trace
+        torch.cuda.set_rng_state(random_state, device)
+        return graph, own_inputs, own_labels
+
+
+def build_step(
+    state: TrainState, loader: Loader, label_smoothing: float, precision: str, compiling: str
+) -> Step:
+    """Build the step that ``--compile`` names.
+
+    ``auto`` records a CUDA graph on CUDA and is eager elsewhere; ``on`` also compiles the model;
+    ``off`` is eager everywhere.
+    """
+    forward: Callable[[Tensor], Tensor] = state.model
+    if compiling == "on":
+        forward = torch.compile(state.model, dynamic=False)
+    eager = EagerStep(state, loader, label_smoothing, precision, forward)
+    graph = compiling != "off" and loader.device.type == "cuda"
+    return GraphStep(eager) if graph else eager
