@@ -13,11 +13,11 @@ from . import recipes
 from .measure import alternate, report, write
 
 Images = Annotated[Path, tyro.conf.arg(help="class folders of JPEG files")]
-UNITS = {"training": 3, "evaluation": 6, "loading": 8}  # batches per round
+UNITS = {"training": 3, "validation": 6, "evaluation": 6, "loading": 8}  # batches per round
 
 
 def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) -> None:
-    """Measure training, evaluation and the data path alone per CPU-second of the whole process tree."""
+    """Measure training, evaluation and the data path alone, per CPU-second of all processes."""
     content: dict[str, object] = {"command": "train", "size": size, "batch": batch}
     with tempfile.TemporaryDirectory() as cache:
         for kind, units in UNITS.items():

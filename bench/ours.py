@@ -15,6 +15,7 @@ import torch
 from src.config import Machine, Recipe
 from src.data.loaders import EpochPlan, Loader, get_train_loader
 from src.data.prepare import open_data
+from src.devices import autocast
 from src.training.trainer import Workbench
 
 from .baselines import REPEATS
@@ -44,14 +45,20 @@ def training(bench: Workbench, loader: Loader) -> Iterator[int]:
 
 
 def evaluation(bench: Workbench, loader: Loader) -> Iterator[int]:
-    """Evaluate in fp32; yield the images of each batch."""
+    """Evaluate in fp32, as ``eval.py``; yield the images of each batch."""
     bench.state.restart(seed=1)
     model = bench.state.model.eval()
-    with torch.inference_mode():
-        while True:
-            for images, labels in loader:
+    while True:
+        for images, labels in loader:
+            with torch.inference_mode():
                 model(images).argmax(1).eq(labels).sum().item()
-                yield len(labels)
+            yield len(labels)
+
+
+def validation(bench: Workbench, loader: Loader) -> Iterator[int]:
+    """Evaluate at the precision of training, as after every epoch."""
+    with autocast(loader.device, bench.machine.precision):
+        yield from evaluation(bench, loader)
 
 
 def loading(loader: Loader) -> Iterator[int]:

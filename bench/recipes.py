@@ -13,7 +13,12 @@ def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterato
     bench, loader = steps.workbench(images, size, batch, cache)
     if kind == "loading":
         return steps.loading(loader)
-    return {"training": steps.training, "evaluation": steps.evaluation}[kind](bench, loader)
+    work = {
+        "training": steps.training,
+        "validation": steps.validation,
+        "evaluation": steps.evaluation,
+    }
+    return work[kind](bench, loader)
 
 
 def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Iterator[int]:
@@ -23,11 +28,11 @@ def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Itera
     from . import baselines
 
     make = {"torchvision": baselines.torchvision_loader, "datasets": baselines.datasets_loader}
-    loader = make[name](images, size, batch, kind != "evaluation")
+    loader = make[name](images, size, batch, kind in ("training", "loading"))
     device, classes = torch.device("cpu"), sum(path.is_dir() for path in images.iterdir())
     if kind == "loading":
         return baselines.loading(loader, device)
-    work = {"training": baselines.training, "evaluation": baselines.evaluation}[kind]
+    work = baselines.training if kind == "training" else baselines.evaluation
     return work(loader, device, classes)
 
 

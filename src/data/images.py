@@ -80,12 +80,16 @@ def _fast_square(data: bytes, side: int) -> NDArray[np.uint8] | None:
     from torch.nn.functional import interpolate
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        plain = image.mode in ("RGB", "L") and image.getexif().get(ORIENTATION, 1) in (0, 1)
-        if not plain or max(image.size) > 4 * min(image.size):
-            return None
-        if image.width * image.height > MAX_PIXELS:
-            return None
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            upright = image.getexif().get(ORIENTATION, 1) in (0, 1)
+            plain = upright and image.mode in ("RGB", "L")
+            if not plain or max(image.size) > 4 * min(image.size):
+                return None
+            if image.width * image.height > MAX_PIXELS:
+                return None
+    except Exception:  # Pillow raises a dozen types on hostile bytes; decode says what is wrong
+        return None
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # has_fast_jpeg sees it go
