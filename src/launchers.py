@@ -31,7 +31,7 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
             note = "" if status == "complete" else status
         except torch.OutOfMemoryError:
             half = run.recipe.batch_size // 2
-            note = f"failed: {bench.sources.device} is out of memory; try --batch-size {half}"
+            note = f"failed: {bench.device} is out of memory; try --batch-size {half}"
             torch.cuda.empty_cache()
         except Exception as error:
             note = f"failed: {type(error).__name__}: {error}"

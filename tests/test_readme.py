@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()
 LINES = TEXT.replace("\\\n", " ").splitlines()
+BENCH = re.findall(r"^def (\w+)", (ROOT / "bench" / "__main__.py").read_text(), re.MULTILINE)
 COMMANDS = sorted({line.split(" #")[0].strip() for line in LINES if line.startswith("    python ")})
 
 
@@ -19,7 +20,9 @@ COMMANDS = sorted({line.split(" #")[0].strip() for line in LINES if line.startsw
 def test_every_command_parses(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     _, script, *words = shlex.split(command)
-    if "--help" in words:
+    if words[:1] == ["bench"]:
+        assert words[1] in BENCH
+    elif "--help" in words:
         with pytest.raises(SystemExit, match="0"):
             parse_train(words)
     elif script == "train.py":

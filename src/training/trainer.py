@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -31,28 +32,36 @@ VALIDATION_BATCH = 1000  # images: no gradients are kept, so the device takes mo
 
 @dataclass
 class Workbench:
-    """What all runs of a study share: pixels in place, the model's tensors, the recorded step."""
+    """What all runs of a study share, made on first use: placed pixels, a model, its step."""
 
     recipe: Recipe
     machine: Machine
-    sources: Sources
-    state: TrainState
+    data: PreparedData
+    device: torch.device
     step: Step | None = None
 
     @classmethod
     def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Workbench:
-        """Place the pixels and make the model; runs then take turns on them.
+        """Settle the device and prepare the process for it.
 
         Raises
         ------
         InputError
-            If the device is missing, or cannot hold what it was asked to.
+            If the device is missing.
         """
         device = pick_device(machine.device)
         prepare_process(device)
-        sources = Sources(data, device, machine.residency)
-        state = TrainState.build(recipe, len(data.dataset.classes), device)
-        return cls(recipe, machine, sources, state)
+        return cls(recipe, machine, data, device)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The pixels, where ``--residency`` wants them."""
+        return Sources(self.data, self.device, self.machine.residency)
+
+    @cached_property
+    def state(self) -> TrainState:
+        """The model and its optimiser; runs take turns on them."""
+        return TrainState.build(self.recipe, len(self.data.dataset.classes), self.device)
 
     def step_for(self, train: Loader) -> Step:
         """Return the step, built on the first call: compiling is paid once per study."""
@@ -96,12 +105,13 @@ def train_run(
     str
         ``complete``, or ``diverged`` if the loss stopped being finite.
     """
-    data, state = bench.sources.data, bench.state
+    data = bench.data
     indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
     directory = RunDirectory.claim(study_dir, run, bench.machine, indices, data.digest)
     if directory.status:
         return directory.status
-    write_json(directory.path / "environment.json", describe_environment(bench.sources.device))
+    write_json(directory.path / "environment.json", describe_environment(bench.device))
+    state = bench.state
     state.restart(run.seed)
     if saved := directory.load_last():
         state.load(saved)

@@ -1,0 +1,218 @@
+"""The step: one way to write it, several to run it, the same weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from src.config import Machine, Recipe, Run
+from src.data.loaders import Sources, get_train_loader
+from src.data.prepare import open_data
+from src.launchers import local
+from src.training import trainer
+from src.training.optimization import learning_rate
+from src.training.state import TrainState
+from src.training.steps import EagerStep, GraphStep, build_step
+from src.training.trainer import Workbench
+
+RECIPE = Recipe(
+    dataset="digits", model="alexnet-small", image_size=32, epochs=2, batch_size=60, dropout=0.3
+)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+@pytest.fixture
+def data(workplace):
+    return open_data(RECIPE, Machine())
+
+
+def weights_after(recipe, sources, make_step, seed=1):
+    """Weights after two epochs on 130 images (three batches, two sizes)."""
+    state = TrainState.build(recipe, 10, sources.device)
+    state.restart(seed)
+    loader = get_train_loader(sources, np.arange(130), recipe)
+    step = make_step(state, loader)
+    run = Run(recipe=recipe, subset_size=130, seed=seed)
+    scores = []
+    for _ in range(2):
+        scores.append(trainer.train_epoch(state, step, loader, run))
+        state.epoch += 1
+    return [t.cpu() for t in state.tensors()], scores
+
+
+def eager(state, loader):
+    return EagerStep(state, loader, 0.0, "fp32", state.model)
+
+
+def assert_equal(a, b):
+    assert all(torch.equal(x, y) for x, y in zip(a[0], b[0], strict=True))
+    assert a[1] == b[1]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_recorded_buffers_give_the_same_bits(data, optimizer):
+    recipe = RECIPE.replace(optimizer=optimizer)
+    sources = Sources(data, torch.device("cpu"))
+    recorded = weights_after(recipe, sources, lambda s, loader: GraphStep(eager(s, loader)))
+    assert_equal(recorded, weights_after(recipe, sources, eager))
+
+
+def test_resident_and_streamed_pixels_give_the_same_bits(data):
+    streamed, resident = (
+        weights_after(RECIPE, Sources(data, torch.device("cpu"), where), eager)
+        for where in ("host", "device")
+    )
+    assert_equal(streamed, resident)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_restarted_state_is_a_fresh_one(data, optimizer):
+    recipe = RECIPE.replace(optimizer=optimizer)
+    sources = Sources(data, torch.device("cpu"))
+    fresh = weights_after(recipe, sources, eager)
+    used = TrainState.build(recipe, 10, sources.device)
+    used.restart(99)
+    loader = get_train_loader(sources, np.arange(130), recipe)
+    trainer.train_epoch(
+        used, eager(used, loader), loader, Run(recipe=recipe, subset_size=130, seed=9)
+    )
+
+    again = weights_after(recipe, sources, eager)
+    assert_equal(fresh, again)
+    used.restart(1)
+    begun = TrainState.build(recipe, 10, sources.device)
+    begun.restart(1)
+    assert all(torch.equal(a, b) for a, b in zip(used.tensors(), begun.tensors(), strict=True))
+
+
+def test_momentum_that_starts_at_zero_is_torchs_own(data):
+    """Two epochs by hand with a new torch.optim.SGD end at the same weights."""
+    from torch.nn.functional import cross_entropy
+
+    from src.devices import seed_torch
+
+    sources = Sources(data, torch.device("cpu"))
+    ours, _ = weights_after(RECIPE, sources, eager)
+    state = TrainState.build(RECIPE, 10, sources.device)
+    state.restart(1)
+    model = state.model.train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    loader = get_train_loader(sources, np.arange(130), RECIPE)
+    for epoch in range(2):
+        seed_torch(1, epoch + 1)
+        for i, (images, labels) in enumerate(loader.train_epoch(1, epoch)):
+            optimizer.param_groups[0]["lr"] = learning_rate(RECIPE, (epoch + i / 3) / 2)
+            optimizer.zero_grad()
+            cross_entropy(model(images), labels).backward()
+            optimizer.step()
+    for a, b in zip(ours, model.state_dict().values(), strict=False):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_running_scores_are_those_of_the_batches(data):
+    sources = Sources(data, torch.device("cpu"))
+    _, (first, second) = weights_after(RECIPE, sources, eager)
+    assert first.num_images == 130
+    assert 0 <= first.top_5_error <= first.top_1_error <= 1
+    assert second.loss < first.loss
+
+
+def test_bf16_follows_fp32(data):
+    sources = Sources(data, torch.device("cpu"))
+
+    def half(state, loader):
+        return EagerStep(state, loader, 0.0, "auto", state.model)
+
+    exact, rounded = (weights_after(RECIPE, sources, step)[1] for step in (eager, half))
+    assert rounded[-1].loss == pytest.approx(exact[-1].loss, rel=0.1)
+
+
+def test_snapshots_are_written_beside_the_training(data, workplace, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    saved = []
+    original = trainer.RunDirectory.save_last
+    monkeypatch.setattr(
+        trainer.RunDirectory, "save_last",
+        lambda self, state: (saved.append(state["epoch"]), original(self, state)),
+    )  # fmt: skip
+    bench = Workbench.build(RECIPE, Machine(), data)
+    run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
+    assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
+    assert saved == [1, 2]
+
+
+def test_a_failed_snapshot_is_a_failed_run(data, workplace, monkeypatch):
+    def full(self, state):
+        raise OSError(28, "No space left on device", "last.pt")
+
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(trainer.RunDirectory, "save_last", full)
+    run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
+    failures = local([run], Machine(), data, workplace / "s")
+    assert "No space left on device" in failures["0.25/seed-1"]
+
+
+def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace, monkeypatch):
+    original = trainer.train_epoch
+
+    def hungry(state, step, loader, run):
+        if run.subset_size == 0.25:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(state, step, loader, run)
+
+    monkeypatch.setattr(trainer, "train_epoch", hungry)
+    runs = [Run(recipe=RECIPE, subset_size=size, seed=1) for size in (0.25, 0.5)]
+    failures = local(runs, Machine(), data, workplace / "s")
+    assert list(failures) == ["0.25/seed-1"]
+    assert "try --batch-size 30" in failures["0.25/seed-1"]
+
+
+@pytest.mark.slow
+def test_compiled_model_agrees_with_eager(data):
+    sources = Sources(data, torch.device("cpu"))
+
+    def compiled(state, loader):
+        return build_step(state, loader, 0.0, "fp32", "on")
+
+    found, expected = (weights_after(RECIPE, sources, step)[1] for step in (compiled, eager))
+    assert found[-1].loss == pytest.approx(expected[-1].loss, rel=0.05)
+
+
+@needs_cuda
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("residency", ["host", "device"])
+def test_cuda_graphs_give_what_eager_gives(data, residency, optimizer):
+    recipe = RECIPE.replace(optimizer=optimizer)
+    sources = Sources(data, torch.device("cuda"), residency)
+    recorded = weights_after(recipe, sources, lambda s, loader: GraphStep(eager(s, loader)))
+    plain = weights_after(recipe, sources, eager)
+    assert recorded[1][-1].loss == pytest.approx(plain[1][-1].loss, rel=1e-2)
+
+
+@needs_cuda
+@pytest.mark.gpu
+def test_cuda_cuts_the_crops_that_the_cpu_cuts(data):
+    batches = []
+    for device, residency in (("cpu", "host"), ("cuda", "host"), ("cuda", "device")):
+        sources = Sources(data, torch.device(device), residency)
+        loader = get_train_loader(sources, np.arange(130), RECIPE)
+        batches.append([images.cpu() for images, _ in loader.train_epoch(1, 0)])
+    for a, b, c in zip(*batches, strict=True):
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(b, c)
+
+
+@needs_cuda
+@pytest.mark.gpu
+def test_cuda_study_resumes(data, workplace, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    bench = Workbench.build(RECIPE, Machine(device="cuda"), data)
+    run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
+
+    def dies(row):
+        if row.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_run(run, bench, workplace / "s", dies)
+    assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
