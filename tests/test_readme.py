@@ -1,5 +1,6 @@
 """What README.md says can be typed, and what it names is there."""
 
+import json
 import re
 import shlex
 
@@ -55,3 +56,13 @@ def test_every_file_and_picture_that_is_named_is_there():
     assert len(named) > 10
     for name in named:
         assert (ROOT / name).exists(), name
+
+
+def test_speeds_are_those_of_the_committed_measurement():
+    (path,) = (ROOT / "bench" / "results").glob("train-*.json")
+    measured = json.loads(path.read_text())
+    table = TEXT.split("## Speed")[1].split("##")[0]
+    for kind in ("training", "validation", "evaluation", "loading"):
+        assert f"{measured[kind]['median_ratio']['torchvision recipe']:.3g}" in table
+        for rate in (measured[kind]["median_rate"][n] for n in ("ours", "torchvision recipe")):
+            assert f"{rate:,.0f}" in table or f"{float(f'{rate:.3g}'):g}" in table
