@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as src.cli does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as src.cli does
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .data.datasets import ImageDataset
     from .data.subsets import Indices
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: idle threads sleep, not spin
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
 DONE, BUG, INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
