@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from src.config import Machine, Recipe
-from src.data.loaders import EpochPlan, Loader, get_train_loader
+from src.data.loaders import Loader, get_train_loader
+from src.data.plans import EpochPlan
 from src.data.prepare import open_data
 from src.devices import autocast
 from src.training.trainer import Workbench

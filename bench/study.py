@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from src.config import Machine, Recipe, Study
-from src.data.datasets import ImageDataset, Split
+from src.data.datasets import ImageDataset
 from src.data.prepare import PreparedData, cache_side
+from src.data.splits import Split
 from src.data.subsets import num_images
 from src.devices import pick_device
 from src.runs import EpochRow

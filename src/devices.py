@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+@cache
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":

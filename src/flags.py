@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 import yaml
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from .config import InputError, Machine, Recipe, Record, Study, flat_mapping, records_from_mapping
 
@@ -20,13 +20,25 @@ NEWEST = "newest"  # what a bare --resume means
 Command = TypeVar("Command", bound=Record)
 
 
+def checked_name(name: str) -> str:
+    """Return a study's name unless it could leave its directory."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(f"{name!r} is not a name: use letters, digits, '.', '_' and '-', no path")
+    return name
+
+
+StudyName = Annotated[str, AfterValidator(checked_name)]
+
+
 class TrainFlags(Record):
     """Train one fresh model per subset size and seed."""
 
-    experiment_id: str | None = Field(
+    experiment_id: StudyName | None = Field(
         None, description="name of the study; give it again to finish it (default: the time)"
     )
-    resume: str | None = Field(None, description="go on with the newest study, or the named one")
+    resume: StudyName | None = Field(
+        None, description="go on with the newest study, or the named one"
+    )
     config: Path | None = Field(None, description="YAML file of the options below; flags win")
     list: bool = Field(False, description="print the study's runs and stop")
     print_config: bool = Field(False, description="print the study as a config file and stop")
@@ -34,33 +46,18 @@ class TrainFlags(Record):
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
 
-    @field_validator("experiment_id", "resume")
-    @classmethod
-    def _check_name(cls, name: str | None) -> str | None:
-        return name if name is None else checked_name(name)
-
 
 class EvalFlags(Record):
     """Measure the error of every trained model of a study and fit the scaling law."""
 
-    experiment_id: str | None = Field(None, description="name of the study (default: the newest)")
+    experiment_id: StudyName | None = Field(
+        None, description="name of the study (default: the newest)"
+    )
     checkpoint_dir: Path = Field(Path("checkpoints"), description="where the studies lie")
-    results_dir: Path = Field(Path("results"), description="where the results go")
-    cache_dir: Path | None = Field(None, description="default: the one used in training")
+    results_dir: Path | None = Field(None, description="default: as in training")
+    cache_dir: Path | None = Field(None, description="default: as in training")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     batch_size: int = Field(256, gt=0, description="images per forward pass")
-
-    @field_validator("experiment_id")
-    @classmethod
-    def _check_name(cls, name: str | None) -> str | None:
-        return name if name is None else checked_name(name)
-
-
-def checked_name(name: str) -> str:
-    """Return a study's name unless it could leave its directory."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ValueError(f"{name!r} is not a name: use letters, digits, '.', '_' and '-', no path")
-    return name
 
 
 def parse(command: type[Command], words: Sequence[str] | None, default: Command) -> Command:

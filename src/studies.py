@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import InputError, Machine, Recipe, Run
+from .config import InputError, Machine, Recipe, Run, Study
 from .files import write_json
 from .runs import SCHEMA, RunDirectory, check_same
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def write_study(
-    path: Path, recipe: Recipe, machine: Machine, runs: Sequence[Run], dataset: ImageDataset
+    path: Path, recipe: Recipe, study: Study, machine: Machine, dataset: ImageDataset
 ) -> None:
-    """Write what the study is; the date of the first command and the runs asked before stay."""
+    """Write what the study is; the date of the first command and what was asked before stay."""
     there = read_study(path) if (path / "study.json").exists() else {}
-    points = [[run.subset_size, run.seed] for run in runs]
+    asked = dict.fromkeys([*asked_before(path), study])
     content = {
         "schema_version": SCHEMA,
         "created": there.get("created", datetime.now(UTC).isoformat(timespec="microseconds")),
         "recipe": recipe.model_dump(mode="json"),
-        "points": [*(p for p in there.get("points", []) if p not in points), *points],
+        "asked": [one.model_dump(mode="json") for one in asked],
         "machine": machine.model_dump(mode="json"),
         "data": {
             "revision": dataset.revision,
@@ -40,11 +40,18 @@ def write_study(
     write_json(path / "study.json", content)
 
 
+def asked_before(path: Path) -> list[Study]:
+    """Return the sizes and seeds that each command asked of a study so far."""
+    if not (path / "study.json").exists():
+        return []
+    return [Study(**asked) for asked in read_study(path)["asked"]]
+
+
 def planned_runs(path: Path) -> list[Run]:
     """Return every run that was asked of a study so far."""
-    there = read_study(path)
-    recipe = Recipe(**there["recipe"])
-    return [Run(recipe=recipe, subset_size=size, seed=seed) for size, seed in there["points"]]
+    asked = asked_before(path)
+    recipe = Recipe(**read_study(path)["recipe"]) if asked else Recipe()
+    return list(dict.fromkeys(run for study in asked for run in study.runs(recipe)))
 
 
 def pinned(path: Path, recipe: Recipe) -> Recipe:

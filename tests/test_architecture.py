@@ -9,21 +9,27 @@ from tests.conftest import ROOT
 LEVELS = [  # a module imports from its own line or from the lines above it
     {"config", "devices", "environment", "files", "scaling"},
     {"data", "flags", "models", "runs", "studies"},
-    {"evaluation", "progress"},
+    {"evaluation", "planning", "progress"},
     {"training"},
     {"launchers"},
     {"cli"},
 ]
 PURE = {
     "config",
+    "data.plans",
+    "data.splits",
     "data.subsets",
+    "evaluation.intervals",
     "evaluation.metrics",
     "scaling.findings",
     "scaling.fitting",
     "scaling.laws",
     "training.optimization",
 }
-NO_TORCH = {"cli", "config", "evaluation.results", "flags", "runs", "scaling", "studies"}
+NO_TORCH = {
+    "cli", "config", "evaluation.intervals", "evaluation.results", "flags", "planning", "runs",
+    "scaling", "studies",
+}  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")
 
@@ -90,7 +96,7 @@ def test_init_files_only_document(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_and_functions_stay_short(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 260
+    assert len(text.splitlines()) <= 220
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             documented = ast.get_docstring(node) or ""

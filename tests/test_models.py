@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from src import devices
 from src.config import InputError, Recipe
-from src.devices import autocast, check_precision, has_bf16, pick_device, seed_torch
+from src.devices import autocast, check_precision, pick_device, seed_torch
 from src.models import MODELS, accepts, build_model, check_image_size
 from src.training.optimization import SCHEDULES, build_optimizer, learning_rate
 
@@ -62,7 +63,8 @@ def test_absent_devices_are_refused():
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert not has_bf16(cpu)
+    monkeypatch.setattr(devices, "has_bf16", devices.has_bf16.__wrapped__)  # not the cached answer
+    assert not devices.has_bf16(cpu)
     with pytest.raises(InputError, match="--precision bf16"):
         check_precision(cpu, "bf16")
     with autocast(cpu, "auto"):

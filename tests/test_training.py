@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from src.config import Machine, Recipe, Run
-from src.data.loaders import Sources, get_train_loader
+from src.data.loaders import get_train_loader
 from src.data.prepare import open_data
+from src.data.sources import Sources
 from src.launchers import local
 from src.training import trainer
 from src.training.optimization import learning_rate

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,37 +18,17 @@ from ..config import InputError, Recipe
 from .hub import load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, read_labels
-from .subsets import Indices, stratified_order
+from .splits import Split, settle_splits
+from .subsets import stratified_order
 
 if TYPE_CHECKING:
     import datasets
 
-SPLIT_NAMES = {
-    "train": ("train",),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test",),
-}
 MINI_IMAGENET_NOTE = (
     "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
     "from ImageNet's validation images: the two errors are not comparable"
 )
-CARVE_SEED = 0  # the same held-out images for every study
-
-
-@dataclass(frozen=True)
-class Split:
-    """Labelled images: rows of a source table."""
-
-    source: str  # name of the split in the data set as published
-    rows: Indices  # (n,) row of each image in the source
-    labels: Indices  # (n,) class of each image
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, positions: Indices) -> Split:
-        """Return the images at ``positions``."""
-        return replace(self, rows=self.rows[positions], labels=self.labels[positions])
+DIGITS_SEED = 0  # of the test split, which is the same for every study
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +83,7 @@ def digits() -> Mapping[str, datasets.Dataset]:
 
     images, labels = load_digits(return_X_y=True)
     pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    order = stratified_order(labels.astype(np.int64), CARVE_SEED)
+    order = stratified_order(labels.astype(np.int64), DIGITS_SEED)
 
     def encoded(image: Any) -> dict[str, bytes]:
         file = io.BytesIO()
@@ -155,7 +135,7 @@ def load(recipe: Recipe) -> ImageDataset:
     feature = next(iter(tables.values())).features[label_column]
     classes, labels = encode_labels(raw, getattr(feature, "names", None), name)
     labelled = {s: Split(s, np.arange(len(codes)), codes) for s, codes in labels.items()}
-    splits, notes = _settle(labelled, recipe, len(classes))
+    splits, notes = settle_splits(labelled, recipe, len(classes))
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
     used = {split.source for split in splits.values()}
@@ -179,49 +159,3 @@ def _encoded_images(table: Any, column: str) -> Any:
         .rename_columns({column: "image"} if column != "image" else {})
         .cast_column("image", datasets.Image(decode=False))
     )
-
-
-def _settle(
-    found: Mapping[str, Split], recipe: Recipe, num_classes: int
-) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Name the three splits; carve from train what is missing."""
-    notes = []
-    by_role = {
-        role: next((found[name] for name in names if name in found), None)
-        for role, names in SPLIT_NAMES.items()
-    }
-    train, validation, test = (by_role[role] for role in SPLIT_NAMES)
-    if train is None:
-        splits = ", ".join(found) or "none with labels"
-        raise InputError(f"{recipe.dataset}: no split named train (found: {splits})")
-    if test is None:
-        if validation is None:
-            test, train = _carve(train, recipe.validation_fraction)
-            notes.append(f"no test split: {len(test)} images of train serve as test")
-        else:
-            test, validation = validation, None
-            notes.append(f"no labelled test split: {test.source} ({len(test)} images) is the test")
-    if validation is None:
-        validation, train = _carve(train, recipe.validation_fraction)
-        notes.append(f"validation: {len(validation)} images carved from train, stratified")
-    _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
-    return {"train": train, "validation": validation, "test": test}, tuple(notes)
-
-
-def _carve(train: Split, fraction: float) -> tuple[Split, Split]:
-    """Split ``train`` into a stratified held-out part and the rest."""
-    order = stratified_order(train.labels, CARVE_SEED)
-    count = max(1, round(fraction * len(order)))
-    return train.take(np.sort(order[:count])), train.take(np.sort(order[count:]))
-
-
-def _check_classes(name: str, train: Split, others: Mapping[str, Split], num_classes: int) -> None:
-    known = np.unique(train.labels)
-    if len(known) < 2:
-        raise InputError(f"{name}: the training split has {len(known)} class; two are needed")
-    for role, split in others.items():
-        if len(unknown := np.setdiff1d(split.labels, known)):
-            raise InputError(
-                f"{name}: {role} has images of {len(unknown)} classes that train lacks, "
-                f"such as class {unknown[0]} of {num_classes}"
-            )

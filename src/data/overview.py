@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Machine, Recipe, Study
-from ..studies import newest_study, pinned, read_study
+from ..studies import asked_before, newest_study, pinned, read_study
 from .datasets import ImageDataset
 from .images import decode, header
-from .loaders import Sources, get_train_loader
+from .loaders import get_train_loader
 from .prepare import PreparedData, open_data
+from .sources import Sources
 from .subsets import Indices, composition
 from .transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -35,7 +36,7 @@ def newest_data(
         path = checkpoint_dir / newest_study(checkpoint_dir)
         study = read_study(path)
         recipe, machine = Recipe(**study["recipe"]), Machine(**study["machine"])
-        sizes = list(dict.fromkeys(size for size, _ in study["points"]))
+        sizes = list(asked_before(path)[-1].subset_sizes)
         recipe = pinned(path, recipe)
     return recipe, open_data(recipe, machine), sizes
 

@@ -14,37 +14,21 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from multiprocessing import get_context, parent_process
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..config import InputError, Machine, Recipe
 from ..files import sync
 from .datasets import ImageDataset, load
-from .images import BadImageError, decode_square, has_fast_jpeg
+from .decoding import CHUNK, Pixels, decode_chunks, sha256
 
 VERSION = 1  # raise it when the pixels change
-CHUNK = 256  # images per task: bounds a worker's memory, and the unit of the checksums
-MIN_PER_WORKER = 4096  # below, starting a process costs more than it saves
-FAST_FROM = 10**8  # pixels: below, importing torchvision's decoder costs more than it saves
-Pixels = NDArray[np.uint8]
-DATA_FIELDS = (  # of a recipe: what decides the labelled splits
-    "dataset",
-    "dataset_revision",
-    "image_column",
-    "label_column",
-    "validation_fraction",
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +39,7 @@ class PreparedData:
     images: Mapping[str, Pixels]  # source -> (n, side, side, 3), read-only memory map
     digests: Mapping[str, Pixels]  # source -> (n, 32)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the labels and of every encoded image: what makes two data sets the same."""
         digest = hashlib.sha256(self.dataset.labels_digest.encode())
@@ -75,14 +59,10 @@ def cache_side(image_size: int) -> int:
     return round(image_size * 256 / 227)
 
 
+@lru_cache(maxsize=2)
 def load_dataset(recipe: Recipe) -> ImageDataset:
     """Load the recipe's data set, once per process."""
-    return _load(*(getattr(recipe, field) for field in DATA_FIELDS))
-
-
-@lru_cache(maxsize=2)
-def _load(*values: Any) -> ImageDataset:
-    return load(Recipe(**dict(zip(DATA_FIELDS, values, strict=True))))
+    return load(recipe)
 
 
 def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
@@ -125,13 +105,13 @@ def _is_whole(folder: Path, n: int) -> bool:
         manifest = json.loads((folder / "manifest.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="r")
         promised = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
-        found_digests = _sha256(np.load(folder / "digests.npy"))
+        found_digests = sha256(np.load(folder / "digests.npy"))
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if promised != [n, len(starts), found_digests] or len(images) != n:
         return False
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda start: _sha256(images[start : start + CHUNK]), starts)
+        found = pool.map(lambda start: sha256(images[start : start + CHUNK]), starts)
         return all(a == b for a, b in zip(found, manifest["sha256"], strict=True))
 
 
@@ -148,31 +128,26 @@ def _check_space(folder: Path, needed: int) -> None:
 def _build(folder: Path, dataset: ImageDataset, source: str, side: int, workers: int) -> None:
     """Decode one split into ``folder``; nothing is visible there before it is whole."""
     n = len(dataset.tables[source])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    building = folder.with_name(f".{folder.name}-{os.getpid()}")
+    building.mkdir(parents=True)
     try:
-        shape = (n, side, side, 3)
-        np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, shape)
-        digests, sums = np.empty((n, 32), np.uint8), []
+        path = building / "images.npy"
+        np.lib.format.open_memmap(path, "w+", np.uint8, (n, side, side, 3))
+        hashes, sums = [], []
         with tqdm(total=n, desc=f"decoding {source}", unit="img", disable=None) as bar:
-            for start, hashes, checksum in _chunks(
-                dataset, source, building / "images.npy", workers
-            ):
-                digests[start : start + len(hashes)] = hashes
+            for digests, checksum in decode_chunks(dataset, source, path, workers):
+                hashes.append(digests)
                 sums.append(checksum)
-                bar.update(len(hashes))
-        np.save(building / "digests.npy", digests)
+                bar.update(len(digests))
+        np.save(building / "digests.npy", np.concatenate(hashes))
         manifest = {
             "num_images": n,
-            "side": side,
-            "version": VERSION,
             "sha256": sums,
-            "digests_sha256": _sha256(digests),
+            "digests_sha256": sha256(np.concatenate(hashes)),
         }
         (building / "manifest.json").write_text(json.dumps(manifest))
         for file in building.iterdir():
             sync(file)
-        building.chmod(0o777 & ~_umask())
         if _is_whole(folder, n):  # another process was faster
             return
         shutil.rmtree(folder, ignore_errors=True)  # damaged
@@ -180,76 +155,3 @@ def _build(folder: Path, dataset: ImageDataset, source: str, side: int, workers:
         sync(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _chunks(
-    dataset: ImageDataset, source: str, path: Path, workers: int
-) -> Iterator[tuple[int, Pixels, str]]:
-    """Decode all chunks in order, in this process or in several."""
-    n = len(dataset.tables[source])
-    starts = range(0, n, CHUNK)
-    workers = min(workers or _num_cores(), n // MIN_PER_WORKER)
-    fast = n * np.load(path, mmap_mode="r").shape[1] ** 2 >= FAST_FROM and has_fast_jpeg()
-    start_worker = partial(_start_worker, dataset, source, path, fast)
-    if workers <= 1:
-        start_worker()
-        yield from map(_decode_chunk, starts)
-        return
-    context = get_context("spawn")  # forking a process with threads may deadlock it
-    try:
-        with ProcessPoolExecutor(workers, context, start_worker) as pool:
-            yield from pool.map(_decode_chunk, starts)
-    except BrokenProcessPool:
-        raise InputError(
-            f"a decoding process was killed, most often for lack of memory; "
-            f"try fewer than {workers} --workers"
-        ) from None
-
-
-_worker: Callable[[int], tuple[int, Pixels, str]]
-
-
-def _start_worker(dataset: ImageDataset, source: str, path: Path, fast: bool) -> None:
-    global _worker
-    if fast and parent_process() is not None:
-        import torch
-
-        torch.set_num_threads(1)  # every core has a process of its own
-    images = np.load(path, mmap_mode="r+")
-
-    def work(start: int) -> tuple[int, Pixels, str]:
-        stop, side = min(start + CHUNK, len(images)), images.shape[1]
-        pixels = np.empty((stop - start, side, side, 3), np.uint8)
-        hashes = []
-        for row in range(start, stop):
-            try:
-                data = dataset.encoded(source, row)
-                pixels[row - start] = decode_square(data, side, fast)
-            except (BadImageError, OSError) as error:
-                raise InputError(f"{dataset.name}: split {source}, row {row}: {error}") from None
-            hashes.append(hashlib.sha256(data).digest())
-        images[start:stop] = pixels
-        digests = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
-        return start, digests, _sha256(pixels)
-
-    _worker = work
-
-
-def _decode_chunk(start: int) -> tuple[int, Pixels, str]:
-    return _worker(start)
-
-
-def _sha256(pixels: Pixels) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

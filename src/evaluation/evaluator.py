@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.loaders import Loader, Sources, get_test_loader, get_val_loader
+from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
+from ..data.sources import Sources
 from ..files import write_whole
 from ..models import build_model
 from ..runs import RunDirectory, check_same
-from .metrics import Scores, beats_chance, chance_error, score, wilson_interval
+from .intervals import beats_chance, wilson_interval
+from .metrics import Scores, chance_error, score
 
 
 @torch.inference_mode()
@@ -61,7 +63,7 @@ def evaluate_run(
     test = predict(model, get_test_loader(sources, recipe))
     validation = predict(model, get_val_loader(sources, recipe))
     train = data.dataset.splits["train"].take(subset)
-    fitted = predict(model, sources.loader(train, recipe))  # without augmentation
+    fitted = predict(model, get_loader(sources, train, recipe))  # without augmentation
     _save_predictions(predictions_dir / run.path, test=test, validation=validation)
     scores = score(*test)
     chance = chance_error(test[1].cpu())

@@ -1,4 +1,4 @@
-"""Error rates and their uncertainty. Pure: logits and labels in, numbers out."""
+"""Error rates. Pure: logits and labels in, numbers out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-
-UNTRAINED_P = 0.001  # a run less surely better than chance than this is called untrained
 
 
 @dataclass(frozen=True)
@@ -82,35 +80,15 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     logits : Tensor of shape (n, classes)
     labels : int64 Tensor of shape (n,)
     """
-    losses = cross_entropy(logits.float(), labels, reduction="none")
-    return scores_from_ranks(label_ranks(logits, labels), logits.shape[1], losses)
-
-
-def scores_from_ranks(ranks: Tensor, num_classes: int, losses: Tensor) -> Scores:
-    """Summarise ranks (n,) and losses, in nats, whose sum is that of all images."""
-    top_1 = top_k_error(ranks, 1, num_classes)
+    ranks, classes = label_ranks(logits, labels), logits.shape[1]
+    top_1 = top_k_error(ranks, 1, classes)
     assert top_1 is not None, "a classifier has at least two classes"
-    loss = losses.cpu().to(torch.float64).sum().item() / len(ranks)
-    return Scores(len(ranks), loss, top_1, top_k_error(ranks, 5, num_classes))
+    losses = cross_entropy(logits.float(), labels, reduction="none")
+    loss = losses.cpu().to(torch.float64).mean().item()
+    return Scores(len(ranks), loss, top_1, top_k_error(ranks, 5, classes))
 
 
 def chance_error(labels: Tensor, k: int = 1) -> float:
     """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
     counts = torch.bincount(labels).sort(descending=True).values
     return 1 - counts[:k].sum().item() / len(labels)
-
-
-def beats_chance(error: float, chance: float, n: int) -> bool:
-    """Whether an error over ``n`` images is below chance (one-sided binomial, p < 0.001)."""
-    from scipy.stats import binomtest
-
-    wrong = round(error * n)
-    return bool(binomtest(wrong, n, chance, alternative="less").pvalue < UNTRAINED_P)
-
-
-def wilson_interval(error: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a share measured on ``n`` images (Wilson 1927): test sampling alone."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(round(error * n), n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)

@@ -7,7 +7,6 @@ means over complete runs, keyed by the size as it was asked for.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from ..config import InputError
+from .intervals import mean_interval
 
 SCHEMA = 1
-CONFIDENCE = 0.95
 
 
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -47,30 +46,6 @@ def _summary(num_images: int, group: Sequence[Mapping[str, Any]]) -> dict[str, A
         )
     row["loss"] = sum(test["loss"] for test in tests) / len(tests)
     return row
-
-
-def mean_interval(
-    mean: float, deviation: float | None, num_runs: int, num_test: int
-) -> tuple[float, float]:
-    """95 % interval of the mean error over seeds.
-
-    Test sampling (Wilson's interval at the mean: all runs share one test set) and the seeds
-    (Student's t on their sample deviation) add in quadrature on each side; with a single run the
-    seeds' part is unknown and left out.
-    """
-    from scipy.stats import t
-
-    z = 1.959963984540054
-    centre = (mean + z**2 / (2 * num_test)) / (1 + z**2 / num_test)
-    variance = mean * (1 - mean) / num_test + z**2 / (4 * num_test**2)
-    half = z * math.sqrt(variance) / (1 + z**2 / num_test)
-    seeds = 0.0
-    if deviation is not None:
-        quantile = float(t.ppf(0.5 + CONFIDENCE / 2, num_runs - 1))
-        seeds = quantile * deviation / math.sqrt(num_runs)
-    low = mean - math.hypot(mean - (centre - half), seeds)
-    high = mean + math.hypot(centre + half - mean, seeds)
-    return max(0.0, low), min(1.0, high)
 
 
 def build_results(

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from ..config import Machine, Recipe, Run
-from ..data.loaders import Loader, Sources, get_train_loader, get_val_loader
+from ..data.loaders import Loader, get_train_loader, get_val_loader
 from ..data.prepare import PreparedData
+from ..data.sources import Sources
 from ..data.subsets import subset_indices
 from ..devices import autocast, pick_device, prepare_process, seed_torch
 from ..environment import describe_environment

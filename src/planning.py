@@ -1,0 +1,118 @@
+"""What a command asks for, checked before anything is written: name, settings, data, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import InputError, Machine, Recipe, Run
+from .flags import NEWEST, TrainFlags, parse, parse_train
+from .studies import asked_before, check_study, newest_study, pinned, planned_runs, read_study
+
+if TYPE_CHECKING:
+    from .data.datasets import ImageDataset
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can be trained as it stands."""
+
+    name: str
+    study_dir: Path
+    recipe: Recipe  # as asked; data are loaded with ``data_recipe``
+    data_recipe: Recipe  # the same, at the revision that the study was begun with
+    runs: tuple[Run, ...]  # smallest first
+    composition: tuple[dict[str, Any], ...]  # of each subset size, for the first seed
+    dataset: ImageDataset
+
+    def describe(self) -> str:
+        """Say what the data are."""
+        splits = self.dataset.splits.items()
+        counts = ", ".join(f"{len(split):,} {role}" for role, split in splits)
+        first = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
+        return "\n".join([first, *(f"note: {note}" for note in self.dataset.notes)])
+
+    def table(self) -> str:
+        """Spell sizes, images and steps of the runs."""
+        import pandas as pd
+
+        batch, epochs = self.recipe.batch_size, self.recipe.epochs
+        table = pd.DataFrame(self.composition)
+        table["runs"] = [
+            sum(run.subset_size == size for run in self.runs) for size in table["size"]
+        ]
+        table["steps"] = -(-table["images"] // batch) * epochs
+        table = table[table["runs"] > 0]
+        total = (table["runs"] * table["steps"]).sum()
+        text = table.to_string(index=False, formatters={"size": repr})
+        return f"{text}\n{total:,} steps in all (batch {batch})"
+
+
+def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
+    """Read the command line and settle the study's name.
+
+    The settings of a study that is resumed are its defaults, and its directory may have moved.
+
+    Raises
+    ------
+    InputError
+        If a word is wrong, there is nothing to resume, or the directory holds another recipe.
+    """
+    flags = parse_train(words)
+    base = flags.machine.checkpoint_dir
+    name = flags.experiment_id or f"{datetime.now():%Y%m%d-%H%M%S}"
+    if flags.resume is not None:
+        name = newest_study(base) if flags.resume == NEWEST else flags.resume
+        there = read_study(base / name)
+        stored = TrainFlags(
+            recipe=Recipe(**there["recipe"]),
+            study=asked_before(base / name)[-1],
+            machine=Machine(**{**there["machine"], "checkpoint_dir": base}),
+        )
+        if flags.config is None:
+            flags = parse(TrainFlags, words, stored)
+    check_study(base / name, flags.recipe)
+    return flags, name
+
+
+def plan_study(flags: TrainFlags, name: str) -> Plan:
+    """Load the labels and settle the runs: those asked now, and with ``--resume`` all before.
+
+    Raises
+    ------
+    InputError
+        If the device, the model, the data or a subset size will not do.
+    """
+    from .data.prepare import load_dataset
+    from .devices import check_precision, pick_device
+    from .models import check_image_size
+
+    recipe, study_dir = flags.recipe, flags.machine.checkpoint_dir / name
+    check_precision(pick_device(flags.machine.device), flags.machine.precision)
+    check_image_size(recipe.model, recipe.image_size)
+    data_recipe = pinned(study_dir, recipe)
+    dataset = load_dataset(data_recipe)
+    if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
+        raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
+    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
+    every = list(dict.fromkeys([*before, *asked]))
+    composition = _composition(dataset, every)
+    order = [row["size"] for row in composition]
+    runs = sorted(
+        asked if flags.resume is None else every,
+        key=lambda run: (order.index(run.subset_size), run.seed),
+    )
+    return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
+
+
+def _composition(dataset: ImageDataset, runs: Sequence[Run]) -> tuple[dict[str, Any], ...]:
+    """Describe each size for the first seed, having checked every size for every seed."""
+    from .data.subsets import composition
+
+    sizes = tuple(dict.fromkeys(run.subset_size for run in runs))
+    labels = dataset.splits["train"].labels
+    tables = [composition(labels, sizes, seed) for seed in dict.fromkeys(r.seed for r in runs)]
+    return tuple(tables[0])
