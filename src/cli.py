@@ -8,14 +8,18 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from signal import Signals
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe
 from .files import write_json, write_whole
 from .flags import EvalFlags, parse, to_yaml
+from .locks import owned
 from .planning import plan_study, settle_study
 from .runs import RunDirectory
+from .screen import say, warn
+from .signals import Stop, listening, requested
 from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
 
 if TYPE_CHECKING:
@@ -23,41 +27,47 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
-DONE, BUG, INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
+UNHEARD = 141  # as a signal: nobody reads what is printed
 
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    _exit_with(lambda: _train(words))
+    _exit_with(lambda: _train(words), "python train.py --resume goes on from here")
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
     """Score every finished run of a study, fit the law, draw it."""
-    _exit_with(lambda: _evaluate(words))
+    _exit_with(lambda: _evaluate(words), "python eval.py begins again")
 
 
-def _exit_with(command: Callable[[], int]) -> None:
+def _exit_with(command: Callable[[], int], after_signal: str) -> None:
     """Run a command and exit as README.md promises: one line for the user's mistakes."""
-    try:
-        code = command()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = INPUT
-    except KeyboardInterrupt:
-        print("interrupted; python train.py --resume goes on from here", file=sys.stderr)
-        code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = INTERRUPTED
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        code = INPUT
-    except Exception:
-        traceback.print_exc()
-        code = BUG
+    with listening():
+        try:
+            code = command()
+        except (Stop, Exception) as error:
+            if (number := requested()) is None:
+                code = _explain(error)
+            else:  # also where a library turned Stop into an error of its own
+                warn(f"interrupted by {Signals(number).name}; {after_signal}")
+                code = 128 + number
     sys.exit(code)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong; return the exit code."""
+    if isinstance(error, InputError):
+        warn(f"error: {error}")
+        return INPUT
+    if isinstance(error, OSError) and error.filename is not None:
+        warn(f"error: {error.filename}: {error.strerror}")
+        return INPUT
+    if isinstance(error, BrokenPipeError):  # ``| head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    warn("".join(traceback.format_exception(error)).rstrip())
+    return BUG
 
 
 def _train(words: Sequence[str] | None) -> int:
@@ -67,9 +77,9 @@ def _train(words: Sequence[str] | None) -> int:
         print(to_yaml(flags.recipe, flags.study, machine), end="")
         return DONE
     plan = plan_study(flags, name)
-    print(plan.describe())
+    say(plan.describe())
     if flags.list:
-        print(plan.table())
+        say(plan.table())
         return DONE
     from .data.prepare import open_data
     from .data.sources import describe_place
@@ -77,16 +87,17 @@ def _train(words: Sequence[str] | None) -> int:
     from .launchers import LAUNCHERS
 
     data = open_data(plan.data_recipe, machine)
-    print(describe_place(data, pick_device(machine.device), machine.residency))
+    say(describe_place(data, pick_device(machine.device), machine.residency))
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
-            print(f"warning: {shared} images of train are also in {role}, byte for byte")
-    write_study(plan.study_dir, plan.recipe, flags.study, machine, plan.dataset)
+            say(f"warning: {shared} images of train are also in {role}, byte for byte")
+    with owned(plan.study_dir, wait=True):
+        write_study(plan.study_dir, plan.recipe, flags.study, machine, plan.dataset)
     failures = LAUNCHERS["local"](plan.runs, machine, data, plan.study_dir)
-    print(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
+    say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():
-        print(f"  {path}: {reason}", file=sys.stderr)
-    print(f"next: {_eval_command(machine)} --experiment-id {name}")
+        warn(f"  {path}: {reason}")
+    say(f"next: {_eval_command(machine)} --experiment-id {name}")
     return INCOMPLETE if failures else DONE
 
 
@@ -108,7 +119,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
         machine = machine.replace(cache_dir=flags.cache_dir)
     results_dir = (flags.results_dir or machine.results_dir) / name
     planned = {run.path: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
-    missing = {str(path): d.status or "not finished" for path, d in planned.items() if not d.usable}
+    missing = {str(path): d.standing for path, d in planned.items() if not d.usable}
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")

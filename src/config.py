@@ -133,6 +133,9 @@ class Machine(Record):
     workers: int = Field(
         0, ge=0, description="processes that decode images into the cache; 0: one per core"
     )
+    checkpoint_seconds: float = Field(
+        60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
+    )
     cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
     results_dir: Path = Field(Path("results"), description="one directory per study")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run, Study
-from .files import write_json
+from .files import sweep, write_json
 from .runs import SCHEMA, RunDirectory, check_same
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 def write_study(
     path: Path, recipe: Recipe, study: Study, machine: Machine, dataset: ImageDataset
 ) -> None:
-    """Write what the study is; the date of the first command and what was asked before stay."""
+    """Write what the study is; the date of the first command and what was asked before stay.
+
+    Only for the owner of the study's directory: two commands may add to it at the same moment.
+    """
+    sweep(path)
     there = read_study(path) if (path / "study.json").exists() else {}
     asked = dict.fromkeys([*asked_before(path), study])
     content = {

@@ -21,7 +21,7 @@ from src.evaluation.results import newest_results, read_results, runs_table, siz
 from src.launchers import LAUNCHERS
 from src.runs import RunDirectory
 from src.training import trainer
-from src.training.trainer import Workbench
+from src.training.workbench import Workbench
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
 
 
@@ -44,6 +44,7 @@ def test_run_directory_holds_what_is_promised(study):
         "subset.npz",
         "metrics.csv",
         "best.safetensors",
+        "best.safetensors.sha256",
         "done",
     }
     assert (folder / "done").read_text() == "complete\n"
@@ -159,8 +160,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
         learning_rate=0.02,
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
-    bench = Workbench.build(recipe, Machine(), open_data(recipe, Machine()))
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    bench = Workbench.build(recipe, Machine(checkpoint_seconds=0), open_data(recipe, Machine()))
 
     def dies(row):
         if row.epoch == epochs_done + 1:
@@ -247,10 +247,10 @@ def test_every_launcher_trains_what_it_is_given(workplace, name):
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
     original = trainer.train_epoch
 
-    def fails_at_half(state, step, loader, run):
+    def fails_at_half(state, step, loader, run, after_step):
         if run.subset_size == 0.5:
             raise RuntimeError("out of luck")
-        return original(state, step, loader, run)
+        return original(state, step, loader, run, after_step)
 
     monkeypatch.setattr(trainer, "train_epoch", fails_at_half)
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "1.0", "0.5", "0.25"]
