@@ -13,7 +13,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe
-from .files import write_json, write_whole
+from .disk import check_room
+from .files import sweep, write_json, write_whole
 from .flags import EvalFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
@@ -78,21 +79,26 @@ def _train(words: Sequence[str] | None) -> int:
         return DONE
     plan = plan_study(flags, name)
     say(plan.describe())
-    if flags.list:
+    if flags.list or flags.plan:
         say(plan.table())
+        if flags.plan:
+            say(plan.costs(machine))
         return DONE
     from .data.prepare import open_data
     from .data.sources import describe_place
     from .devices import pick_device
     from .launchers import LAUNCHERS
 
+    check_room(plan.needs(machine))
     data = open_data(plan.data_recipe, machine)
+    for note in data.dataset.notes[len(plan.dataset.notes) :]:
+        say(f"note: {note}")
     say(describe_place(data, pick_device(machine.device), machine.residency))
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
             say(f"warning: {shared} images of train are also in {role}, byte for byte")
     with owned(plan.study_dir, wait=True):
-        write_study(plan.study_dir, plan.recipe, flags.study, machine, plan.dataset)
+        write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset)
     failures = LAUNCHERS["local"](plan.runs, machine, data, plan.study_dir)
     say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():
@@ -123,25 +129,25 @@ def _evaluate(words: Sequence[str] | None) -> int:
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
-    from tqdm import tqdm
-
     from .data.prepare import open_data
     from .data.sources import Sources
     from .devices import pick_device, prepare_process
     from .environment import describe_environment
-    from .evaluation.evaluator import evaluate_run
+    from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
 
     device = pick_device(flags.device)
     prepare_process(device)
     sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
     predictions = results_dir / "predictions"
-    rows = [
-        evaluate_run(directory, sources, flags.batch_size, predictions)
-        for directory in tqdm(finished, desc="evaluating", unit="run", disable=None)
-    ]
-    results = build_results(name, there, describe_environment(device), rows, missing)
-    _report(results, epochs_table(finished), results_dir)
+    with owned(results_dir):
+        sweep(results_dir, *predictions.glob("*"))
+        rows, failures = evaluate_runs(finished, sources, flags.batch_size, predictions)
+        missing |= failures
+        if not rows:
+            raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
+        results = build_results(name, there, describe_environment(device), rows, missing)
+        _report(results, epochs_table(finished), results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

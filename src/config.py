@@ -53,6 +53,9 @@ class Recipe(Record):
     dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
     image_column: str | None = Field(None, description="default: the one image column")
     label_column: str | None = Field(None, description="default: the one class-label column")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="name the first bad image and stop, or leave out up to 1 % of them"
+    )
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
     )
@@ -139,6 +142,13 @@ class Machine(Record):
     cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
     results_dir: Path = Field(Path("results"), description="one directory per study")
+
+    @field_validator("cache_dir", "checkpoint_dir", "results_dir")
+    @classmethod
+    def _check_path(cls, path: Path) -> Path:
+        if "\0" in str(path):
+            raise ValueError(f"{str(path)!r} is not a path")
+        return path
 
 
 def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:

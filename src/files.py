@@ -54,10 +54,11 @@ def staged(path: Path, content: Content) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove temporary files that a killed process left; only for the folder's owner."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+def sweep(*folders: Path) -> None:
+    """Remove temporary files that a killed process left; only for the folders' owner."""
+    for folder in folders:
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -41,6 +41,7 @@ class TrainFlags(Record):
     )
     config: Path | None = Field(None, description="YAML file of the options below; flags win")
     list: bool = Field(False, description="print the study's runs and stop")
+    plan: bool = Field(False, description="as --list, with the disk and the time that they take")
     print_config: bool = Field(False, description="print the study as a config file and stop")
     study: Annotated[Study, tyro.conf.arg(name="")] = Study()
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()

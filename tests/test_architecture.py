@@ -21,9 +21,9 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "snapshots",
     },
     {"data", "flags", "models", "runs", "studies"},
-    {"evaluation", "planning", "progress"},
+    {"evaluation", "progress"},
     {"training"},
-    {"launchers"},
+    {"launchers", "planning"},
     {"cli"},
 ]
 PURE = {

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from src.config import InputError, Machine, Recipe
-from src.data import decoding, prepare, sources
+from src.data import cache, decoding, prepare, sources
 from src.data.datasets import DATASETS, load
 from src.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
 from src.data.loaders import get_loader, get_train_loader, get_val_loader
@@ -38,6 +38,7 @@ def table(labels, kind="class", **extra):
 
 
 FOUR = [i % 4 for i in range(40)]
+FEW = "4 classes: there is no top-5 error with fewer than 6"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_missing_validation_is_carved_from_train(registered):
 def test_validation_has_many_names(registered, name):
     data = registered(**{"train": table(FOUR), name: table(FOUR[:8]), "test": table(FOUR)})
     assert data.splits["validation"].source == name
-    assert data.notes == ()
+    assert data.notes == (FEW,)
 
 
 @pytest.mark.parametrize("test", [None, [-1] * 8])
@@ -84,7 +85,8 @@ def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered,
     data = registered(**splits)
     assert data.splits["test"].source == "validation"
     assert data.splits["validation"].source == "train"
-    assert len(data.notes) == 2
+    assert len(data.notes) == 3
+    assert data.notes[-1] == FEW
 
 
 def test_train_alone_is_split_in_three(registered):
@@ -129,9 +131,15 @@ def crafted_two_labels():
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (lambda: {"train": table([*FOUR[:7], None])}, "split train, row 7: the label"),
-        (lambda: {"train": table([*FOUR[:7], -1])}, "split train, row 7: label -1"),
-        (lambda: {"train": table([0, 1, 4] * 9, "int"), "test": table([5] * 3, "int")}, "label 5"),
+        (
+            lambda: {"train": table([*FOUR[:7], None])},
+            "split train: labels that are none of the 4 classes of train: None in",
+        ),
+        (lambda: {"train": table([*FOUR[:7], -1])}, "-1 in row 7"),
+        (
+            lambda: {"train": table([0, 1, 4] * 9, "int"), "test": table([5] * 3, "int")},
+            "5 in row 0",
+        ),
         (lambda: {"train": table([0, 1] * 9), "test": table(FOUR)}, "2 classes that train lacks"),
         (lambda: {"train": table([2] * 40)}, "1 class; two are needed"),
         (lambda: {"test": table(FOUR)}, "no split named train (found: test)"),
@@ -256,7 +264,7 @@ def digits(workplace):
 
 def test_cache_is_built_once_and_shared(digits, monkeypatch):
     prepare._open.cache_clear()
-    monkeypatch.setattr(prepare, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("built again"))
     again = open_data(Recipe(dataset="digits", image_size=32, epochs=7), Machine())
     assert np.array_equal(again.images["train"], digits.images["train"])
     assert again.digest == digits.digest
@@ -291,9 +299,9 @@ def test_processes_decode_the_same_pixels(digits, monkeypatch):
 
 def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
     monkeypatch.setattr(
-        prepare.shutil, "disk_usage", lambda _: prepare.shutil._ntuple_diskusage(1, 1, 1000)
+        cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1, 1, 1000)
     )
-    with pytest.raises(InputError, match=r"need 0\.0 GB and 0\.0 GB are free"):
+    with pytest.raises(InputError, match=r"decoded images 0\.01 GB need 0\.01 GB and 0\.00 GB are"):
         open_data(Recipe(dataset="digits", image_size=31), Machine())
     assert not (workplace / "cache").exists()
 

@@ -100,8 +100,9 @@ def _damaged_parquet(path: Path) -> Path | None:
 
     for file in sorted(path.rglob("*.parquet")):
         try:
-            pyarrow.parquet.ParquetFile(file)
-        except pyarrow.ArrowInvalid:
+            for _ in pyarrow.parquet.ParquetFile(file).iter_batches():
+                pass
+        except (pyarrow.ArrowException, OSError):
             return file
     return None
 
