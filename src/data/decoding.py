@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -63,7 +63,9 @@ def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) 
         If a decoding process is killed.
     """
     n, side = np.load(path, mmap_mode="r").shape[:2]
-    decoder = Decoder(dataset, source, path, n * side**2 >= FAST_FROM and has_fast_jpeg())
+    # Without labels it fits into a pipe: else a worker that dies as it starts would block us.
+    images = replace(dataset, splits={}, classes=(), notes=())
+    decoder = Decoder(images, source, path, n * side**2 >= FAST_FROM and has_fast_jpeg())
     workers = min(workers or num_cores(), n // MIN_PER_WORKER)
     starts = range(0, n, CHUNK)
     if workers <= 1:
