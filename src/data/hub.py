@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,8 +109,8 @@ def _damaged_parquet(path: Path) -> Path | None:
 
 
 def _quiet() -> None:
-    """Leave the screen to our own progress bar."""
+    """Leave the screen to our own progress bar and our own words."""
     import datasets
 
-    datasets.utils.logging.set_verbosity_error()
+    datasets.utils.logging.set_verbosity(logging.CRITICAL)
     datasets.disable_progress_bars()

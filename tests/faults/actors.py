@@ -29,7 +29,7 @@ def save_three_times(words):
 
 
 def decode_in_processes(words):
-    """Decode the digits with two workers; print their process ids once all are at work."""
+    """Decode a folder with two workers; print their process ids."""
     decoding.MIN_PER_WORKER = 100
 
     def tell():
@@ -38,7 +38,7 @@ def decode_in_processes(words):
         print("workers", *(child.pid for child in found), flush=True)
 
     threading.Thread(target=tell, daemon=True).start()
-    open_data(DIGITS, Machine(workers=2))
+    open_data(DIGITS.replace(dataset=words[0]), Machine(workers=2))
 
 
 def train_with_umask(words):

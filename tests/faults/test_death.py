@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import datasets as hf
 import psutil
 import pytest
 
@@ -162,9 +163,17 @@ def test_a_closed_pipe_does_not_end_the_training(place, tiny):
     assert bits(place) == bits(tiny)
 
 
+@pytest.fixture
+def folder_of_digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    hf.disable_progress_bars()
+    digits()["train"].to_parquet(folder / "train.parquet")
+    return folder
+
+
 @pytest.mark.fault(7)
-def test_workers_end_with_their_parent(workplace):
-    victim = Victim("tests.faults.actors:decode_in_processes")
+def test_workers_end_with_their_parent(workplace, folder_of_digits):
+    victim = Victim("tests.faults.actors:decode_in_processes", [folder_of_digits])
     _, *workers = victim.until("workers").split()
     assert victim.strike() == -signal.SIGKILL
     for worker in workers:
@@ -174,23 +183,23 @@ def test_workers_end_with_their_parent(workplace):
 
 
 @pytest.mark.fault(9)
-def test_a_killed_worker_is_named_with_a_hint(workplace, monkeypatch):
+def test_a_killed_worker_is_named_with_a_hint(workplace, folder_of_digits, monkeypatch):
     monkeypatch.setattr(decoding, "MIN_PER_WORKER", 100)
 
     def spawned():
         return [p for p in multiprocessing.active_children() if p.name.startswith("Spawn")]
 
     def kill():
-        while not (found := spawned()):
+        while not ended.is_set():  # one worker alone might have had no work yet
+            for worker in spawned():
+                worker.kill()
             time.sleep(0.01)
-        found[0].kill()
 
-    (workplace / "digits").mkdir()
-    digits()["train"].to_parquet(workplace / "digits" / "train.parquet")
-    killer = threading.Thread(target=kill)
+    ended, killer = threading.Event(), threading.Thread(target=kill)
     killer.start()
     with pytest.raises(InputError, match="a decoding process was killed, most often for lack of"):
-        prepare.open_data(DIGITS.replace(dataset="digits/"), Machine(workers=2))
+        prepare.open_data(DIGITS.replace(dataset=str(folder_of_digits)), Machine(workers=2))
+    ended.set()
     killer.join()
 
 
