@@ -77,6 +77,7 @@ def test_validation_has_many_names(registered, name):
     assert data.notes == (FEW,)
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize("test", [None, [-1] * 8])
 def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered, test):
     splits = {"train": table(FOUR), "validation": table(FOUR[:8])}
@@ -89,6 +90,7 @@ def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered,
     assert data.notes[-1] == FEW
 
 
+@pytest.mark.fault(42)
 def test_train_alone_is_split_in_three(registered):
     data = registered(train=table(FOUR))
     assert {name: len(split) for name, split in data.splits.items()} == {
@@ -100,6 +102,7 @@ def test_train_alone_is_split_in_three(registered):
     assert sorted(rows) == list(range(40))
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(("kind", "labels"), [("str", list("dbca")), ("int", [30, 10, 20, 7])])
 def test_strings_and_integers_are_encoded_in_sorted_order(registered, kind, labels):
     data = registered(train=table(labels * 10, kind))
@@ -128,6 +131,7 @@ def crafted_two_labels():
     return {"train": table(FOUR, b=other).rename_column("label", "a")}
 
 
+@pytest.mark.fault(41, 42)
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
@@ -179,12 +183,14 @@ def test_class_folders_load_and_broken_rows_are_named(workplace):
     assert not list(workplace.glob("cache/*/train"))[1:]  # only the good one is there
 
 
+@pytest.mark.fault(38)
 def test_rows_never_open_a_path_outside_their_data_set(workplace):
     folder = shared("broken") / "path-only-row"
     with pytest.raises(InputError, match="row 4: the row has no bytes"):
         open_data(Recipe(dataset=str(folder), image_size=16), Machine())
 
 
+@pytest.mark.fault(44)
 def test_damaged_parquet_is_named():
     folder = shared("broken") / "truncated-parquet"
     with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet is damaged"):
@@ -270,6 +276,7 @@ def test_cache_is_built_once_and_shared(digits, monkeypatch):
     assert again.digest == digits.digest
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("harm", ["flip", "truncate", "manifest", "empty", "digests"])
 def test_damaged_cache_is_built_anew(digits, harm):
     (folder,) = (p.parent for p in prepare.Path("cache").glob("*/train/manifest.json"))
@@ -297,6 +304,7 @@ def test_processes_decode_the_same_pixels(digits, monkeypatch):
     assert np.array_equal(parallel.images["train"], digits.images["train"])
 
 
+@pytest.mark.fault(46)
 def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
     monkeypatch.setattr(
         cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1, 1, 1000)
@@ -312,6 +320,7 @@ def test_manifest_says_what_the_files_are(digits):
     assert manifest["num_images"] == 360
 
 
+@pytest.mark.fault(47)
 def test_duplicates_across_splits_are_counted(workplace, monkeypatch):
     splits = {"train": table(FOUR), "validation": table(FOUR), "test": table(FOUR[:12])}
     monkeypatch.setitem(DATASETS, "twice", lambda: splits)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -129,6 +130,7 @@ def test_tables_and_figures_are_written(study):
     assert newest_results(study / "results") == folder / "metrics.json"
 
 
+@pytest.mark.fault(22)
 def test_the_same_command_skips_what_is_complete(study, workplace, capsys):
     shutil.copytree(study, workplace, dirs_exist_ok=True, copy_function=shutil.copy2)
     before = {p: p.stat().st_mtime_ns for p in workplace.glob("checkpoints/s/*/*/*")}
@@ -153,6 +155,7 @@ def test_results_do_not_depend_on_which_other_runs_there_are(study, workplace):
     assert digests(workplace / "checkpoints" / "one").items() <= expected.items()
 
 
+@pytest.mark.fault(1, 24)
 @pytest.mark.parametrize("epochs_done", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatch, epochs_done):
     recipe = Recipe(
@@ -179,6 +182,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
     assert digests(folder).items() <= digests(study / "checkpoints" / "s").items()
 
 
+@pytest.mark.fault(1, 23)
 def test_a_killed_study_is_finished_by_resume(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--experiment-id", "s"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -217,6 +221,7 @@ def test_points_asked_before_are_not_forgotten(study, workplace, capsys):
     assert evaluate("--experiment-id", "s") == 0
 
 
+@pytest.mark.fault(1)
 def test_a_run_killed_while_it_was_claimed_is_claimed_whole(study, workplace):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     folder = workplace / "checkpoints" / "s" / "0.25" / "seed-1"
@@ -244,6 +249,7 @@ def test_every_launcher_trains_what_it_is_given(workplace, name):
     assert all((workplace / "s" / run.path / "done").exists() for run in runs)
 
 
+@pytest.mark.fault(8, 23)
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
     original = trainer.train_epoch
 
@@ -265,6 +271,7 @@ def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys)
     assert evaluate() == 0
 
 
+@pytest.mark.fault(28)
 def test_a_diverged_run_is_named_and_is_no_point_of_the_curve(workplace, capsys):
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "0.25", "--learning-rate", "1e30"]
     assert train(*words) == 3
@@ -298,6 +305,7 @@ def test_print_config_is_a_config(workplace, capsys):
     assert (workplace / "c.yaml").read_text() == capsys.readouterr().out
 
 
+@pytest.mark.fault(50)
 def test_a_pipe_shows_plain_lines(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25", "--seeds", "1"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -306,16 +314,18 @@ def test_a_pipe_shows_plain_lines(study, workplace):
     assert "run 1/1  0.25/seed-1  epoch 3/3" in done.stdout
 
 
-def test_a_terminal_shows_bars(workplace):
+@pytest.mark.fault(50)
+@pytest.mark.parametrize("columns", [100, 25])
+def test_a_terminal_shows_bars_without_colours(workplace, columns):
     import fcntl
     import struct
     import termios
 
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25"]
-    shown = b""
-    with subprocess.Popen(words, stdout=theirs, stderr=theirs) as process:
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25", "--epochs", "1"]
+    shown, surroundings = b"", {**os.environ, "NO_COLOR": "1"}
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=surroundings) as process:
         os.close(theirs)
         with contextlib.suppress(OSError):  # raised when the other end closes
             while data := os.read(ours, 1024):
@@ -323,7 +333,8 @@ def test_a_terminal_shows_bars(workplace):
     os.close(ours)
     assert process.returncode == 0
     assert b"study:" in shown
-    assert b"run 1/2  0.25/seed-1" in shown
+    assert b"run 1/2" in shown
+    assert not re.search(rb"\x1b\[[0-9;]*m", shown)
 
 
 def test_real_photographs_from_a_folder(workplace):
