@@ -61,11 +61,13 @@ class Plan:
         from .models import weight_bytes
 
         recipe, data, classes = self.recipe, self.dataset, len(self.dataset.classes)
+        unfinished = len(_unfinished(self.study_dir, self.runs))
+        if not unfinished:
+            return []
         missing = missing_splits(data, self.data_recipe, machine)
         weights = weight_bytes(recipe.model, classes, recipe.image_size)
         snapshot = weights * (2 + {"sgd": 1}.get(recipe.optimizer, 2))  # now, best, moments
-        unfinished = sum(not RunDirectory(self.study_dir / run.path).status for run in self.runs)
-        checkpoints = unfinished * weights + 3 * snapshot * (unfinished > 0)  # one being written
+        checkpoints = unfinished * weights + 3 * snapshot  # one being written
         predicted = sum(len(data.splits[role]) for role in ("validation", "test"))
         results = len(self.runs) * predicted * (4 * classes + 8) + RESULTS_BYTES
         return [
@@ -83,7 +85,7 @@ class Plan:
             f"disk: {need} in {need.folder}, {free_bytes(need.folder) / 1e9:.1f} GB free"
             for need in needs
         ]
-        runs = [run for run in self.runs if not RunDirectory(self.study_dir / run.path).status]
+        runs = _unfinished(self.study_dir, self.runs)
         speed = measure_speed(self.recipe, machine, self.dataset)
         seconds = estimate_seconds(runs, self.data_recipe, self.dataset, machine, speed)
         time = f"time: about {seconds / 60:.1f} minutes for {len(runs)} runs ({speed})"
@@ -131,13 +133,14 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
 
     recipe, study_dir = flags.recipe, flags.machine.checkpoint_dir / name
     check_precision(pick_device(flags.machine.device), flags.machine.precision)
-    check_image_size(recipe.model, recipe.image_size)
+    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
+    every = list(dict.fromkeys([*before, *asked]))
+    if _unfinished(study_dir, every):  # a finished study is skipped in less time than this takes
+        check_image_size(recipe.model, recipe.image_size)
     data_recipe = pinned(study_dir, recipe)
     dataset = load_dataset(data_recipe)
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
         raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
-    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
-    every = list(dict.fromkeys([*before, *asked]))
     composition = _composition(dataset, every)
     order = [row["size"] for row in composition]
     runs = sorted(
@@ -145,6 +148,10 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
         key=lambda run: (order.index(run.subset_size), run.seed),
     )
     return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
+
+
+def _unfinished(study_dir: Path, runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if not RunDirectory(study_dir / run.path).status]
 
 
 def _composition(dataset: ImageDataset, runs: Sequence[Run]) -> tuple[dict[str, Any], ...]:
