@@ -147,7 +147,8 @@ def _evaluate(words: Sequence[str] | None) -> int:
         if not rows:
             raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
         results = build_results(name, there, describe_environment(device), rows, missing)
-        _report(results, epochs_table(finished), results_dir)
+        usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
+        _report(results, epochs_table(usable), results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

@@ -44,8 +44,9 @@ def keep_epochs(folder: Path, last: int) -> None:
     path = folder / FILE
     if not path.exists():
         return
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
     width = len(fields(EpochRow))
     rows = [line for line in lines if line.endswith("\n") and line.count(",") == width - 1]
-    kept = [row for row in rows[1:] if int(row.split(",")[0]) <= last]
+    numbers = [row.split(",")[0] for row in rows]
+    kept = [row for n, row in zip(numbers, rows, strict=True) if n.isdecimal() and int(n) <= last]
     write_whole(path, "".join(rows[:1] + kept).encode())

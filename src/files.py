@@ -10,11 +10,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .config import InputError
+
 Content = bytes | memoryview
 
 
 class DamagedError(Exception):
     """A file is not what was written: one line that says which and how that is known."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    InputError
+        If the file holds none.
+    FileNotFoundError
+        If there is no file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: no JSON object; restore it or remove its folder")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -17,9 +17,8 @@ Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +27,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import InputError, Machine, Recipe, Run, differences
-from .files import DamagedError, read_verified, sweep, write_json, write_verified, write_whole
+from .config import InputError, Machine, Recipe, Run
+from .files import (
+    DamagedError,
+    read_json,
+    read_verified,
+    sweep,
+    write_json,
+    write_verified,
+    write_whole,
+)
+from .identity import SCHEMA, check_same, fingerprint
 from .snapshots import SNAPSHOTS, load_snapshot, remove_snapshots, save_snapshot, set_aside
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """Read what was written when the run was claimed."""
-        content: dict[str, Any] = json.loads((self.path / "config.json").read_text())
-        return content
+        return read_json(self.path / "config.json")
 
     def run(self) -> Run:
         """Read back what the run is."""
@@ -111,9 +116,21 @@ class RunDirectory:
         return self.status or ("interrupted" if begun else "not finished")
 
     def subset(self) -> NDArray[np.int64]:
-        """Read the indices of the training images, shape (n,)."""
-        with np.load(self.path / "subset.npz") as file:
-            indices: NDArray[np.int64] = file["indices"]
+        """Read the indices of the training images, shape (n,).
+
+        Raises
+        ------
+        DamagedError
+            If they are not those that config.json names.
+        """
+        path = self.path / "subset.npz"
+        try:
+            with np.load(io.BytesIO(path.read_bytes())) as file:
+                indices: NDArray[np.int64] = file["indices"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DamagedError(f"{path} is damaged ({type(error).__name__})") from None
+        if fingerprint(indices) != self.config().get("subset_sha256"):
+            raise DamagedError(f"{path} is damaged: its SHA-256 is not that of config.json")
         return indices
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -177,37 +194,3 @@ class RunDirectory:
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return weights, int(file.metadata()["epoch"])
-
-
-def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
-    """Say what makes a run this run and no other: what config.json holds, but for the machine.
-
-    Parameters
-    ----------
-    indices : int64 ndarray of shape (n,)
-        Its training images.
-    data : str
-        SHA-256 of the data set.
-    """
-    return {
-        "schema_version": SCHEMA,
-        "recipe": run.recipe.model_dump(mode="json"),
-        "subset_size": run.subset_size,
-        "seed": run.seed,
-        "data_sha256": data,
-        "subset_sha256": hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest(),
-    }
-
-
-def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Refuse a directory that belongs to something else.
-
-    Raises
-    ------
-    InputError
-        Naming each field, its value there and the value asked.
-    """
-    if found := differences(there, asked):
-        raise InputError(
-            f"{path} belongs to another study: {'; '.join(found)}; use another --experiment-id"
-        )

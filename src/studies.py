@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run, Study
-from .files import sweep, write_json
-from .runs import SCHEMA, RunDirectory, check_same
+from .files import read_json, sweep, write_json
+from .identity import SCHEMA, check_same
+from .runs import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,13 +83,12 @@ def read_study(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no study.
+        If there is no study, or study.json is damaged.
     """
     try:
-        content: dict[str, Any] = json.loads((path / "study.json").read_text())
+        return read_json(path / "study.json")
     except FileNotFoundError:
         raise InputError(f"no study {path.name!r} in {path.parent}; run train.py first") from None
-    return content
 
 
 def newest_study(checkpoint_dir: Path) -> str:

@@ -14,6 +14,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "environment",
         "epochs",
         "files",
+        "identity",
         "locks",
         "scaling",
         "screen",
@@ -40,7 +41,8 @@ PURE = {
 }
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
-    "flags", "locks", "planning", "runs", "scaling", "screen", "signals", "snapshots", "studies",
+    "flags", "identity", "locks", "planning", "runs", "scaling", "screen", "signals", "snapshots",
+    "studies",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")

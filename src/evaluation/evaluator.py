@@ -15,8 +15,9 @@ from tqdm import tqdm
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.sources import Sources
 from ..files import DamagedError, write_whole
+from ..identity import check_same
 from ..models import build_model
-from ..runs import RunDirectory, check_same
+from ..runs import RunDirectory
 from .intervals import beats_chance, wilson_interval
 from .metrics import Scores, chance_error, score
 

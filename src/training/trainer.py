@@ -18,8 +18,9 @@ from ..epochs import EpochRow, append_epoch, keep_epochs
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, score
 from ..files import write_json
+from ..identity import identify
 from ..locks import owned
-from ..runs import RunDirectory, identify
+from ..runs import RunDirectory
 from ..signals import Stop, at_once, deferred
 from .optimization import learning_rate
 from .saving import DivergedError, Saver

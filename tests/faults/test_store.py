@@ -1,11 +1,8 @@
 """Files that are damaged, hostile, of another study, or do not fit on the disk."""
 
-import contextlib
 import hashlib
 import json
-import os
 import resource
-import shutil
 import subprocess
 import sys
 
@@ -20,9 +17,6 @@ from src.runs import RunDirectory
 from tests.conftest import ROOT, evaluate, shared, train
 from tests.faults.actors import DIGITS
 from tests.faults.conftest import FIRST, TINY, bits, finish
-from tests.faults.victims import Victim
-
-EVERY_STEP = [*TINY, "--checkpoint-seconds", "0"]
 
 
 def flip(path):
@@ -91,58 +85,6 @@ def test_hostile_checkpoints_are_never_executed(stopped, capsys, name):
     assert not list(stopped.parents[3].rglob("PWNED"))
 
 
-@pytest.mark.fault(14)
-def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(place, tiny):
-    """The limit lets the first epoch's snapshots pass and cuts the later, larger ones."""
-    victim = Victim("src.cli:train", EVERY_STEP, file_limit=6_000_000)
-    assert victim.end() == 3, victim.text
-    assert "last.pt: File too large (writing 7," in victim.text
-    assert "Traceback" not in victim.text
-    assert not list(place.rglob("*.tmp"))
-    assert snapshots.load_snapshot(place / FIRST)["epoch"] == 0
-    finish(place, tiny)
-
-
-@pytest.mark.fault(14)
-def test_a_full_disk_leaves_the_snapshot_before(place):
-    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
-    with contextlib.suppress(OSError):
-        if subprocess.run([*namespace, "true"], capture_output=True).returncode:
-            pytest.skip("this machine allows no user namespaces")
-    words = [sys.executable, "-m", "tests.faults.actors", *TINY, "--subset-sizes", "100"]
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*namespace, *words], capture_output=True, text=True, env=surroundings)
-    assert "last.pt: No space left on device (writing 4," in done.stderr
-    assert "\nexit 3\n" in done.stdout
-    assert "Traceback" not in done.stderr
-    (left,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("left"))
-    assert {"last.pt", "previous.pt"} <= set(left)
-    assert not [name for name in left if name.endswith(".tmp")]
-    assert "\nagain 0\n" in done.stdout
-
-
-@pytest.mark.fault(16)
-def test_another_file_system_a_symlink_and_odd_names_work(place, tiny, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    with contextlib.suppress(OSError):
-        elsewhere = type(elsewhere)(f"/dev/shm/{elsewhere.parent.name} ünïcode 数")
-        elsewhere.mkdir()
-    (place / "checkpoints").symlink_to(elsewhere)
-    try:
-        finish(place, tiny)
-        assert Victim("src.cli:evaluate", ["--results-dir", place / "my résultats"]).end() == 0
-    finally:
-        shutil.rmtree(elsewhere)
-
-
-@pytest.mark.fault(17)
-def test_files_follow_the_umask(place):
-    victim = Victim("tests.faults.actors:train_with_umask", [*TINY, "--subset-sizes", "100"])
-    assert victim.end() == 0, victim.text
-    modes = {path.name: path.stat().st_mode & 0o777 for path in place.rglob("seed-1/*")}
-    assert set(modes.values()) == {0o600}, modes
-
-
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("field", ["data_sha256", "subset_sha256"])
 def test_other_data_are_refused_before_training(finished, capsys, field):
@@ -178,6 +120,26 @@ def test_a_checkpoint_of_another_schema_is_refused(stopped, capsys):
     write_verified(stopped / "last.pt", file.getvalue())
     with pytest.raises(InputError, match="its snapshot has schema_version 99; this program reads"):
         RunDirectory(stopped).load_last()
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\x00", b"[" * 100_000])
+@pytest.mark.parametrize("name", ["study.json", "100/seed-1/config.json"])
+def test_a_damaged_description_is_named_in_one_line(finished, capsys, name, content):
+    path = finished / "checkpoints" / "s" / name
+    path.write_bytes(content)
+    for code in (train(*TINY), evaluate("--experiment-id", "s")):
+        assert code == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert [line for line in errors if f"{name} is damaged: no JSON object" in line] == errors
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
+def test_a_damaged_subset_is_no_point(finished, capsys, harm):
+    HARMS[harm](finished / FIRST / "subset.npz")
+    assert evaluate() == 3
+    assert "subset.npz is damaged" in capsys.readouterr().err
 
 
 def children_seconds():
