@@ -40,6 +40,8 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
         if note:
             failures[str(run.path)] = note
     progress.close()
+    if bench.step is not None and (seconds := bench.step.preparing_seconds):
+        print(f"compiling and recording the step took {seconds:.1f} s, once for all runs")
     return failures
 
 

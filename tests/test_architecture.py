@@ -10,7 +10,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     {"config", "devices", "environment", "files", "scaling"},
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "planning", "progress"},
-    {"training"},
+    {"forecasts", "training"},
     {"launchers"},
     {"cli"},
 ]
@@ -21,13 +21,12 @@ PURE = {
     "data.subsets",
     "evaluation.intervals",
     "evaluation.metrics",
-    "scaling.findings",
-    "scaling.fitting",
-    "scaling.laws",
+    *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
-}
+} - {"scaling.plots"}
 NO_TORCH = {
-    "cli", "config", "evaluation.intervals", "evaluation.results", "flags", "planning", "runs",
+    "cli", "config", "evaluation.intervals", "evaluation.results", "flags", "forecasts", "planning",
+    "runs",
     "scaling", "studies",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
