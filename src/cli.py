@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .config import InputError, Machine, Recipe
 from .disk import check_room
 from .files import sweep, write_json, write_whole
-from .flags import EvalFlags, parse, to_yaml
+from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
 from .runs import RunDirectory
@@ -40,6 +40,11 @@ def train(words: Sequence[str] | None = None) -> None:
 def evaluate(words: Sequence[str] | None = None) -> None:
     """Score every finished run of a study, fit the law, draw it."""
     _exit_with(lambda: _evaluate(words), "python eval.py begins again")
+
+
+def forecast(words: Sequence[str] | None = None) -> None:
+    """Answer questions from measured errors alone."""
+    _exit_with(lambda: _forecast(words), "ask again")
 
 
 def _exit_with(command: Callable[[], int], after_signal: str) -> None:
@@ -146,7 +151,8 @@ def _evaluate(words: Sequence[str] | None) -> int:
         missing |= failures
         if not rows:
             raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
-        results = build_results(name, there, describe_environment(device), rows, missing)
+        labels = sources.data.dataset.splits["test"].labels
+        results = build_results(name, there, describe_environment(device), rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
         _report(results, epochs_table(usable), results_dir)
     print(f"checkpoints  {study_dir}")
@@ -155,26 +161,34 @@ def _evaluate(words: Sequence[str] | None) -> int:
     return INCOMPLETE if missing else DONE
 
 
+def _forecast(words: Sequence[str] | None) -> int:
+    flags = parse(ForecastFlags, words, ForecastFlags())
+    from .forecasts import answer
+
+    return answer(flags)
+
+
 def _report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:
     """Write the results, draw them and print what they say."""
-    from .evaluation.results import format_table, runs_table, sizes_table
-    from .scaling.findings import analyse, describe, law_record
+    from .evaluation.results import chance_errors, format_table, runs_table, sizes_table
+    from .scaling.findings import curves, describe, describe_forecasts, law_record
     from .scaling.plots import save_figures
 
     runs, sizes = runs_table(results), sizes_table(results)
-    analyses = analyse(runs)
-    write_json(folder / "scaling_law.json", law_record(analyses))
+    found = curves(runs, chance_errors(results))
+    write_json(folder / "scaling_law.json", law_record(found))
     for table, file in ((runs, "metrics.csv"), (epochs, "epochs.csv")):
         write_whole(folder / file, table.to_csv(index=False).encode())
     write_json(folder / "metrics.json", results)
-    if analyses:
-        save_figures(analyses, sizes, epochs, folder / "figures")
+    if found:
+        save_figures(found, sizes, epochs, folder / "figures")
     print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
     for run in results["runs"]:
         if run["status"] == "untrained":
             path = f"{run['subset_size']}/seed-{run['seed']}"
             print(f"untrained: {path} is not better than chance; it is in no mean and no fit")
-    print(f"\n{fill(describe(analyses, sizes), 96)}\n")
+    print(f"\n{fill(describe(found, sizes), 96)}\n")
+    print(f"{describe_forecasts(found)}\n")
     print(f"numbers      {folder / 'metrics.json'}")
     print(f"figures      {folder / 'figures'}")
     print("notebook     results.ipynb")

@@ -70,6 +70,32 @@ class EvalFlags(Record):
     batch_size: int = Field(256, gt=0, description="images per forward pass")
 
 
+class ForecastFlags(Record):
+    """Fit the scaling law to measured errors, anybody's, and forecast what more data would buy."""
+
+    points: Annotated[Path | None, tyro.conf.Positional] = Field(
+        None, description="CSV with columns n,error[,num_test,seed], or a study's metrics.json"
+    )
+    metric: str | None = Field(None, description="of metrics.json, such as top_1_error")
+    chance: float | None = Field(None, gt=0, le=1, description="error of guessing (default: 1)")
+    at: tuple[float, ...] = Field((), description="training images to forecast for")
+    target: float | None = Field(None, gt=0, lt=1, description="an error: how many images for it?")
+    plan: bool = Field(False, description="say which next run narrows the forecast most")
+    compare: Path | None = Field(
+        None, description="points of another model: how much more data this one needs to match it"
+    )
+    simulate: tuple[float, ...] = Field(
+        (), description="planned sizes, before any run: how wide would the intervals be?"
+    )
+    seeds: int = Field(1, gt=0, description="runs of each size, with --simulate")
+    num_test: int = Field(5000, gt=0, description="test images, with --simulate")
+    expect: float = Field(0.3, gt=0, lt=1, description="error at the largest, with --simulate")
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = Field(
+        None, description="write everything there"
+    )
+    plot: Path | None = Field(None, description="draw the law there (.png, .pdf, .svg)")
+
+
 def parse(command: type[Command], words: Sequence[str] | None, default: Command) -> Command:
     """Parse a command line; ``words`` default to the program's own.
 

@@ -16,6 +16,7 @@ from .data.prepare import PreparedData
 from .files import write_whole
 from .locks import HeldError
 from .progress import Progress
+from .screen import say
 from .signals import Stop
 from .training.trainer import check_run, train_run
 from .training.workbench import Workbench
@@ -47,6 +48,8 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
         progress.close()
     if held and len(held) == len(waiting):
         raise InputError(f"nothing left to do here: {'; '.join(held)}")
+    if bench.step is not None and (seconds := bench.step.preparing_seconds):
+        say(f"compiling and recording the step took {seconds:.1f} s, once for all runs")
     return failures
 
 

@@ -23,7 +23,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     },
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"training"},
+    {"forecasts", "training"},
     {"launchers", "planning"},
     {"cli"},
 ]
@@ -34,15 +34,13 @@ PURE = {
     "data.subsets",
     "evaluation.intervals",
     "evaluation.metrics",
-    "scaling.findings",
-    "scaling.fitting",
-    "scaling.laws",
+    *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
-}
+} - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
-    "flags", "identity", "locks", "planning", "runs", "scaling", "screen", "signals", "snapshots",
-    "studies",
+    "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
+    "snapshots", "studies",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")

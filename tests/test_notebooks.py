@@ -33,7 +33,7 @@ def test_notebook_runs_on_a_study(study, workplace, name):
     if name == "results.ipynb":
         assert "From 323 to 1,293 training images" in text
         figures = workplace / "results" / "s" / "figures"
-        assert len(list(figures.glob("plot_*.png"))) == 3
+        assert len(list(figures.glob("plot_*.png"))) == 4
     else:
         assert "1293" in text
         assert "image/png" in text

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from src.evaluation.results import read_results, runs_table, sizes_table
-from src.flags import EvalFlags, parse, parse_train
-from src.scaling.findings import analyse, describe
+from src.evaluation.results import chance_errors, read_results, runs_table, sizes_table
+from src.flags import EvalFlags, ForecastFlags, parse, parse_train
+from src.scaling.findings import curves, describe, headline
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()
@@ -23,6 +23,8 @@ def test_every_command_parses(command, monkeypatch):
     _, script, *words = shlex.split(command)
     if words[:1] == ["bench"]:
         assert words[1] in BENCH
+    elif script == "forecast.py":
+        parse(ForecastFlags, words, ForecastFlags())
     elif "--help" in words:
         with pytest.raises(SystemExit, match="0"):
             parse_train(words)
@@ -35,8 +37,13 @@ def test_every_command_parses(command, monkeypatch):
 
 def test_findings_are_those_of_the_committed_study():
     results = read_results(ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json")
-    text = describe(analyse(runs_table(results)), sizes_table(results))
-    assert text in " ".join(TEXT.split())
+    found = curves(runs_table(results), chance_errors(results))
+    text = describe(found, sizes_table(results))
+    shown = " ".join(TEXT.split())
+    assert text in shown
+    (test,) = headline(found).analysis.backtests
+    for share in (test.point, test.measured, test.lower, test.upper):
+        assert f"{100 * share:.1f}" in shown.split("Without its largest size")[1][:200]
 
 
 def test_opens_with_the_two_commands_of_the_makefile():

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..config import InputError
 from .intervals import mean_interval
@@ -53,6 +55,7 @@ def build_results(
     environment: Mapping[str, Any],
     runs: Sequence[Mapping[str, Any]],
     missing: Mapping[str, str],
+    test_labels: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Assemble the content of metrics.json.
 
@@ -62,6 +65,7 @@ def build_results(
         The content of study.json.
     missing : mapping of str to str
         Path of a run without scores -> why.
+    test_labels : ndarray of shape (n,)
     """
     recipe = study["recipe"]
     return {
@@ -73,10 +77,25 @@ def build_results(
         "data": dict(study["data"]),
         "recipe": dict(recipe),
         "environment": dict(environment),
+        "chance_error": _chance_errors(test_labels),
         "runs": sorted(runs, key=lambda run: (run["num_images"], run["seed"])),
         "missing": dict(missing),
         "subset_sizes": summarise(runs),
     }
+
+
+def _chance_errors(labels: NDArray[np.int64]) -> dict[str, float]:
+    """Top-k errors of always naming the k commonest classes: what knows no image achieves."""
+    counts = np.sort(np.bincount(labels))[::-1]
+    return {f"top_{k}_error": float(1 - counts[:k].sum() / len(labels)) for k in (1, 5)}
+
+
+def chance_errors(results: Mapping[str, Any]) -> dict[str, float]:
+    """Return metric -> error of guessing; of balanced classes where the file does not say."""
+    classes = results["num_classes"]
+    balanced = {f"top_{k}_error": 1 - min(k, classes) / classes for k in (1, 5)}
+    known: dict[str, float] = results.get("chance_error", {})
+    return balanced | known
 
 
 def read_results(path: Path) -> dict[str, Any]:

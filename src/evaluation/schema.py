@@ -46,9 +46,16 @@ class _Environment(_Row):
     date: str
 
 
+class _Chance(_Row):
+    top_1_error: Share
+    top_5_error: Share
+
+
 class _Results(_Row):
     schema_version: Literal[1]
     experiment_id: str
+    num_classes: Annotated[int, Field(ge=2)]
+    chance_error: _Chance = _Chance(top_1_error=1, top_5_error=1)  # older files lack it
     environment: _Environment
     runs: list[_Run]
     subset_sizes: dict[str, _Size]

@@ -9,51 +9,47 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .fitting import Fit, NotIdentifiableError, Points, fit
-from .laws import LAWS
+from . import words
+from .analysis import Analysis, analyse, record
+from .points import NotIdentifiableError, Points
 
 METRICS = ("top_1_error", "top_5_error")
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """The laws of one error."""
+class Curve:
+    """One error of a study."""
 
     metric: str  # such as top_5_error
     runs: pd.DataFrame  # test scores of complete runs, one row per run
-    fits: Mapping[str, Fit]  # by name of the law
-    reasons: Mapping[str, str]  # why the others are not fitted
-
-    @property
-    def has_zeros(self) -> bool:
-        """Whether some size makes no error at all, so that the test set is too easy for it."""
-        return bool((self.runs.groupby("num_train_images")[self.metric].mean() == 0).any())
+    analysis: Analysis
 
 
-def analyse(runs: pd.DataFrame) -> dict[str, Analysis]:
-    """Fit every law that the points determine to every error that is known.
+def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
+    """Analyse every error that is known.
 
     Parameters
     ----------
     runs : DataFrame
         One row per run and split, as ``evaluation.results.runs_table`` gives.
+    chance : mapping
+        Metric -> error of guessing, a share.
     """
     test = runs[(runs["split"] == "test") & (runs["status"] == "complete")]
-    return {metric: _analyse(test, metric) for metric in METRICS if test[metric].notna().any()}
+    return {
+        metric: Curve(metric, test, analyse(points(test, metric), chance[metric]))
+        for metric in METRICS
+        if test[metric].notna().any()
+    }
 
 
-def _analyse(test: pd.DataFrame, metric: str) -> Analysis:
-    n, error = test["num_train_images"].to_numpy(float), test[metric].to_numpy(float)
-    points, fits, reasons = Points(n, error, int(test["num_images"].iloc[0])), {}, {}
-    for name in LAWS:
-        try:
-            fits[name] = fit(name, points)
-        except NotIdentifiableError as why:
-            reasons[name] = str(why)
-    return Analysis(metric, test, fits, reasons)
+def points(test: pd.DataFrame, metric: str) -> Points:
+    """Return one error per row of test scores."""
+    columns = ("num_train_images", metric, "num_images")
+    return Points(*(test[column].to_numpy(float) for column in columns))
 
 
-def headline(analyses: Mapping[str, Analysis]) -> Analysis:
+def headline(found: Mapping[str, Curve]) -> Curve:
     """Top-5 error, or top-1 error where top-5 is meaningless or reaches zero.
 
     Raises
@@ -61,22 +57,17 @@ def headline(analyses: Mapping[str, Analysis]) -> Analysis:
     NotIdentifiableError
         If no run is complete.
     """
-    if not analyses:
+    if not found:
         raise NotIdentifiableError("no run is complete and better than chance: there is no curve")
-    top_5 = analyses.get("top_5_error")
-    return analyses["top_1_error"] if top_5 is None or top_5.has_zeros else top_5
+    top_5 = found.get("top_5_error")
+    zero = top_5 is None or (top_5.analysis.points.means == 0).any()
+    return found["top_1_error"] if top_5 is None or zero else top_5
 
 
-def law_record(analyses: Mapping[str, Analysis]) -> dict[str, Any]:
-    """Describe the fitted laws, for scaling_law.json."""
-    metrics = {
-        metric: {
-            "laws": {name: _as_row(fitted) for name, fitted in analysis.fits.items()},
-            "not_identifiable": dict(analysis.reasons),
-        }
-        for metric, analysis in analyses.items()
-    }
-    return {"schema_version": 1, "interval_level": 0.9, "metrics": metrics}
+def law_record(found: Mapping[str, Curve]) -> dict[str, Any]:
+    """Describe the laws, for scaling_law.json."""
+    metrics = {metric: record(curve.analysis) for metric, curve in found.items()}
+    return {"schema_version": 2, "metrics": metrics}
 
 
 def gains_table(sizes: pd.DataFrame) -> pd.DataFrame:
@@ -111,52 +102,30 @@ def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(table["subset_size"], name="size"))
 
 
-def describe(analyses: Mapping[str, Analysis], sizes: pd.DataFrame) -> str:
+def describe(found: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
     """Say in a paragraph what the study found."""
     if len(sizes) < 2:
         return "Fewer than two subset sizes have a complete run: there is no curve yet."
-    analysis = headline(analyses)
-    metric, first, last = analysis.metric, sizes.iloc[0], sizes.iloc[-1]
+    curve = headline(found)
+    metric, first, last = curve.metric, sizes.iloc[0], sizes.iloc[-1]
     low, high = last[f"{metric}_interval"]
     gain = gains_table(sizes)[metric.replace("error", "gain_per_doubling")].iloc[-1]
-    text = (
+    return (
         f"From {first['num_images']:,} to {last['num_images']:,} training images the test "
         f"{metric_name(metric)} goes from {first[metric]:.1%} to {last[metric]:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%}); "
-        f"per doubling the last step bought {100 * gain:.1f} points."
+        f"per doubling the last step bought {100 * gain:.1f} points. "
+        f"{words.law(curve.analysis, metric_name(metric))}"
     )
-    if "power law" not in analysis.fits:
-        return f"{text} No law is fitted: {'; '.join(analysis.reasons.values())}."
-    return text + _describe_law(analysis)
 
 
-def _describe_law(analysis: Analysis) -> str:
-    law = analysis.fits["power law"]
-    exponent, (lower, upper) = law.values[1], law.intervals[1]
-    text = (
-        f" A power law has exponent {exponent:.2f} (90 % interval {lower:.2f} to {upper:.2f}): "
-        f"doubling the data multiplies the error by {2**-exponent:.2f}."
-    )
-    if law.misfit < 0.05:
-        text += (
-            f" But the points bend away from that line (chi-square test, p = {law.misfit:.1g}), "
-            "so the interval is too narrow."
-        )
-    if (other := analysis.fits.get("power law with floor")) is None:
-        return text
-    (c_low, c_high), (floor_low, floor_high) = other.intervals[1:]
-    return text + (
-        f" If some error cannot be removed by data, the exponent may be anything from {c_low:.2f} "
-        f"to {c_high:.2f} and that floor from {floor_low:.1%} to {floor_high:.1%}: "
-        "do not read a forecast far beyond the data from this curve."
-    )
+def describe_forecasts(found: Mapping[str, Curve]) -> str:
+    """Say how the backtest went and what more data would buy; empty without a law."""
+    if not found or (curve := headline(found)).analysis.posterior is None:
+        return ""
+    return words.outlook(curve.analysis, metric_name(curve.metric))
 
 
 def metric_name(metric: str) -> str:
     """Spell a column's name, such as ``top_5_error``, as text."""
     return metric.replace("_", "-", 1).replace("_", " ")
-
-
-def _as_row(fitted: Fit) -> dict[str, Any]:
-    parameters = zip(fitted.law.parameters, fitted.values, fitted.intervals, strict=True)
-    return {name: {"value": v, "interval": list(i)} for name, v, i in parameters}

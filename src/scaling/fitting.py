@@ -1,110 +1,136 @@
-"""Fitting a law to measured errors. Pure: points in, law out."""
+"""Points -> the laws that could have made them, each as probable as it deserves. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.stats import chi2
+from numpy.typing import NDArray
 
-from .laws import LAWS, Array, Law
+from .laws import LAWS, Array
+from .points import NotIdentifiableError, Points
+from .posterior import Curves, Posterior
+from .priors import MEMBERS, SCATTERS, Member
+from .sampling import draw
 
-DRAWS = 200  # of the bootstrap
-START = (0.3, 0.0)  # exponent, floor: the middle of what is published for image classifiers
-
-
-class NotIdentifiableError(Exception):
-    """Why the points do not determine a law."""
-
-
-@dataclass(frozen=True)
-class Points:
-    """Measured errors, one per run; all arrays of shape (runs,)."""
-
-    n: Array  # training images
-    error: Array  # shares in (0, 1)
-    num_test: int  # images behind each error
-
-    def means(self) -> tuple[Array, Array, Array]:
-        """Return sizes, mean errors and their standard deviations, each of shape (sizes,).
-
-        All runs share one test set, so that more seeds average their own spread away (pooled over
-        sizes) but not the sampling of the test images.
-        """
-        sizes = np.unique(self.n)
-        groups = [self.error[self.n == size] for size in sizes]
-        mean = np.array([group.mean() for group in groups])
-        freedom = sum(len(group) - 1 for group in groups)
-        squares = sum(((group - group.mean()) ** 2).sum() for group in groups)
-        seeds = (squares / freedom if freedom else 0.0) / np.array([len(g) for g in groups])
-        sampling = np.maximum(mean * (1 - mean) / self.num_test, 0.25 / self.num_test**2)
-        return sizes, mean, np.sqrt(sampling + seeds)
+DRAWS = 4000  # of the posterior, over all laws
+LEAST_SIZES = 3
 
 
 @dataclass(frozen=True)
-class Fit:
-    """One curve of a family, with the 90 % bootstrap interval of each parameter."""
+class _Likelihood:
+    """Gaussian in log error, summed over a grid of drifts and scatters."""
 
-    law: Law
-    values: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...]
-    misfit: float  # p of the chi-square test: small if the points do not follow the law
-    draws: tuple[tuple[float, ...], ...]  # refitted parameters, one tuple per bootstrap draw
+    x: Array  # (sizes,): of the points, relative to the largest
+    y: Array  # (sizes,): mean log errors
+    last_error: float  # measured at the largest size
+    whiten: Array  # (sizes, grid * sizes): turns residuals into standard normal numbers
+    constant: Array  # (grid,): log prior and log determinant
 
-    def __call__(self, n: Array) -> Array:
-        """Return the fitted error, a share, at each number of training images."""
-        return self.law.formula(np.asarray(n, dtype=float), *self.values)
+    @classmethod
+    def build(cls, member: Member, log_n: Array, y: Array, known: Array) -> _Likelihood:
+        away = (log_n[-1] - log_n) / np.log(2)  # doublings below the largest size
+        near, far = np.minimum.outer(away, away), np.maximum.outer(away, away)
+        wander = near**2 * (3 * far - near) / 6  # integrated Brownian motion, 0 at the largest
+        roots, constants = [], []
+        for (drift, p), (scatter, q) in product(member.drifts.items(), SCATTERS.items()):
+            covariance = drift**2 * wander + np.diag(scatter**2 + known)
+            root = np.linalg.inv(np.linalg.cholesky(covariance))
+            roots.append(root.T)
+            constants.append(np.log(p * q) + np.log(np.diag(root)).sum())
+        x = np.exp(np.round(log_n - log_n[-1], 12))  # the unit of n leaves no trace
+        return cls(x, y, float(np.exp(y[-1])), np.concatenate(roots, axis=1), np.array(constants))
 
-    def band(self, n: Array, level: float = 0.9) -> tuple[Array, Array]:
-        """Return the pointwise interval of the curve, each of the shape of ``n``."""
-        curves = np.array([self.law.formula(np.asarray(n, float), *draw) for draw in self.draws])
-        low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return low, high
+    def grid(self, error: Array) -> Array:
+        """Log likelihood at each node of the grid, (draws, grid), of errors (draws, sizes)."""
+        residual = (self.y - np.log(np.maximum(error, 1e-12))) @ self.whiten
+        squares = (residual.reshape(len(error), len(self.constant), -1) ** 2).sum(2)
+        weighed: Array = self.constant - squares / 2
+        return weighed
 
 
-def fit(name: str, points: Points, seed: int = 0) -> Fit:
-    """Fit a law by weighted least squares; refit simulated points for the intervals.
+def fit(
+    points: Points, chance: float, members: Sequence[Member] = MEMBERS, seed: int = 0
+) -> Posterior:
+    """Weigh every law and parameter by how well it explains the points.
 
     Parameters
     ----------
-    name : str
-        A key of :data:`LAWS`.
     points : Points
+    chance : float
+        Error of guessing, a share.
+    members : sequence of Member
+        The laws that are tried, with their priors.
     seed : int
-        Of the parametric bootstrap.
+        Of the Monte Carlo draws; the same points give the same posterior.
 
     Raises
     ------
     NotIdentifiableError
-        If there are fewer distinct sizes than parameters, or fewer than three.
+        If there are fewer than three distinct sizes.
     """
-    law, (n, error, deviation) = LAWS[name], points.means()
-    if len(n) < (needed := max(3, len(law.parameters))):
-        raise NotIdentifiableError(f"{name}: {len(n)} sizes were measured and {needed} are needed")
-    values = _solve(law, n, error, deviation)
-    rng, middle = np.random.default_rng(seed), law.formula(n, *values)
-    noise = rng.normal(0, deviation, (DRAWS, len(n)))
-    draws = [_solve(law, n, middle + each, deviation) for each in noise]
-    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-    intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
-    squares = (((error - middle) / deviation) ** 2).sum()
-    misfit = float(chi2.sf(squares, max(1, len(n) - len(values))))
-    return Fit(law, values, intervals, misfit, tuple(draws))
+    if len(points.sizes) < LEAST_SIZES:
+        raise NotIdentifiableError(
+            f"{len(points.sizes)} sizes were measured and {LEAST_SIZES} are needed"
+        )
+    rng, measured = np.random.default_rng(seed), points.logs()
+    tried = [m for m in members if LAWS[m.law].least_sizes <= len(points.sizes)]
+    likelihoods = [_Likelihood.build(member, *measured) for member in tried]
+    drawn, evidence = [], []
+    for member, likelihood in zip(tried, likelihoods, strict=True):
+        z, log_evidence = draw(
+            _of(member, likelihood, chance), len(LAWS[member.law].parameters), rng
+        )
+        drawn.append(z)
+        evidence.append(log_evidence + np.log(member.weight))
+    share = np.exp(np.array(evidence) - max(evidence))
+    counts = _whole(share / share.sum(), DRAWS)
+    curves, deviations = [], []
+    for member, likelihood, z, count in zip(tried, likelihoods, drawn, counts, strict=True):
+        if count:
+            chosen = z[rng.permutation(np.arange(count) % len(z))]
+            parameters = member.parameters(chosen, likelihood.last_error, chance)
+            curves.append(Curves(member.law, parameters))
+            grid = likelihood.grid(LAWS[member.law].formula(likelihood.x, chance, *parameters))
+            nodes = np.array(list(product(member.drifts, SCATTERS)))
+            deviations.append(nodes[_pick(grid, rng)])
+    drift, scatter = np.concatenate(deviations).T
+    return Posterior(
+        curves=tuple(curves),
+        anchor=float(points.sizes[-1]),
+        chance=chance,
+        drift=drift,
+        scatter=scatter,
+        relative_seed_variance=float(points.seed_variance[-1] / max(points.means[-1], 1e-3) ** 2),
+        noise=rng.standard_normal((DRAWS, 2)),
+    )
 
 
-def _solve(law: Law, n: Array, error: Array, deviation: Array) -> tuple[float, ...]:
-    """Least squares in (log scale at the middle size, exponent, floor)."""
-    middle = float(np.exp(np.log(n).mean()))
+def _of(member: Member, likelihood: _Likelihood, chance: float) -> Callable[[Array], Array]:
+    law, last = LAWS[member.law], likelihood.last_error
 
-    def misfit(free: Array) -> Array:
-        return (law.formula(n / middle, np.exp(free[0]), *free[1:]) - error) / deviation
+    def log_likelihood(z: Array) -> Array:
+        grid = likelihood.grid(
+            law.formula(likelihood.x, chance, *member.parameters(z, last, chance))
+        )
+        most = grid.max(axis=1)
+        total: Array = most + np.log(np.exp(grid - most[:, None]).sum(axis=1))
+        return total
 
-    count = len(law.parameters)
-    solution = least_squares(
-        misfit,
-        [np.log(np.clip(error.mean(), 1e-9, 1)), *START[: count - 1]],
-        bounds=([-np.inf, *law.lower[1:]], [np.inf, *law.upper[1:]]),
-    ).x
-    scale = float(np.exp(solution[0] + solution[1] * np.log(middle)))
-    return scale, *(float(value) for value in solution[1:])
+    return log_likelihood
+
+
+def _whole(shares: Array, total: int) -> list[int]:
+    """Round shares to whole numbers that add up to ``total``."""
+    edges = np.round(np.cumsum(shares) * total).astype(int)
+    return [int(count) for count in np.diff(edges, prepend=0)]
+
+
+def _pick(log_weights: Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw one column per row, in proportion to the weights."""
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    ladder = np.cumsum(weights, axis=1)
+    chosen: NDArray[np.intp] = (rng.random((len(ladder), 1)) * ladder[:, -1:] > ladder).sum(axis=1)
+    return chosen

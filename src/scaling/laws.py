@@ -1,6 +1,8 @@
 """Families of curves that say how error falls with the number of training images. Pure.
 
-To add a law, write its formula and list it in :data:`LAWS`.
+Every law is anchored: ``x`` is the number of training images over that of the largest subset, and
+``level`` the error there, so that no parameter has a strange unit. To add a law, write its formula,
+list it in :data:`LAWS` and give it a prior in ``priors.py``.
 """
 
 from __future__ import annotations
@@ -10,38 +12,110 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, log_expit
 
 Array = NDArray[np.float64]
+
+BREAK_WIDTH = 0.7  # of the broken power law, in natural logarithms of x
+NEWTON_STEPS = 8  # reach rounding error from the start that is used
 
 
 @dataclass(frozen=True)
 class Law:
-    """A family of curves ``error = formula(n, *parameters)``."""
+    """A family of curves ``error = formula(x, chance, *parameters)``, all shares in [0, 1].
+
+    ``x`` has shape (sizes,), every parameter broadcasts against it.
+    """
 
     formula: Callable[..., Array]
-    parameters: tuple[str, ...]
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
-    text: str  # for figures, in mathtext
+    parameters: tuple[str, ...]  # level first; exponent, floor (a share of level) where it has them
+    text: str  # for figures, in mathtext; n counts images
+    least_sizes: int = 3  # distinct sizes below which the law is not tried
 
 
-def _power(n: Array, scale: float, exponent: float) -> Array:
-    return scale * n**-exponent
+def _power(x: Array, chance: float, level: Array, exponent: Array) -> Array:
+    return np.minimum(level * x**-exponent, chance)
 
 
-def _power_with_floor(n: Array, scale: float, exponent: float, floor: float) -> Array:
-    return floor + scale * n**-exponent
+def _power_with_floor(
+    x: Array, chance: float, level: Array, exponent: Array, floor: Array
+) -> Array:
+    return np.minimum(level * (floor + (1 - floor) * x**-exponent), chance)
+
+
+def _capped(
+    x: Array, chance: float, level: Array, exponent: Array, floor: Array, bend: Array
+) -> Array:
+    low, share = _reducible(chance, level, floor)
+    steep = -np.log(share) / bend
+    start = steep + np.log1p(-np.exp(-steep))  # log(share**(-1 / bend) - 1), without overflow
+    return low + (chance - low) * np.exp(
+        -bend * np.logaddexp(0, start + exponent / bend * np.log(x))
+    )
+
+
+def _m4(x: Array, chance: float, level: Array, exponent: Array, floor: Array, bend: Array) -> Array:
+    """Solve ``log s - bend log(1 - s) = start - exponent log x`` for the share s above the floor.
+
+    With s = expit(u) the left side is smooth and rises in u, so Newton's method finds it.
+    """
+    low, share = _reducible(chance, level, floor)
+    right = np.log(share) - bend * np.log1p(-share) - exponent * np.log(x)
+    u = np.where(right < 0, right, right / bend)
+    for _ in range(NEWTON_STEPS):
+        left = log_expit(u) - bend * log_expit(-u)
+        u = u - (left - right) / (expit(-u) + bend * expit(u))
+    return low + (chance - low) * expit(u)
+
+
+def _exponential(x: Array, chance: float, level: Array, rate: Array, floor: Array) -> Array:
+    low, share = _reducible(chance, level, floor)
+    return low + (chance - low) * np.exp(np.log(share) * x**rate)
+
+
+def _broken(
+    x: Array,
+    chance: float,
+    level: Array,
+    exponent: Array,
+    floor: Array,
+    change: Array,
+    position: Array,
+) -> Array:
+    def fall(log_x: Array | float) -> Array:
+        """Slope ``exponent / change`` before the break, ``exponent`` after it."""
+        past = BREAK_WIDTH * np.logaddexp(0, (log_x - np.log(position)) / BREAK_WIDTH)
+        return exponent / change * (log_x - past) + exponent * past
+
+    shape = np.exp(fall(0.0) - fall(np.log(x)))
+    return np.minimum(level * (floor + (1 - floor) * shape), chance)
+
+
+def _reducible(chance: float, level: Array, floor: Array) -> tuple[Array, Array]:
+    """Return the floor as an error, and how much of the way from it to chance is left at x = 1."""
+    low = floor * level
+    return low, (level - low) / (chance - low)
 
 
 LAWS: dict[str, Law] = {
     # Hestness et al. 2017, https://arxiv.org/abs/1712.00409
-    "power law": Law(_power, ("scale", "exponent"), (0, 0), (np.inf, 2), r"a\,n^{-c}"),
+    "power law": Law(_power, ("level", "exponent"), r"a\,n^{-c}"),
     # Rosenfeld et al. 2020, https://arxiv.org/abs/1909.12673: what no data removes
     "power law with floor": Law(
-        _power_with_floor,
-        ("scale", "exponent", "floor"),
-        (0, 0, 0),
-        (np.inf, 2, 1),
-        r"e + a\,n^{-c}",
+        _power_with_floor, ("level", "exponent", "floor"), r"e + a\,n^{-c}"
+    ),
+    # Caballero et al. 2022, https://arxiv.org/abs/2210.14891: one break, flat at chance before it
+    "power law from chance": Law(
+        _capped, ("level", "exponent", "floor", "bend"), r"e + (e_0 - e)(1 + (n/d)^{c/b})^{-b}"
+    ),
+    # Alabdulmohsin et al. 2022, https://arxiv.org/abs/2209.06640
+    "M4": Law(_m4, ("level", "exponent", "floor", "bend"), r"(y-e)/(e_0-y)^{b} = a\,n^{-c}"),
+    # Viering and Loog 2021, https://arxiv.org/abs/2103.10948, section 4.1
+    "stretched exponential": Law(
+        _exponential, ("level", "rate", "floor"), r"e + (e_0 - e)\exp(-a\,n^{c})"
+    ),
+    # Caballero et al. 2022: one break between two slopes
+    "broken power law": Law(
+        _broken, ("level", "exponent", "floor", "change", "position"), r"broken\ power\ law", 7
     ),
 }

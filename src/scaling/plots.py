@@ -11,12 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from .findings import Analysis, metric_name
-from .fitting import Fit
+from .analysis import Analysis
+from .findings import Curve, metric_name
+from .forecasting import RELIABLE, interval
 from .laws import Array
+from .posterior import Posterior
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
-BEYOND = 2.0  # times the largest size, drawn dashed
+BEYOND = 8.0  # times the largest size: how far the law is drawn
 
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
@@ -27,42 +29,79 @@ def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     return axes
 
 
-def plot_error(ax: Axes, analysis: Analysis, sizes: pd.DataFrame) -> Axes:
-    """Draw error against training images on log axes, with the fitted power law and its band.
+def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
+    """Draw error against training images on log axes, with the law and its forecast to 8x.
 
     Parameters
     ----------
-    analysis : Analysis
+    curve : Curve
         Of the error to draw.
     sizes : DataFrame
         One row per size: columns num_images, the error and its interval (95 %).
     """
-    metric, runs = analysis.metric, analysis.runs
+    metric, runs = curve.metric, curve.runs
     n, mean = sizes["num_images"].to_numpy(float), sizes[metric].to_numpy(float)
     low, high = np.array(sizes[f"{metric}_interval"].tolist(), float).T
     least = 0.5 / runs["num_images"].max()  # half an image: where a log axis puts zero errors
     low, mean, high = (np.maximum(values, least) for values in (low, mean, high))
-    if (fit := analysis.fits.get("power law")) is not None:
-        inside = np.geomspace(n.min(), n.max(), 100)
-        beyond = np.geomspace(n.max(), n.max() * BEYOND, 50)
-        ax.fill_between(inside, *fit.band(inside), color=ORANGE, alpha=0.18, lw=0)
-        ax.fill_between(beyond, *fit.band(beyond), color=ORANGE, alpha=0.08, lw=0)
-        ax.plot(inside, fit(inside), color=ORANGE, label=_law_label(fit))
-        ax.plot(beyond, fit(beyond), color=ORANGE, ls="--")
-    shown, label, bars = (
-        runs[metric].clip(lower=least),
-        "mean, 95 % interval",
-        (mean - low, high - mean),
-    )
+    shown = runs[metric].clip(lower=least)
     ax.plot(runs["num_train_images"], shown, "o", color=BLUE, ms=4, mfc="none", label="one run")
-    ax.errorbar(n, mean, np.array(bars), fmt="o", color=BLUE, ms=6, capsize=3, label=label)
-    ax.set(xscale="log", yscale="log", ylim=(max(ax.get_ylim()[0], mean.min() / 2), None))
-    _label_log_axes(ax, n)
+    bars = np.array((mean - low, high - mean))
+    ax.errorbar(n, mean, bars, fmt="o", color=BLUE, ms=6, capsize=3, label="mean, 95 % interval")
+    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}")
+    return ax
+
+
+def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
+    """Draw measured errors on log axes, with the law and its forecast to 8x."""
+    points = analysis.points
+    least = 0.5 / analysis.num_test if analysis.num_test else points.error.min()
+    ax.plot(points.n, np.maximum(points.error, least), "o", color=BLUE, ms=5, label="measured")
+    _finish_error_axes(ax, analysis, name)
+    return ax
+
+
+def plot_backtest(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
+    """Draw each forecast of the largest size beside what was measured there."""
+    tests = analysis.backtests
+    rows = np.arange(len(tests))
+    point = np.array([test.point for test in tests])
+    bars = np.array([(t.point - t.lower, t.upper - t.point) for t in tests]).reshape(-1, 2).T
+    ax.errorbar(
+        point, rows, xerr=bars, fmt="D", color=ORANGE, capsize=4, label="forecast, 90 % interval"
+    )
+    if tests:
+        ax.axvline(tests[0].measured, color=BLUE, label="measured")
+    hidden = {1: "largest size hidden", 2: "two largest sizes hidden"}
+    ax.set_yticks(rows, [hidden[test.hidden] for test in tests])
+    ax.set_ylim(len(tests) - 0.4, -0.6)
+    ax.xaxis.set_major_formatter(FuncFormatter(_percent))
+    ax.set_xlabel(f"{name} at {analysis.points.sizes[-1]:,.0f} training images")
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return ax
+
+
+def _finish_error_axes(ax: Axes, analysis: Analysis, name: str) -> None:
+    if analysis.posterior is not None:
+        _draw_law(ax, analysis.posterior, analysis.points.sizes)
+    ax.set(xscale="log", yscale="log")
+    _label_log_axes(ax, analysis.points.sizes)
     ax.set_xlabel("training images")
-    ax.set_ylabel(f"test {metric_name(metric)}")
+    ax.set_ylabel(name)
     ax.legend(frameon=False)
     ax.grid(which="major", alpha=0.25)
-    return ax
+
+
+def _draw_law(ax: Axes, posterior: Posterior, sizes: Array) -> None:
+    """Draw the median and the 90 % band, paler where they forecast and where they reach too far."""
+    last = sizes[-1]
+    ends = (sizes[0], last, RELIABLE * last, BEYOND * last)
+    labels = ("law, 90 % band", "forecast", f"beyond {RELIABLE:.0f}x: unreliable")
+    styles = (("-", 0.3), ("--", 0.18), (":", 0.08))
+    for start, end, label, (line, alpha) in zip(ends, ends[1:], labels, styles, strict=False):
+        n = np.geomspace(start, end, 40)
+        ax.plot(n, np.median(posterior.error(n), axis=0), line, color=ORANGE, label=label)
+        ax.fill_between(n, *interval(posterior.expected(n)), color=ORANGE, alpha=alpha, lw=0)
 
 
 def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
@@ -88,11 +127,11 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
 
 
 def save_figures(
-    analyses: Mapping[str, Analysis], sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
+    curves: Mapping[str, Curve], sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
 ) -> None:
     """Save the curve of each error and the learning curves of the largest subset."""
-    for metric, analysis in analyses.items():
-        save(plot_error(new_axes(), analysis, sizes), folder / f"{metric}.png")
+    for metric, curve in curves.items():
+        save(plot_error(new_axes(), curve, sizes), folder / f"{metric}.png")
     largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
     save(plot_learning(new_axes(), largest), folder / "learning_curves.png")
 
@@ -123,7 +162,13 @@ def _label_log_axes(ax: Axes, n: Array) -> None:
     """Label the sizes that were measured, and errors as percentages, few or many by the span."""
     ax.set_xticks(n, [f"{int(size):,}" for size in n])
     low, high = ax.get_ylim()
-    steps = (1, 2, 5) if high / low > 5 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    steps = (
+        (1, 2, 5)
+        if high / low > 20
+        else (1, 1.5, 2, 3, 5, 7)
+        if high / low > 4
+        else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    )
     ticks = [s * 10.0**p for p in range(-6, 1) for s in steps if low <= s * 10.0**p <= high]
     ax.set_yticks(ticks, [_percent(tick, 0) for tick in ticks])
     ax.minorticks_off()
@@ -131,8 +176,3 @@ def _label_log_axes(ax: Axes, n: Array) -> None:
 
 def _percent(share: float, _: int) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _law_label(fit: Fit) -> str:
-    low, high = fit.intervals[1]
-    return f"${fit.law.text}$, c = {fit.values[1]:.2f} [{low:.2f}, {high:.2f}] (90 %)"

@@ -99,7 +99,7 @@ class TrainState:
             "seconds": self.seconds,
             "best_epoch": self.best_epoch,
             "best_score": self.best_score,
-            "best_weights": _copies(self.best_weights),
+            "best_weights": {k: v.to("cpu") for k, v in self.best_weights.items()},  # never changed
         }
 
     def load(self, snapshot: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -55,6 +56,11 @@ class Step(Protocol):
         """Sums of the epoch."""
         ...
 
+    @property
+    def preparing_seconds(self) -> float:
+        """Time that compiling and recording took, once for all runs."""
+        ...
+
     def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
         """Change the weights."""
         ...
@@ -69,6 +75,8 @@ class EagerStep:
     label_smoothing: float
     precision: str
     forward: Callable[[Tensor], Tensor]  # the model, or its compiled form
+    compiled_sizes: set[int] | None = None  # batch sizes met so far; None: nothing is compiled
+    preparing_seconds: float = 0.0
     tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +84,12 @@ class EagerStep:
 
     def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
         """Forward, backward, update."""
+        began = time.perf_counter()
         self.run(inputs, labels)
         self.tally.num_images += len(labels)
+        if self.compiled_sizes is not None and len(labels) not in self.compiled_sizes:
+            self.compiled_sizes.add(len(labels))
+            self.preparing_seconds += time.perf_counter() - began
 
     def run(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
         """Do everything that happens on the device."""
@@ -110,10 +122,17 @@ class GraphStep:
         """Sums of the epoch."""
         return self.eager.tally
 
+    @property
+    def preparing_seconds(self) -> float:
+        """Time that warming up and recording took."""
+        return self.eager.preparing_seconds
+
     def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
         """Copy the batch into the recorded buffers and replay."""
         if len(labels) not in self.graphs:
+            began = time.perf_counter()
             self.graphs[len(labels)] = self._record(inputs, labels)
+            self.eager.preparing_seconds += time.perf_counter() - began
         graph, own_inputs, own_labels = self.graphs[len(labels)]
         for own, given in zip(own_inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
@@ -161,6 +180,7 @@ def build_step(
     forward: Callable[[Tensor], Tensor] = state.model
     if compiling == "on":
         forward = torch.compile(state.model, dynamic=False)
-    eager = EagerStep(state, loader, label_smoothing, precision, forward)
+    sizes = set[int]() if compiling == "on" else None
+    eager = EagerStep(state, loader, label_smoothing, precision, forward, sizes)
     graph = compiling != "off" and loader.device.type == "cuda"
     return GraphStep(eager) if graph else eager

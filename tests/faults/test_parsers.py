@@ -11,7 +11,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from src.config import InputError, Machine, Recipe, Study
-from src.evaluation.results import format_table, read_results, runs_table, sizes_table
+from src.evaluation.results import (
+    chance_errors,
+    format_table,
+    read_results,
+    runs_table,
+    sizes_table,
+)
 from src.flags import read_config, to_yaml
 
 CASES = 2000
@@ -53,6 +59,8 @@ def results():
     return {
         "schema_version": 1,
         "experiment_id": "s",
+        "num_classes": 10,
+        "chance_error": {"top_1_error": 0.9, "top_5_error": 0.5},
         "environment": {"date": "2026-11-20"},
         "runs": [{**run, "status": "complete", "splits": {"test": row, "validation": row}}],
         "missing": {},
@@ -86,6 +94,7 @@ def read_back(path):
     assert len(runs_table(found)) == sum(len(run["splits"]) for run in found["runs"])
     assert len(sizes_table(found)) == len(found["subset_sizes"])
     assert format_table(found)
+    assert set(chance_errors(found)) >= {"top_1_error", "top_5_error"}
 
 
 def changed(place, value, remove):

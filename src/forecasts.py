@@ -1,0 +1,172 @@
+"""Anybody's measurements and a question -> an answer. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .config import InputError
+from .evaluation.results import chance_errors, read_results, runs_table
+from .files import write_json
+from .flags import ForecastFlags
+from .scaling import words
+from .scaling.advice import next_runs, simulate
+from .scaling.analysis import Analysis, analyse, record
+from .scaling.findings import METRICS, metric_name, points
+from .scaling.forecasting import RELIABLE, data_multiplier
+from .scaling.points import NotIdentifiableError, Points
+
+REQUIRED, OPTIONAL = ("n", "error"), ("num_test", "seed")
+
+
+def answer(flags: ForecastFlags) -> int:
+    """Print what ``forecast.py`` was asked; return the exit code.
+
+    Raises
+    ------
+    InputError
+        If a file, a size or the combination of flags will not do.
+    """
+    if flags.simulate:
+        print(_promise(flags))
+        return 0
+    if flags.points is None:
+        raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
+    if any(n <= 0 or not np.isfinite(n) for n in flags.at):
+        raise InputError("--at: numbers of images are above 0")
+    analysis, name = _analyse(flags.points, flags)
+    print(_spell(analysis, name, flags))
+    if flags.json_file is not None:
+        targets = () if flags.target is None else (flags.target,)
+        write_json(flags.json_file, record(analysis, flags.at, targets))
+        print(f"numbers  {flags.json_file}")
+    if flags.plot is not None:
+        from .scaling.plots import new_axes, plot_points, save
+
+        save(plot_points(new_axes(), analysis, name), flags.plot)
+        print(f"figure   {flags.plot}")
+    return 0
+
+
+def _spell(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
+    parts = [words.law(analysis, name)]
+    if flags.target is not None:
+        parts.append(words.target(analysis, flags.target))
+    if analysis.posterior is None:
+        return "\n".join(parts)
+    parts.append(words.outlook(analysis, name, flags.at))
+    if flags.plan:
+        narrowed = f"the forecast at {RELIABLE:.0f}x the largest size"
+        if flags.target is not None:
+            narrowed = f"the number of images for {flags.target:.1%}"
+        parts.append(words.advice(next_runs(analysis, flags.target), narrowed))
+    if flags.compare is not None:
+        parts.append(_comparison(analysis, flags))
+    return "\n\n".join(parts)
+
+
+def _comparison(analysis: Analysis, flags: ForecastFlags) -> str:
+    assert flags.compare is not None
+    other, _ = _analyse(flags.compare, flags)
+    if other.posterior is None or analysis.posterior is None:
+        return f"{flags.compare}: {words.law(other)}"
+    n = other.points.sizes[-1]
+    times, low, high = data_multiplier(analysis.posterior, other.posterior, n)
+    return (
+        f"To match {flags.compare} at {n:,.0f} images this model needs {times:.3g} times as many "
+        f"(90 % interval {low:.3g} to {high:.3g})."
+    )
+
+
+def _promise(flags: ForecastFlags) -> str:
+    sizes = sorted(set(flags.simulate))
+    if len(sizes) < 3 or sizes[0] <= 0:
+        raise InputError("--simulate: give three or more different sizes above 0")
+    chance = flags.chance or 1.0
+    if flags.expect >= chance:
+        raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
+    found = simulate(sizes, flags.seeds, flags.num_test, chance, flags.expect)
+    return (
+        f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {flags.seeds} seeds, "
+        f"{flags.num_test:,} test images; medians over simulated studies:\n"
+        f"forecast at {RELIABLE:.0f}x the largest size: 90 % interval "
+        f"{found.forecast_width:.0%} of the error wide\n"
+        f"exponent: 90 % interval {found.exponent_width:.2f} wide\n"
+        f"the forecast interval held the truth in {found.coverage:.0%} of them"
+    )
+
+
+def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
+    if path.suffix == ".json":
+        found, chance, name = _read_study(path, flags.metric)
+    elif flags.metric is not None:
+        raise InputError("--metric: a CSV file has one error; give a metrics.json")
+    else:
+        found, chance, name = read_points(path), 1.0, "error"
+    return analyse(found, flags.chance or chance), name
+
+
+def _read_study(path: Path, metric: str | None) -> tuple[Points, float, str]:
+    results = read_results(path)
+    metric = metric or METRICS[1]
+    try:
+        runs = runs_table(results)
+        test = runs[(runs["split"] == "test") & (runs["status"] == "complete")]
+        if metric not in METRICS or test[metric].isna().any():
+            raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
+        return points(test, metric), chance_errors(results)[metric], metric_name(metric)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not a results file ({reason})") from None
+
+
+def read_points(path: Path) -> Points:
+    """Read measured errors from a CSV file with columns n, error and perhaps num_test, seed.
+
+    Raises
+    ------
+    InputError
+        Naming the row, if a cell is no number, a size not above 0 or an error not a share.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    try:
+        rows = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from None
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    if missing := [name for name in REQUIRED if name not in header]:
+        raise InputError(
+            f"{path}: no column {' and no column '.join(missing)}; found {header!r:.80}"
+        )
+    columns = [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+    table: dict[str, list[float]] = {name: [] for name in columns}
+    for i, row in enumerate(rows[1:], start=2):
+        if any(cell.strip() for cell in row):
+            for name in columns:
+                table[name].append(_number(row, header.index(name), name, f"{path}, row {i}"))
+    num_test = np.array(table["num_test"]) if "num_test" in table else None
+    try:
+        return Points(np.array(table["n"]), np.array(table["error"]), num_test)
+    except NotIdentifiableError as why:
+        raise InputError(f"{path}: {why}") from None
+
+
+def _number(row: Sequence[str], column: int, name: str, where: str) -> float:
+    cell = row[column].strip() if column < len(row) else ""
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(f"{where}: {name} is {cell!r}, not a number") from None
+    if name == "error" and not 0 <= value <= 1:
+        hint = f"; percent? write {value / 100:g}" if 1 < value <= 100 else ""
+        raise InputError(f"{where}: error is {cell}, not a share between 0 and 1{hint}")
+    if name in ("n", "num_test") and not 0 < value < 1e18:
+        raise InputError(f"{where}: {name} is {cell}, not a number above 0")
+    return value

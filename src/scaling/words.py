@@ -1,0 +1,107 @@
+"""What an analysis says, in words that a newcomer understands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .advice import Candidate
+from .analysis import Analysis, Forecast, forecasts, requirement
+from .forecasting import FARTHEST, RELIABLE, gains, interval
+
+NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
+WIDE = 2.0  # an exponent whose interval spans this factor is called hardly known
+
+
+def law(analysis: Analysis, name: str = "error") -> str:
+    """Say what the points determine: gain of a doubling, exponent, floor."""
+    if analysis.posterior is None or analysis.shape is None:
+        return f"No law can be read from these points (not identifiable): {analysis.reason}."
+    shape, last = analysis.shape, analysis.points.sizes[-1:]
+    (gain,), (low,), (high,) = gains(analysis.posterior, last)
+    exponent = shape.exponent[np.isfinite(shape.exponent)]
+    c_low, c_high = interval(exponent)
+    floor_low, floor_high = interval(shape.floor)
+    text = (
+        f"Doubling the {last[0]:,.0f} training images would lower the {name} by "
+        f"{100 * gain:.1f} points (90 % interval {100 * low:.1f} to {100 * high:.1f}). "
+        f"The exponent, at which the removable error falls in the end, is "
+        f"{np.median(exponent):.2f} ({c_low:.2f} to {c_high:.2f}); "
+    )
+    if c_high > WIDE * c_low:
+        text += "these points hardly determine it. "
+    else:
+        text += f"each doubling multiplies that part by {2 ** -np.median(exponent):.2f}. "
+    text += "The floor, the error that no amount of data removes, "
+    if not analysis.floor_is_known:
+        return text + f"is not identifiable: anything from {floor_low:.1%} to {floor_high:.1%}."
+    if floor_low < NOTHING * analysis.points.means[-1]:
+        return text + f"may be anything below {floor_high:.1%}."
+    return text + f"lies between {floor_low:.1%} and {floor_high:.1%}."
+
+
+def backtest(analysis: Analysis) -> str:
+    """Say how well the largest size was forecast from the smaller ones."""
+    hidden = {1: "the largest size", 2: "the two largest sizes"}
+    lines = [
+        f"Without {hidden[test.hidden]}, the forecast for {test.n:,.0f} images was "
+        f"{test.point:.1%} ({test.lower:.1%} to {test.upper:.1%}); measured: {test.measured:.1%}, "
+        f"{'inside' if test.held else 'OUTSIDE'} the interval."
+        for test in analysis.backtests
+    ]
+    return "\n".join(lines) or "No backtest: it takes four sizes."
+
+
+def forecast_lines(found: list[Forecast]) -> str:
+    """Spell forecasts, one line each, marking those that reach too far."""
+    return "\n".join(
+        f"{each.n:>12,.0f} images: {each.error:6.1%}  ({each.lower:.1%} to {each.upper:.1%})"
+        + ("" if each.reliable else f"  beyond {RELIABLE:.0f}x the largest size: unreliable")
+        for each in found
+    )
+
+
+def target(analysis: Analysis, goal: float) -> str:
+    """Say how many training images an error takes."""
+    if analysis.posterior is None or analysis.shape is None:
+        return f"Error {goal:.1%}: no answer without a law."
+    need, largest = requirement(analysis, goal), analysis.points.sizes[-1]
+    met = analysis.points.sizes[analysis.points.means <= goal]
+    if len(met):
+        return f"Error {goal:.1%}: already met, at {met[0]:,.0f} images."
+    if goal < (floor := interval(analysis.shape.floor)[0]):
+        return (
+            f"Error {goal:.1%}: not reachable at any size under this law (90 %): the floor is "
+            f"above {floor:.1%}."
+        )
+    if not np.isfinite(need.estimate):
+        return (
+            f"Error {goal:.1%}: beyond what these points can tell. It takes more than "
+            f"{min(need.lower, FARTHEST * largest):,.0f} images (95 %); with probability "
+            f"{1 - need.probability:.0%} even {FARTHEST * largest:,.0f} are not enough."
+        )
+    upper = f"{need.upper:,.0f}" if np.isfinite(need.upper) else "more than can be told"
+    between = f"90 % interval {need.lower:,.0f} to {upper}"
+    text = f"Error {goal:.1%}: {need.estimate:,.0f} images ({between})"
+    if need.estimate > RELIABLE * largest:
+        text += f", beyond {RELIABLE:.0f}x the largest size: unreliable"
+    return text + "."
+
+
+def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -> str:
+    """Return backtest and forecasts as paragraphs."""
+    ahead = forecast_lines(forecasts(analysis, at))
+    title = f"Forecast {name} of a new run (90 % interval):"
+    return f"{backtest(analysis)}\n\n{title}\n{ahead}"
+
+
+def advice(candidates: list[Candidate], what: str) -> str:
+    """Spell the next runs worth training, best per image first."""
+    lines = [
+        f"{each.n:>12,.0f} images, {'a new size' if each.new else 'another seed'}: "
+        f"by {each.narrowing:.1%}"
+        for each in candidates
+    ]
+    title = f"What one more run would narrow {what} by, best per image trained first:"
+    return "\n".join([title, *lines])
