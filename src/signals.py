@@ -74,9 +74,21 @@ def _deferring(value: bool) -> Iterator[None]:
         _Inbox.deferring = before
 
 
-def _receive(number: int, _frame: FrameType | None) -> None:
+def _receive(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT and _Inbox.received:
         os._exit(128 + number)
     _Inbox.received = _Inbox.received or number
-    if not _Inbox.deferring:
-        raise Stop
+    if _Inbox.deferring:
+        return
+    if _importing(frame):  # an exception there makes torch abort (LOG.md), and nothing is at stake
+        os.write(2, f"interrupted by {signal.Signals(number).name}\n".encode())
+        os._exit(128 + number)
+    raise Stop
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
