@@ -169,6 +169,7 @@ def test_data_multiplier_is_how_far_one_curve_is_shifted():
     assert high >= 2 * 0.95
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("error", "n", "reason"),
     [
