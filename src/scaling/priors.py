@@ -58,7 +58,7 @@ class Member:
 LEVEL_SPREAD = 0.7  # of the log error at the largest size, around the measured one
 _FROM_CHANCE = {
     "exponent": Prior("log", np.log(0.5), 0.22),
-    "floor": Prior("probit", 0.3, 0.45),  # 33 to 85 % of the last error, 90 % of the time
+    "floor": Prior("probit", 0.3, 0.4),  # 36 to 83 % of the last error, 90 % of the time
     "bend": Prior("log", np.log(0.28), 0.3),
 }
 _SLOPE = Prior("log", np.log(0.4), 0.7)
@@ -70,10 +70,10 @@ _LITTLE_DRIFT = {0.0: 0.6, 0.01: 0.27, 0.03: 0.1, 0.09: 0.03}
 _MORE_DRIFT = {0.0: 0.25, 0.017: 0.31, 0.05: 0.25, 0.15: 0.19}
 
 MEMBERS = (
-    Member("power law from chance", 0.56, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("M4", 0.22, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("power law with floor", 0.1, _STRAIGHT, _MORE_DRIFT),
-    Member("power law", 0.08, {"exponent": _SLOPE}, _MORE_DRIFT),
+    Member("power law from chance", 0.55, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("M4", 0.21, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("power law with floor", 0.11, _STRAIGHT, _MORE_DRIFT),
+    Member("power law", 0.09, {"exponent": _SLOPE}, _MORE_DRIFT),
     Member(
         "broken power law",
         0.04,
