@@ -73,3 +73,12 @@ def test_speeds_are_those_of_the_committed_measurement():
         assert f"{measured[kind]['median_ratio']['torchvision recipe']:.3g}" in table
         for rate in (measured[kind]["median_rate"][n] for n in ("ours", "torchvision recipe")):
             assert f"{rate:,.0f}" in table or f"{float(f'{rate:.3g}'):g}" in table
+
+
+def test_forecast_scores_are_those_of_the_committed_measurement():
+    measured = json.loads((ROOT / "bench" / "results" / "forecast.json").read_text())
+    table = TEXT.split("## Forecast")[1].split("## ")[0]
+    for row in measured["suites"]:
+        ours, best = row["mean_absolute_log_error"], row["best_baseline_error"]
+        assert f"| {row['curves']} | {ours:.3f} | {best:.3f} ({row['best_baseline']})" in table
+        assert f"| {row['ratio']:.2f} | {row['coverage_90']:.0%}".replace("%", " %") in table
