@@ -1,5 +1,6 @@
 # make study    install into .venv, run the first study on embedded images, print what it found
-# make test     install into .venv, run the linters, the type checker and the tests
+# make test     install into .venv, run the linters, the type checker and the tests, among them
+#               three kills and a flipped bit (24 and 2: .venv/bin/python -m pytest -m slow tests/faults)
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -17,7 +17,7 @@ from src.data.loaders import Loader, get_train_loader
 from src.data.plans import EpochPlan
 from src.data.prepare import open_data
 from src.devices import autocast
-from src.training.trainer import Workbench
+from src.training.workbench import Workbench
 
 from .baselines import REPEATS
 

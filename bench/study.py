@@ -15,8 +15,9 @@ from src.data.prepare import PreparedData, cache_side
 from src.data.splits import Split
 from src.data.subsets import num_images
 from src.devices import pick_device
-from src.runs import EpochRow
-from src.training.trainer import Workbench, train_run
+from src.epochs import EpochRow
+from src.training.trainer import train_run
+from src.training.workbench import Workbench
 
 from . import baselines
 

@@ -8,14 +8,19 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from signal import Signals
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe
-from .files import write_json, write_whole
+from .disk import check_room
+from .files import sweep, write_json, write_whole
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
+from .locks import owned
 from .planning import plan_study, settle_study
 from .runs import RunDirectory
+from .screen import say, warn
+from .signals import Stop, listening, requested
 from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
 
 if TYPE_CHECKING:
@@ -23,46 +28,52 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
-DONE, BUG, INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
+UNHEARD = 141  # as a signal: nobody reads what is printed
 
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    _exit_with(lambda: _train(words))
+    _exit_with(lambda: _train(words), "python train.py --resume goes on from here")
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
     """Score every finished run of a study, fit the law, draw it."""
-    _exit_with(lambda: _evaluate(words))
+    _exit_with(lambda: _evaluate(words), "python eval.py begins again")
 
 
 def forecast(words: Sequence[str] | None = None) -> None:
     """Answer questions from measured errors alone."""
-    _exit_with(lambda: _forecast(words))
+    _exit_with(lambda: _forecast(words), "nothing was lost")
 
 
-def _exit_with(command: Callable[[], int]) -> None:
+def _exit_with(command: Callable[[], int], after_signal: str) -> None:
     """Run a command and exit as README.md promises: one line for the user's mistakes."""
-    try:
-        code = command()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = INPUT
-    except KeyboardInterrupt:
-        print("interrupted; python train.py --resume goes on from here", file=sys.stderr)
-        code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = INTERRUPTED
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        code = INPUT
-    except Exception:
-        traceback.print_exc()
-        code = BUG
+    with listening():
+        try:
+            code = command()
+        except (Stop, Exception) as error:
+            if (number := requested()) is None:
+                code = _explain(error)
+            else:  # also where a library turned Stop into an error of its own
+                warn(f"interrupted by {Signals(number).name}; {after_signal}")
+                code = 128 + number
     sys.exit(code)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong; return the exit code."""
+    if isinstance(error, InputError):
+        warn(f"error: {error}")
+        return INPUT
+    if isinstance(error, OSError) and error.filename is not None:
+        warn(f"error: {error.filename}: {error.strerror}")
+        return INPUT
+    if isinstance(error, BrokenPipeError):  # ``| head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    warn("".join(traceback.format_exception(error)).rstrip())
+    return BUG
 
 
 def _train(words: Sequence[str] | None) -> int:
@@ -72,26 +83,32 @@ def _train(words: Sequence[str] | None) -> int:
         print(to_yaml(flags.recipe, flags.study, machine), end="")
         return DONE
     plan = plan_study(flags, name)
-    print(plan.describe())
-    if flags.list:
-        print(plan.table())
+    say(plan.describe())
+    if flags.list or flags.plan:
+        say(plan.table())
+        if flags.plan:
+            say(plan.costs(machine))
         return DONE
     from .data.prepare import open_data
     from .data.sources import describe_place
     from .devices import pick_device
     from .launchers import LAUNCHERS
 
+    check_room(plan.needs(machine))
     data = open_data(plan.data_recipe, machine)
-    print(describe_place(data, pick_device(machine.device), machine.residency))
+    for note in data.dataset.notes[len(plan.dataset.notes) :]:
+        say(f"note: {note}")
+    say(describe_place(data, pick_device(machine.device), machine.residency))
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
-            print(f"warning: {shared} images of train are also in {role}, byte for byte")
-    write_study(plan.study_dir, plan.recipe, flags.study, machine, plan.dataset)
+            say(f"warning: {shared} images of train are also in {role}, byte for byte")
+    with owned(plan.study_dir, wait=True):
+        write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset)
     failures = LAUNCHERS["local"](plan.runs, machine, data, plan.study_dir)
-    print(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
+    say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():
-        print(f"  {path}: {reason}", file=sys.stderr)
-    print(f"next: {_eval_command(machine)} --experiment-id {name}")
+        warn(f"  {path}: {reason}")
+    say(f"next: {_eval_command(machine)} --experiment-id {name}")
     return INCOMPLETE if failures else DONE
 
 
@@ -113,30 +130,32 @@ def _evaluate(words: Sequence[str] | None) -> int:
         machine = machine.replace(cache_dir=flags.cache_dir)
     results_dir = (flags.results_dir or machine.results_dir) / name
     planned = {run.path: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
-    missing = {str(path): d.status or "not finished" for path, d in planned.items() if not d.usable}
+    missing = {str(path): d.standing for path, d in planned.items() if not d.usable}
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
-    from tqdm import tqdm
-
     from .data.prepare import open_data
     from .data.sources import Sources
     from .devices import pick_device, prepare_process
     from .environment import describe_environment
-    from .evaluation.evaluator import evaluate_run
+    from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
 
     device = pick_device(flags.device)
     prepare_process(device)
     sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
     predictions = results_dir / "predictions"
-    rows = [
-        evaluate_run(directory, sources, flags.batch_size, predictions)
-        for directory in tqdm(finished, desc="evaluating", unit="run", disable=None)
-    ]
-    labels = sources.data.dataset.splits["test"].labels
-    results = build_results(name, there, describe_environment(device), rows, missing, labels)
-    _report(results, epochs_table(finished), results_dir)
+    with owned(results_dir):
+        sweep(results_dir, *predictions.glob("*"))
+        rows, failures = evaluate_runs(finished, sources, flags.batch_size, predictions)
+        missing |= failures
+        if not rows:
+            raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
+        labels = sources.data.dataset.splits["test"].labels
+        environment = describe_environment(device)
+        results = build_results(name, there, environment, rows, missing, labels)
+        usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
+        _report(results, epochs_table(usable), results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

@@ -8,7 +8,7 @@ Flags, help, config files, saved configs and run paths all derive from these rec
 from __future__ import annotations
 
 import difflib
-import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -53,6 +53,9 @@ class Recipe(Record):
     dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
     image_column: str | None = Field(None, description="default: the one image column")
     label_column: str | None = Field(None, description="default: the one class-label column")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="name the first bad image and stop, or leave out up to 1 % of them"
+    )
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
     )
@@ -133,9 +136,19 @@ class Machine(Record):
     workers: int = Field(
         0, ge=0, description="processes that decode images into the cache; 0: one per core"
     )
+    checkpoint_seconds: float = Field(
+        60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
+    )
     cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
     results_dir: Path = Field(Path("results"), description="one directory per study")
+
+    @field_validator("cache_dir", "checkpoint_dir", "results_dir")
+    @classmethod
+    def _check_path(cls, path: Path) -> Path:
+        if "\0" in str(path):
+            raise ValueError(f"{str(path)!r} is not a path")
+        return path
 
 
 def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:
@@ -149,7 +162,7 @@ def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe,
     owners = {name: owner for owner in (Recipe, Study, Machine) for name in owner.model_fields}
     for key in values:
         if key not in owners:
-            raise InputError(f"{where}: unknown key {key!r}{nearest(str(key), owners)}")
+            raise InputError(f"{where}: unknown key {shortened(key)}{nearest(str(key), owners)}")
     try:
         own = {o: {k: v for k, v in values.items() if owners[k] is o} for o in owners.values()}
         return Recipe(**own[Recipe]), Study(**own[Study]), Machine(**own[Machine])
@@ -192,12 +205,15 @@ def _one_line(error: ValidationError, fields: Mapping[str, Any]) -> str:
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        return f"unknown key {field!r}{nearest(field, fields)}"
+        return f"unknown key {shortened(field)}{nearest(field, fields)}"
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
-    shown = "" if first["type"] == "value_error" else f" (got {_shown(value)})"
+    shown = "" if first["type"] == "value_error" else f" (got {shortened(value)})"
     return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{shown}"
 
 
-def _shown(value: Any) -> str:
-    return "nan" if isinstance(value, float) and math.isnan(value) else repr(value)
+def shortened(value: Any) -> str:
+    """Spell a value for a message; a few bytes of YAML can stand for gigabytes."""
+    spelling = reprlib.Repr()
+    spelling.maxlevel, spelling.maxstring, spelling.maxother, spelling.maxlong = 2, 60, 60, 60
+    return spelling.repr(value)

@@ -90,6 +90,22 @@ def prepare_process(device: torch.device) -> None:
             mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def random_state(device: torch.device) -> torch.Tensor:
+    """Copy the state of the stream that dropout on ``device`` draws from (uint8, on the CPU)."""
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    module = torch.get_device_module(device)
+    return torch.as_tensor(module.get_rng_state())
+
+
+def set_random_state(device: torch.device, state: torch.Tensor) -> None:
+    """Let dropout on ``device`` go on from where the stream was copied."""
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.get_device_module(device).set_rng_state(state)
+
+
 def seed_torch(*key: int) -> None:
     """Seed torch's generators (weights, dropout) from whole numbers such as (seed, epoch)."""
     state = np.random.SeedSequence([STREAM, *key]).generate_state(1, np.uint64)

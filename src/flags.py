@@ -14,7 +14,16 @@ import tyro
 import yaml
 from pydantic import AfterValidator, Field
 
-from .config import InputError, Machine, Recipe, Record, Study, flat_mapping, records_from_mapping
+from .config import (
+    InputError,
+    Machine,
+    Recipe,
+    Record,
+    Study,
+    flat_mapping,
+    records_from_mapping,
+    shortened,
+)
 
 NEWEST = "newest"  # what a bare --resume means
 Command = TypeVar("Command", bound=Record)
@@ -41,6 +50,7 @@ class TrainFlags(Record):
     )
     config: Path | None = Field(None, description="YAML file of the options below; flags win")
     list: bool = Field(False, description="print the study's runs and stop")
+    plan: bool = Field(False, description="as --list, with the disk and the time that they take")
     print_config: bool = Field(False, description="print the study as a config file and stop")
     study: Annotated[Study, tyro.conf.arg(name="")] = Study()
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
@@ -131,11 +141,11 @@ def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # impossible dates, deep nests
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a plain YAML file: {reason}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines such as 'epochs: 90', found {values!r:.60}")
+        raise InputError(f"{path}: expected lines such as 'epochs: 90', found {shortened(values)}")
     return records_from_mapping(values, str(path))
 
 

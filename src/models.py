@@ -106,6 +106,13 @@ def _alexnet_map(image_size: int) -> int:
     return side
 
 
+def weight_bytes(name: str, num_classes: int, image_size: int) -> int:
+    """Bytes of a model's weights and buffers, without making them."""
+    with torch.device("meta"):
+        weights = build_model(name, num_classes, image_size).state_dict().values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in weights)
+
+
 def check_image_size(name: str, image_size: int) -> None:
     """Refuse an input that the model cannot take.
 

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run
+from .disk import Need, free_bytes
 from .flags import NEWEST, TrainFlags, parse, parse_train
+from .runs import RunDirectory
 from .studies import asked_before, check_study, newest_study, pinned, planned_runs, read_study
 
 if TYPE_CHECKING:
     from .data.datasets import ImageDataset
+
+RESULTS_BYTES = 5_000_000  # tables and figures
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,52 @@ class Plan:
         import pandas as pd
 
         batch, epochs = self.recipe.batch_size, self.recipe.epochs
-        table = pd.DataFrame(self.composition)
+        table = pd.DataFrame(self.composition, dtype=object)
         table["runs"] = [
             sum(run.subset_size == size for run in self.runs) for size in table["size"]
         ]
         table["steps"] = -(-table["images"] // batch) * epochs
         table = table[table["runs"] > 0]
         total = (table["runs"] * table["steps"]).sum()
-        text = table.to_string(index=False, formatters={"size": repr})
+        text = table.to_string(index=False)
         return f"{text}\n{total:,} steps in all (batch {batch})"
+
+    def needs(self, machine: Machine) -> list[Need]:
+        """Say how much the study will write, and where; the disk must have room for it."""
+        from .data.cache import cache_need
+        from .data.prepare import cache_side, missing_splits
+        from .models import weight_bytes
+
+        recipe, data, classes = self.recipe, self.dataset, len(self.dataset.classes)
+        unfinished = len(_unfinished(self.study_dir, self.runs))
+        if not unfinished:
+            return []
+        missing = missing_splits(data, self.data_recipe, machine)
+        weights = weight_bytes(recipe.model, classes, recipe.image_size)
+        snapshot = weights * (2 + {"sgd": 1}.get(recipe.optimizer, 2))  # now, best, moments
+        checkpoints = unfinished * weights + 3 * snapshot  # one being written
+        predicted = sum(len(data.splits[role]) for role in ("validation", "test"))
+        results = len(self.runs) * predicted * (4 * classes + 8) + RESULTS_BYTES
+        return [
+            cache_need(data, missing, cache_side(recipe.image_size), machine.cache_dir),
+            Need("checkpoints", self.study_dir, checkpoints),
+            Need("results", machine.results_dir / self.name, results),
+        ]
+
+    def costs(self, machine: Machine) -> str:
+        """Spell disk and time of the runs that are not finished, from a few steps made here."""
+        from .training.calibration import estimate_seconds, measure_speed
+
+        needs = self.needs(machine)
+        disk = [
+            f"disk: {need} in {need.folder}, {free_bytes(need.folder) / 1e9:.1f} GB free"
+            for need in needs
+        ]
+        runs = _unfinished(self.study_dir, self.runs)
+        speed = measure_speed(self.recipe, machine, self.dataset)
+        seconds = estimate_seconds(runs, self.data_recipe, self.dataset, machine, speed)
+        time = f"time: about {seconds / 60:.1f} minutes for {len(runs)} runs ({speed})"
+        return "\n".join([*disk, time])
 
 
 def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
@@ -92,13 +133,14 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
 
     recipe, study_dir = flags.recipe, flags.machine.checkpoint_dir / name
     check_precision(pick_device(flags.machine.device), flags.machine.precision)
-    check_image_size(recipe.model, recipe.image_size)
+    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
+    every = list(dict.fromkeys([*before, *asked]))
+    if _unfinished(study_dir, every):  # a finished study is skipped in less time than this takes
+        check_image_size(recipe.model, recipe.image_size)
     data_recipe = pinned(study_dir, recipe)
     dataset = load_dataset(data_recipe)
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
         raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
-    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
-    every = list(dict.fromkeys([*before, *asked]))
     composition = _composition(dataset, every)
     order = [row["size"] for row in composition]
     runs = sorted(
@@ -106,6 +148,10 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
         key=lambda run: (order.index(run.subset_size), run.seed),
     )
     return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
+
+
+def _unfinished(study_dir: Path, runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if not RunDirectory(study_dir / run.path).status]
 
 
 def _composition(dataset: ImageDataset, runs: Sequence[Run]) -> tuple[dict[str, Any], ...]:

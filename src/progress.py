@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 from tqdm import tqdm
 
 from .config import Run
-from .runs import EpochRow
+from .epochs import EpochRow
+from .screen import say, warn
 
 LINE_SECONDS = 5.0  # between two lines of one run, where there is no terminal
 
@@ -44,7 +44,7 @@ class Progress:
         if self.epochs.disable and (last or time.monotonic() - self.last_line > LINE_SECONDS):
             self.last_line = time.monotonic()
             rate = f"{row.images_per_second:,.0f} images/s"
-            print(f"{self.name}  epoch {row.epoch}/{self.total}  {shown}  {rate}", flush=True)
+            say(f"{self.name}  epoch {row.epoch}/{self.total}  {shown}  {rate}")
 
     def finish(self, note: str = "") -> None:
         """End the current run, saying why if it ended badly."""
@@ -52,7 +52,7 @@ class Progress:
             self.epochs.close()
         self.runs.update()
         if note:
-            tqdm.write(f"{self.name}: {note}", file=sys.stderr)
+            warn(f"{self.name}: {note}")
 
     def close(self) -> None:
         """Leave the screen."""

@@ -7,46 +7,41 @@ Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
     last.pt             what is needed to go on; removed when done
+    previous.pt         the same, one snapshot earlier
     best.safetensors    weights of the best validation epoch
+    *.sha256            what the file of that name must hash to
+    *.bad               what did not, set aside
+    lock                the process that trains it
     done                written last: its presence means finished, its text the status
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
-import json
-from dataclasses import asdict, dataclass, fields
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import InputError, Machine, Recipe, Run, differences
-from .files import write_json, write_whole
+from .config import InputError, Machine, Recipe, Run
+from .files import (
+    DamagedError,
+    read_json,
+    read_verified,
+    sweep,
+    write_json,
+    write_verified,
+    write_whole,
+)
+from .identity import SCHEMA, check_same, fingerprint
+from .snapshots import SNAPSHOTS, load_snapshot, remove_snapshots, save_snapshot, set_aside
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """What is measured in one epoch; losses in nats per image, errors are shares."""
-
-    epoch: int
-    train_loss: float
-    train_top_1_error: float
-    train_top_5_error: float | None
-    validation_loss: float
-    validation_top_1_error: float
-    validation_top_5_error: float | None
-    learning_rate: float
-    seconds: float  # of training, without validation
-    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -55,50 +50,44 @@ class RunDirectory:
 
     path: Path
 
-    @classmethod
-    def claim(
-        cls, study_dir: Path, run: Run, machine: Machine, indices: NDArray[np.int64], data: str
-    ) -> RunDirectory:
-        """Create or reopen the directory of ``run``.
-
-        Parameters
-        ----------
-        indices : int64 ndarray of shape (n,)
-            Its training images.
-        data : str
-            SHA-256 of the data set.
+    def check(self, identity: Mapping[str, Any]) -> None:
+        """Refuse a directory that belongs to a run of another configuration, subset or data set.
 
         Raises
         ------
         InputError
-            If the directory belongs to a run of another configuration, subset or data set.
+            Naming each field, its value there and the value asked.
         """
-        directory = cls(study_dir / run.path)
-        asked: dict[str, Any] = {
-            "schema_version": SCHEMA,
-            "recipe": run.recipe.model_dump(mode="json"),
-            "subset_size": run.subset_size,
-            "seed": run.seed,
-            "data_sha256": data,
-            "subset_sha256": hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest(),
-        }
-        config = directory.path / "config.json"
-        if config.exists():
-            there = json.loads(config.read_text())
-            check_same(directory.path, there.pop("recipe"), asked.pop("recipe"))
-            check_same(directory.path, there, asked)
-        else:
-            write_json(config, {**asked, "machine": machine.model_dump(mode="json")})
-        if not (directory.path / "subset.npz").exists():
+        if (self.path / "config.json").exists():
+            there, asked = self.config(), dict(identity)
+            check_same(self.path, there.pop("recipe"), asked.pop("recipe"))
+            check_same(self.path, there, asked)
+
+    def claim(
+        self, identity: Mapping[str, Any], machine: Machine, indices: NDArray[np.int64]
+    ) -> None:
+        """Write what the run is, where that is missing; only for the directory's owner.
+
+        Parameters
+        ----------
+        identity : mapping
+            From :func:`identify`.
+        indices : int64 ndarray of shape (n,)
+            The training images.
+        """
+        self.check(identity)
+        sweep(self.path)
+        if not (self.path / "config.json").exists():
+            content = {**identity, "machine": machine.model_dump(mode="json")}
+            write_json(self.path / "config.json", content)
+        if not (self.path / "subset.npz").exists():
             file = io.BytesIO()
             np.savez_compressed(file, indices=indices)
-            write_whole(directory.path / "subset.npz", file.getvalue())
-        return directory
+            write_whole(self.path / "subset.npz", file.getvalue())
 
     def config(self) -> dict[str, Any]:
         """Read what was written when the run was claimed."""
-        content: dict[str, Any] = json.loads((self.path / "config.json").read_text())
-        return content
+        return read_json(self.path / "config.json")
 
     def run(self) -> Run:
         """Read back what the run is."""
@@ -120,78 +109,88 @@ class RunDirectory:
         """Whether the run is complete, so that its weights can be evaluated."""
         return self.status == "complete"
 
+    @property
+    def standing(self) -> str:
+        """The status, or how far the run came."""
+        begun = any((self.path / name).exists() for name in SNAPSHOTS)
+        return self.status or ("interrupted" if begun else "not finished")
+
     def subset(self) -> NDArray[np.int64]:
-        """Read the indices of the training images, shape (n,)."""
-        with np.load(self.path / "subset.npz") as file:
-            indices: NDArray[np.int64] = file["indices"]
+        """Read the indices of the training images, shape (n,).
+
+        Raises
+        ------
+        DamagedError
+            If they are not those that config.json names.
+        """
+        path = self.path / "subset.npz"
+        try:
+            with np.load(io.BytesIO(path.read_bytes())) as file:
+                indices: NDArray[np.int64] = file["indices"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DamagedError(f"{path} is damaged ({type(error).__name__})") from None
+        if fingerprint(indices) != self.config().get("subset_sha256"):
+            raise DamagedError(f"{path} is damaged: its SHA-256 is not that of config.json")
         return indices
 
     def save_last(self, state: dict[str, Any]) -> None:
-        """Replace the snapshot to go on from; a crash leaves the old one whole."""
+        """Add a snapshot to go on from; a crash leaves the one before whole."""
         import torch
 
         file = io.BytesIO()
-        torch.save(state, file)
-        write_whole(self.path / "last.pt", file.getbuffer())
+        torch.save({"schema_version": SCHEMA, **state}, file)
+        save_snapshot(self.path, file.getbuffer())
 
     def load_last(self) -> dict[str, Any] | None:
-        """Read the snapshot into CPU memory, or None if there is none."""
-        import torch
+        """Read the newest whole snapshot into CPU memory, or None if there is none.
 
-        path = self.path / "last.pt"
-        if not path.exists():
-            return None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        Raises
+        ------
+        InputError
+            If another version of this program wrote it.
+        """
+        state = load_snapshot(self.path)
+        if state and state["schema_version"] != SCHEMA:
+            raise InputError(
+                f"{self.path}: its snapshot has schema_version {state['schema_version']}; this "
+                f"program reads {SCHEMA}; finish it with the program that began it"
+            )
         return state
 
-    def append_epoch(self, row: EpochRow) -> None:
-        """Add the measurements of one epoch."""
-        with (self.path / "metrics.csv").open("a", newline="") as file:
-            writer = csv.DictWriter(file, asdict(row))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(asdict(row))
-
-    def keep_epochs(self, last: int) -> None:
-        """Drop the rows of epochs after ``last``, and a torn line: they are trained again."""
-        path = self.path / "metrics.csv"
-        if not path.exists():
-            return
-        lines = path.read_text().splitlines(keepends=True)
-        width = len(fields(EpochRow))
-        rows = [line for line in lines if line.endswith("\n") and line.count(",") == width - 1]
-        kept = [row for row in rows[1:] if int(row.split(",")[0]) <= last]
-        write_whole(path, "".join(rows[:1] + kept).encode())
-
     def finish(self, status: str, best_weights: dict[str, Tensor], best_epoch: int) -> None:
-        """Write the best weights, drop the snapshot and declare the run finished."""
+        """Write the best weights, declare the run finished and drop what it needs no more."""
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
         content = save(tensors, {"epoch": str(best_epoch)})
-        write_whole(self.path / "best.safetensors", content)
+        write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())
-        for leftover in ("last.pt", "error.txt"):
-            (self.path / leftover).unlink(missing_ok=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Leave one copy of the weights; a diverged run keeps its last finite state too."""
+        if self.usable:
+            remove_snapshots(self.path)
+        (self.path / "error.txt").unlink(missing_ok=True)
 
     def load_best(self) -> tuple[dict[str, Tensor], int]:
-        """Read the best weights into CPU memory, and their epoch."""
+        """Read the best weights into CPU memory, and their epoch.
+
+        Raises
+        ------
+        DamagedError
+            If they are not what was written; the run is then unfinished, to be trained again.
+        """
         from safetensors import safe_open
 
-        with safe_open(self.path / "best.safetensors", "pt") as file:
+        path = self.path / "best.safetensors"
+        try:
+            read_verified(path)
+        except DamagedError as error:
+            (self.path / "done").unlink()
+            if path.exists():
+                set_aside(path)
+            raise DamagedError(f"{error}; set aside, train.py --resume trains it again") from None
+        with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return weights, int(file.metadata()["epoch"])
-
-
-def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Refuse a directory that belongs to something else.
-
-    Raises
-    ------
-    InputError
-        Naming each field, its value there and the value asked.
-    """
-    if found := differences(there, asked):
-        raise InputError(
-            f"{path} belongs to another study: {'; '.join(found)}; use another --experiment-id"
-        )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run, Study
-from .files import write_json
-from .runs import SCHEMA, RunDirectory, check_same
+from .files import read_json, sweep, write_json
+from .identity import SCHEMA, check_same
+from .runs import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 def write_study(
     path: Path, recipe: Recipe, study: Study, machine: Machine, dataset: ImageDataset
 ) -> None:
-    """Write what the study is; the date of the first command and what was asked before stay."""
+    """Write what the study is; the date of the first command and what was asked before stay.
+
+    Only for the owner of the study's directory: two commands may add to it at the same moment.
+    """
+    sweep(path)
     there = read_study(path) if (path / "study.json").exists() else {}
     asked = dict.fromkeys([*asked_before(path), study])
     content = {
@@ -79,13 +83,12 @@ def read_study(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no study.
+        If there is no study, or study.json is damaged.
     """
     try:
-        content: dict[str, Any] = json.loads((path / "study.json").read_text())
+        return read_json(path / "study.json")
     except FileNotFoundError:
         raise InputError(f"no study {path.name!r} in {path.parent}; run train.py first") from None
-    return content
 
 
 def newest_study(checkpoint_dir: Path) -> str:

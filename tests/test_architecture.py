@@ -7,11 +7,24 @@ import pytest
 from tests.conftest import ROOT
 
 LEVELS = [  # a module imports from its own line or from the lines above it
-    {"config", "devices", "environment", "files", "scaling"},
+    {
+        "config",
+        "devices",
+        "disk",
+        "environment",
+        "epochs",
+        "files",
+        "identity",
+        "locks",
+        "scaling",
+        "screen",
+        "signals",
+        "snapshots",
+    },
     {"data", "flags", "models", "runs", "studies"},
-    {"evaluation", "planning", "progress"},
+    {"evaluation", "progress"},
     {"forecasts", "training"},
-    {"launchers"},
+    {"launchers", "planning"},
     {"cli"},
 ]
 PURE = {
@@ -25,9 +38,10 @@ PURE = {
     "training.optimization",
 } - {"scaling.plots"}
 NO_TORCH = {
-    "cli", "config", "evaluation.intervals", "evaluation.results", "flags", "forecasts", "planning",
-    "runs",
-    "scaling", "studies",
+    "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
+    "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
+    "snapshots",
+    "studies",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
 
 
+@pytest.mark.fault(33, 43, 48, 49)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -45,6 +46,7 @@ def test_eval_without_a_study_says_what_to_run(workplace, capsys, words):
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.fault(18)
 def test_a_directory_of_another_config_names_field_and_values(workplace, capsys):
     words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
     assert train(*words) == 0
@@ -64,19 +66,24 @@ def test_other_data_under_the_same_name_are_refused(workplace, capsys):
     assert "data_sha256: 'other' there" in capsys.readouterr().err
 
 
+@pytest.mark.fault(15)
 def test_a_file_in_place_of_a_folder_is_named(workplace, capsys):
     (workplace / "file").write_text("")
-    for flag in ("--checkpoint-dir", "--cache-dir"):
+    for flag in ("--checkpoint-dir", "--cache-dir", "--results-dir"):
         assert train(*DIGITS, "--subset-sizes", "0.25", flag, workplace / "file") == 2
         assert str(workplace / "file") in capsys.readouterr().err
 
 
+@pytest.mark.fault(19)
 def test_machine_settings_may_change(workplace):
     words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
     assert train(*words) == 0
     assert train(*words, "--workers", "1", "--cache-dir", "elsewhere") == 0
+    recorded = json.loads((workplace / "checkpoints" / "s" / "study.json").read_text())["machine"]
+    assert (recorded["workers"], recorded["cache_dir"]) == (1, "elsewhere")
 
 
+@pytest.mark.fault(16)
 def test_an_output_path_with_spaces_and_accents_works(workplace):
     where = workplace / "mes résultats"
     words = [*QUICK, "--epochs", "1", "--subset-sizes", "0.25", "--checkpoint-dir", where]
@@ -84,6 +91,7 @@ def test_an_output_path_with_spaces_and_accents_works(workplace):
     assert evaluate("--checkpoint-dir", where, "--results-dir", where) == 0
 
 
+@pytest.mark.fault(43)
 def test_a_silent_hub_is_given_up(tmp_path):
     """A server that accepts and never answers: the command ends within 30 seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from src.config import InputError, Machine, Recipe
-from src.data import decoding, prepare, sources
+from src.data import cache, decoding, prepare, sources
 from src.data.datasets import DATASETS, load
 from src.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
 from src.data.loaders import get_loader, get_train_loader, get_val_loader
@@ -38,6 +38,7 @@ def table(labels, kind="class", **extra):
 
 
 FOUR = [i % 4 for i in range(40)]
+FEW = "4 classes: there is no top-5 error with fewer than 6"
 
 
 @pytest.fixture
@@ -73,9 +74,10 @@ def test_missing_validation_is_carved_from_train(registered):
 def test_validation_has_many_names(registered, name):
     data = registered(**{"train": table(FOUR), name: table(FOUR[:8]), "test": table(FOUR)})
     assert data.splits["validation"].source == name
-    assert data.notes == ()
+    assert data.notes == (FEW,)
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize("test", [None, [-1] * 8])
 def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered, test):
     splits = {"train": table(FOUR), "validation": table(FOUR[:8])}
@@ -84,9 +86,11 @@ def test_validation_serves_as_test_where_test_is_missing_or_withheld(registered,
     data = registered(**splits)
     assert data.splits["test"].source == "validation"
     assert data.splits["validation"].source == "train"
-    assert len(data.notes) == 2
+    assert len(data.notes) == 3
+    assert data.notes[-1] == FEW
 
 
+@pytest.mark.fault(42)
 def test_train_alone_is_split_in_three(registered):
     data = registered(train=table(FOUR))
     assert {name: len(split) for name, split in data.splits.items()} == {
@@ -98,6 +102,7 @@ def test_train_alone_is_split_in_three(registered):
     assert sorted(rows) == list(range(40))
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(("kind", "labels"), [("str", list("dbca")), ("int", [30, 10, 20, 7])])
 def test_strings_and_integers_are_encoded_in_sorted_order(registered, kind, labels):
     data = registered(train=table(labels * 10, kind))
@@ -126,12 +131,19 @@ def crafted_two_labels():
     return {"train": table(FOUR, b=other).rename_column("label", "a")}
 
 
+@pytest.mark.fault(41, 42)
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (lambda: {"train": table([*FOUR[:7], None])}, "split train, row 7: the label"),
-        (lambda: {"train": table([*FOUR[:7], -1])}, "split train, row 7: label -1"),
-        (lambda: {"train": table([0, 1, 4] * 9, "int"), "test": table([5] * 3, "int")}, "label 5"),
+        (
+            lambda: {"train": table([*FOUR[:7], None])},
+            "split train: labels that are none of the 4 classes of train: None in",
+        ),
+        (lambda: {"train": table([*FOUR[:7], -1])}, "-1 in row 7"),
+        (
+            lambda: {"train": table([0, 1, 4] * 9, "int"), "test": table([5] * 3, "int")},
+            "5 in row 0",
+        ),
         (lambda: {"train": table([0, 1] * 9), "test": table(FOUR)}, "2 classes that train lacks"),
         (lambda: {"train": table([2] * 40)}, "1 class; two are needed"),
         (lambda: {"test": table(FOUR)}, "no split named train (found: test)"),
@@ -171,12 +183,14 @@ def test_class_folders_load_and_broken_rows_are_named(workplace):
     assert not list(workplace.glob("cache/*/train"))[1:]  # only the good one is there
 
 
+@pytest.mark.fault(38)
 def test_rows_never_open_a_path_outside_their_data_set(workplace):
     folder = shared("broken") / "path-only-row"
     with pytest.raises(InputError, match="row 4: the row has no bytes"):
         open_data(Recipe(dataset=str(folder), image_size=16), Machine())
 
 
+@pytest.mark.fault(44)
 def test_damaged_parquet_is_named():
     folder = shared("broken") / "truncated-parquet"
     with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet is damaged"):
@@ -256,12 +270,13 @@ def digits(workplace):
 
 def test_cache_is_built_once_and_shared(digits, monkeypatch):
     prepare._open.cache_clear()
-    monkeypatch.setattr(prepare, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("built again"))
     again = open_data(Recipe(dataset="digits", image_size=32, epochs=7), Machine())
     assert np.array_equal(again.images["train"], digits.images["train"])
     assert again.digest == digits.digest
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("harm", ["flip", "truncate", "manifest", "empty", "digests"])
 def test_damaged_cache_is_built_anew(digits, harm):
     (folder,) = (p.parent for p in prepare.Path("cache").glob("*/train/manifest.json"))
@@ -289,11 +304,12 @@ def test_processes_decode_the_same_pixels(digits, monkeypatch):
     assert np.array_equal(parallel.images["train"], digits.images["train"])
 
 
+@pytest.mark.fault(46)
 def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
     monkeypatch.setattr(
-        prepare.shutil, "disk_usage", lambda _: prepare.shutil._ntuple_diskusage(1, 1, 1000)
+        cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1, 1, 1000)
     )
-    with pytest.raises(InputError, match=r"need 0\.0 GB and 0\.0 GB are free"):
+    with pytest.raises(InputError, match=r"decoded images 0\.01 GB need 0\.01 GB and 0\.00 GB are"):
         open_data(Recipe(dataset="digits", image_size=31), Machine())
     assert not (workplace / "cache").exists()
 
@@ -304,6 +320,7 @@ def test_manifest_says_what_the_files_are(digits):
     assert manifest["num_images"] == 360
 
 
+@pytest.mark.fault(47)
 def test_duplicates_across_splits_are_counted(workplace, monkeypatch):
     splits = {"train": table(FOUR), "validation": table(FOUR), "test": table(FOUR[:12])}
     monkeypatch.setitem(DATASETS, "twice", lambda: splits)

@@ -11,6 +11,7 @@ from src.evaluation.metrics import chance_error, compute_top_k_error, label_rank
 from src.evaluation.results import summarise
 
 
+@pytest.mark.fault(30)
 @given(st.integers(0, 2**31), st.integers(3, 12), st.integers(1, 30))
 def test_agrees_with_scikit_learn(seed, classes, n):
     g = torch.Generator().manual_seed(seed)
@@ -25,6 +26,7 @@ def test_agrees_with_scikit_learn(seed, classes, n):
     assert score(logits, labels).loss == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.fault(30)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=7, max_size=7), min_size=1, max_size=20))
 def test_ties_are_wrong(rows):
     logits = torch.tensor(rows, dtype=torch.float32)
@@ -33,6 +35,7 @@ def test_ties_are_wrong(rows):
     assert ranks.tolist() == [sum(v >= row[0] for v in row) - 1 for row in rows]
 
 
+@pytest.mark.fault(29, 30)
 def test_collapsed_and_diverged_networks_are_wrong():
     labels = torch.tensor([0, 1, 2])
     for logits in (torch.zeros(3, 10), torch.full((3, 10), torch.nan)):
@@ -52,6 +55,7 @@ def test_names_are_those_of_the_field():
     }
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("classes", [2, 5])
 def test_top_5_says_nothing_with_fewer_than_6_classes(classes):
     found = compute_top_k_error(torch.randn(4, classes), torch.zeros(4, dtype=torch.int64))

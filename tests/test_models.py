@@ -39,11 +39,13 @@ def test_seed_decides_the_weights():
     assert not torch.equal(weights(1), weights(2))
 
 
+@pytest.mark.fault(49)
 def test_unknown_model_offers_the_nearest():
     with pytest.raises(InputError, match=r"no model 'resnet5'; did you mean .*resnet50"):
         build_model("resnet5", 10, 224)
 
 
+@pytest.mark.fault(48)
 def test_too_small_an_image_is_refused_with_the_smallest():
     with pytest.raises(InputError, match=r"--image-size 32: alexnet needs >= 63 pixels"):
         check_image_size("alexnet", 32)

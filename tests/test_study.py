@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from src.evaluation.results import newest_results, read_results, runs_table, siz
 from src.launchers import LAUNCHERS
 from src.runs import RunDirectory
 from src.training import trainer
-from src.training.trainer import Workbench
+from src.training.workbench import Workbench
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
 
 
@@ -44,6 +45,7 @@ def test_run_directory_holds_what_is_promised(study):
         "subset.npz",
         "metrics.csv",
         "best.safetensors",
+        "best.safetensors.sha256",
         "done",
     }
     assert (folder / "done").read_text() == "complete\n"
@@ -128,6 +130,7 @@ def test_tables_and_figures_are_written(study):
     assert newest_results(study / "results") == folder / "metrics.json"
 
 
+@pytest.mark.fault(22)
 def test_the_same_command_skips_what_is_complete(study, workplace, capsys):
     shutil.copytree(study, workplace, dirs_exist_ok=True, copy_function=shutil.copy2)
     before = {p: p.stat().st_mtime_ns for p in workplace.glob("checkpoints/s/*/*/*")}
@@ -152,6 +155,7 @@ def test_results_do_not_depend_on_which_other_runs_there_are(study, workplace):
     assert digests(workplace / "checkpoints" / "one").items() <= expected.items()
 
 
+@pytest.mark.fault(1, 24)
 @pytest.mark.parametrize("epochs_done", [1, 2])
 def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatch, epochs_done):
     recipe = Recipe(
@@ -159,8 +163,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
         learning_rate=0.02,
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
-    bench = Workbench.build(recipe, Machine(), open_data(recipe, Machine()))
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    bench = Workbench.build(recipe, Machine(checkpoint_seconds=0), open_data(recipe, Machine()))
 
     def dies(row):
         if row.epoch == epochs_done + 1:
@@ -179,6 +182,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
     assert digests(folder).items() <= digests(study / "checkpoints" / "s").items()
 
 
+@pytest.mark.fault(1, 23)
 def test_a_killed_study_is_finished_by_resume(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--experiment-id", "s"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -217,6 +221,7 @@ def test_points_asked_before_are_not_forgotten(study, workplace, capsys):
     assert evaluate("--experiment-id", "s") == 0
 
 
+@pytest.mark.fault(1)
 def test_a_run_killed_while_it_was_claimed_is_claimed_whole(study, workplace):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     folder = workplace / "checkpoints" / "s" / "0.25" / "seed-1"
@@ -244,13 +249,14 @@ def test_every_launcher_trains_what_it_is_given(workplace, name):
     assert all((workplace / "s" / run.path / "done").exists() for run in runs)
 
 
+@pytest.mark.fault(8, 23)
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
     original = trainer.train_epoch
 
-    def fails_at_half(state, step, loader, run):
+    def fails_at_half(state, step, loader, run, after_step):
         if run.subset_size == 0.5:
             raise RuntimeError("out of luck")
-        return original(state, step, loader, run)
+        return original(state, step, loader, run, after_step)
 
     monkeypatch.setattr(trainer, "train_epoch", fails_at_half)
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "1.0", "0.5", "0.25"]
@@ -265,6 +271,7 @@ def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys)
     assert evaluate() == 0
 
 
+@pytest.mark.fault(28)
 def test_a_diverged_run_is_named_and_is_no_point_of_the_curve(workplace, capsys):
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "0.25", "--learning-rate", "1e30"]
     assert train(*words) == 3
@@ -298,6 +305,7 @@ def test_print_config_is_a_config(workplace, capsys):
     assert (workplace / "c.yaml").read_text() == capsys.readouterr().out
 
 
+@pytest.mark.fault(50)
 def test_a_pipe_shows_plain_lines(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25", "--seeds", "1"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -306,16 +314,17 @@ def test_a_pipe_shows_plain_lines(study, workplace):
     assert "run 1/1  0.25/seed-1  epoch 3/3" in done.stdout
 
 
-def test_a_terminal_shows_bars(workplace):
+@pytest.mark.fault(50)
+def test_a_narrow_terminal_shows_bars_without_colours(workplace):
     import fcntl
     import struct
     import termios
 
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25"]
-    shown = b""
-    with subprocess.Popen(words, stdout=theirs, stderr=theirs) as process:
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    words = [sys.executable, ROOT / "train.py", *STUDY, "--subset-sizes", "0.25", "--epochs", "1"]
+    shown, surroundings = b"", {**os.environ, "NO_COLOR": "1"}
+    with subprocess.Popen(words, stdout=theirs, stderr=theirs, env=surroundings) as process:
         os.close(theirs)
         with contextlib.suppress(OSError):  # raised when the other end closes
             while data := os.read(ours, 1024):
@@ -323,7 +332,8 @@ def test_a_terminal_shows_bars(workplace):
     os.close(ours)
     assert process.returncode == 0
     assert b"study:" in shown
-    assert b"run 1/2  0.25/seed-1" in shown
+    assert b"run 1/2" in shown
+    assert not re.search(rb"\x1b\[[0-9;]*m", shown)
 
 
 def test_real_photographs_from_a_folder(workplace):

@@ -13,7 +13,7 @@ from src.training import trainer
 from src.training.optimization import learning_rate
 from src.training.state import TrainState
 from src.training.steps import EagerStep, GraphStep, build_step
-from src.training.trainer import Workbench
+from src.training.workbench import Workbench
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=2, batch_size=60, dropout=0.3
@@ -35,8 +35,8 @@ def weights_after(recipe, sources, make_step, seed=1):
     run = Run(recipe=recipe, subset_size=130, seed=seed)
     scores = []
     for _ in range(2):
-        scores.append(trainer.train_epoch(state, step, loader, run))
-        state.epoch += 1
+        scores.append(trainer.train_epoch(state, step, loader, run, lambda: None))
+        state.end_epoch()
     return [t.cpu() for t in state.tensors()], scores
 
 
@@ -74,7 +74,7 @@ def test_a_restarted_state_is_a_fresh_one(data, optimizer):
     used.restart(99)
     loader = get_train_loader(sources, np.arange(130), recipe)
     trainer.train_epoch(
-        used, eager(used, loader), loader, Run(recipe=recipe, subset_size=130, seed=9)
+        used, eager(used, loader), loader, Run(recipe=recipe, subset_size=130, seed=9), lambda: None
     )
 
     again = weights_after(recipe, sources, eager)
@@ -128,37 +128,35 @@ def test_bf16_follows_fp32(data):
 
 
 def test_snapshots_are_written_beside_the_training(data, workplace, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
     saved = []
     original = trainer.RunDirectory.save_last
     monkeypatch.setattr(
         trainer.RunDirectory, "save_last",
-        lambda self, state: (saved.append(state["epoch"]), original(self, state)),
+        lambda self, state: (saved.append((state["epoch"], state["step"])), original(self, state)),
     )  # fmt: skip
-    bench = Workbench.build(RECIPE, Machine(), data)
-    run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
+    bench = Workbench.build(RECIPE, Machine(checkpoint_seconds=0), data)
+    run = Run(recipe=RECIPE, subset_size=100, seed=1)
     assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
-    assert saved == [1, 2]
+    assert saved == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
 
 
 def test_a_failed_snapshot_is_a_failed_run(data, workplace, monkeypatch):
     def full(self, state):
         raise OSError(28, "No space left on device", "last.pt")
 
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(trainer.RunDirectory, "save_last", full)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
-    failures = local([run], Machine(), data, workplace / "s")
+    failures = local([run], Machine(checkpoint_seconds=0), data, workplace / "s")
     assert "No space left on device" in failures["0.25/seed-1"]
 
 
 def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace, monkeypatch):
     original = trainer.train_epoch
 
-    def hungry(state, step, loader, run):
+    def hungry(state, step, loader, run, after_step):
         if run.subset_size == 0.25:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(state, step, loader, run)
+        return original(state, step, loader, run, after_step)
 
     monkeypatch.setattr(trainer, "train_epoch", hungry)
     runs = [Run(recipe=RECIPE, subset_size=size, seed=1) for size in (0.25, 0.5)]
@@ -206,8 +204,7 @@ def test_cuda_cuts_the_crops_that_the_cpu_cuts(data):
 @needs_cuda
 @pytest.mark.gpu
 def test_cuda_study_resumes(data, workplace, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
-    bench = Workbench.build(RECIPE, Machine(device="cuda"), data)
+    bench = Workbench.build(RECIPE, Machine(device="cuda", checkpoint_seconds=0), data)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
 
     def dies(row):

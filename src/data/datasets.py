@@ -138,6 +138,8 @@ def load(recipe: Recipe) -> ImageDataset:
     splits, notes = settle_splits(labelled, recipe, len(classes))
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
+    if len(classes) < 6:
+        notes = (*notes, f"{len(classes)} classes: there is no top-5 error with fewer than 6")
     used = {split.source for split in splits.values()}
     return ImageDataset(
         name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,15 +101,16 @@ def _damaged_parquet(path: Path) -> Path | None:
 
     for file in sorted(path.rglob("*.parquet")):
         try:
-            pyarrow.parquet.ParquetFile(file)
-        except pyarrow.ArrowInvalid:
+            for _ in pyarrow.parquet.ParquetFile(file).iter_batches():
+                pass
+        except (pyarrow.ArrowException, OSError):
             return file
     return None
 
 
 def _quiet() -> None:
-    """Leave the screen to our own progress bar."""
+    """Leave the screen to our own progress bar and our own words."""
     import datasets
 
-    datasets.utils.logging.set_verbosity_error()
+    datasets.utils.logging.set_verbosity(logging.CRITICAL)
     datasets.disable_progress_bars()

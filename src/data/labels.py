@@ -10,6 +10,8 @@ import numpy as np
 from ..config import InputError, Recipe
 from .subsets import Indices
 
+LISTED = 10  # bad labels that are named
+
 
 def find_columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]:
     """Find the image and the label column by their types."""
@@ -35,15 +37,11 @@ def find_columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]
 
 
 def read_labels(table: Any, column: str, name: str, source: str) -> list[Any]:
-    """Read one split's labels as whole numbers or strings."""
+    """Read one split's labels: whole numbers or strings, None where one is missing."""
     if column not in table.features:
         raise InputError(f"{name}: split {source} lacks the column {column!r}")
     values = table.with_format(None)[column][:]
-    kinds = {type(value) for value in values}
-    if type(None) in kinds:
-        raise InputError(
-            f"{name}: split {source}, row {values.index(None)}: the label in {column!r} is missing"
-        )
+    kinds = {type(value) for value in values} - {type(None)}
     if len(kinds) > 1 or not kinds <= {int, str, bool}:
         shown = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise InputError(f"{name}: column {column!r} holds {shown}; labels are integers or strings")
@@ -57,16 +55,20 @@ def encode_labels(
     raw = {s: v for s, v in raw.items() if not all(label == -1 for label in v)}
     if names is None:
         train = raw.get("train") or next(iter(raw.values()), [])
-        values = sorted(set(train))
+        values = sorted(set(train) - {None})
         codes = {value: code for code, value in enumerate(values)}
         names = [str(value) for value in values]
     else:
         codes = {code: code for code in range(len(names))}
     encoded = {}
     for source, values in raw.items():
-        for row, value in enumerate(values):
-            if value not in codes:
-                reason = f"label {value!r} is not one of the {len(names)} classes of train"
-                raise InputError(f"{name}: split {source}, row {row}: {reason}")
+        if bad := [
+            f"{value!r} in row {row}" for row, value in enumerate(values) if value not in codes
+        ]:
+            listed = ", ".join(bad[:LISTED]) + (
+                f" and {len(bad) - LISTED} more" if bad[LISTED:] else ""
+            )
+            reason = f"labels that are none of the {len(names)} classes of train"
+            raise InputError(f"{name}: split {source}: {reason}: {listed}")
         encoded[source] = np.array([codes[value] for value in values], dtype=np.int64)
     return tuple(names), encoded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -46,11 +47,15 @@ class Loader:
         """Draw the plan of an epoch of training."""
         return EpochPlan.draw(len(self.split), self.margin, seed, epoch)
 
-    def inputs(self, plan: EpochPlan) -> Iterator[Batch]:
-        """Yield batches before they are images, for a step that makes them itself."""
-        n, batches = len(self.split), self.num_batches
-        slices = [slice(i * n // batches, (i + 1) * n // batches) for i in range(batches)]
-        return self.source.batches(self.split, plan, self.size, slices)
+    def images_before(self, batch: int) -> int:
+        """Images in the batches of an epoch before ``batch``."""
+        return batch * len(self.split) // self.num_batches
+
+    def inputs(self, plan: EpochPlan, start: int = 0) -> Iterator[Batch]:
+        """Yield batches from ``start`` on before they are images, for a step that makes them."""
+        bounds = [self.images_before(batch) for batch in range(start, self.num_batches + 1)]
+        slices = [slice(*pair) for pair in pairwise(bounds)]
+        return self.source.batches(self.split, plan, self.size, slices) if slices else iter(())
 
     def images(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Make float32 images (b, 3, size, size), channels last, of a batch's inputs."""

@@ -1,34 +1,23 @@
-"""From encoded images to a cache of uint8 pixels: decoded and resized once, for every run.
-
-Layout of ``<cache_dir>/<data set>-<fingerprint>-<side>px-v<VERSION>/<split>/``:
-
-    images.npy      uint8 (n, side, side, 3), memory-mapped by all runs
-    digests.npy     uint8 (n, 32), SHA-256 of each encoded image: finds exact duplicates
-    manifest.json   what the files must be; the folder appears whole, by one rename
-"""
+"""From encoded images to pixels that every run reads: the cache, opened; bad images left out."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from ..config import InputError, Machine, Recipe
-from ..files import sync
+from ..config import Machine, Recipe
+from .cache import VERSION, bad_rows, check_bad, fill
 from .datasets import ImageDataset, load
-from .decoding import CHUNK, Pixels, decode_chunks, sha256
+from .decoding import Pixels
+from .splits import drop_rows
 
-VERSION = 1  # raise it when the pixels change
+LISTED = 20  # bad images that are named on the screen; the manifest names all
 
 
 @dataclass(frozen=True)
@@ -73,85 +62,57 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
     InputError
         If the data cannot be read, an image is bad, or the disk is too small.
     """
-    side = cache_side(recipe.image_size)
-    cache_dir = machine.cache_dir.absolute()
-    return _open(load_dataset(recipe), side, cache_dir, machine.workers)
+    dataset, folder = load_dataset(recipe), _folder(recipe, machine)
+    return _open(
+        dataset, folder, cache_side(recipe.image_size), machine.workers, recipe.on_bad_image
+    )
+
+
+def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> list[str]:
+    """Name the published splits that no cache holds; whether it is whole is seen on opening."""
+    folder = _folder(recipe, machine)
+    return [s for s in dataset.tables if not (folder / s / "manifest.json").exists()]
+
+
+def _folder(recipe: Recipe, machine: Machine) -> Path:
+    dataset, side = load_dataset(recipe), cache_side(recipe.image_size)
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
+    mark = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
+    return machine.cache_dir.absolute() / f"{slug}-{mark}-{side}px-v{VERSION}"
 
 
 @lru_cache(maxsize=2)
-def _open(dataset: ImageDataset, side: int, cache_dir: Path, workers: int) -> PreparedData:
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
-    mark = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
-    folder = cache_dir / f"{slug}-{mark}-{side}px-v{VERSION}"
-    missing = {
-        source: table
-        for source, table in dataset.tables.items()
-        if not _is_whole(folder / source, len(table))
-    }
-    _check_space(cache_dir, sum(len(table) for table in missing.values()) * side * side * 3)
-    for source in missing:
-        _build(folder / source, dataset, source, side, workers)
+def _open(
+    dataset: ImageDataset, folder: Path, side: int, workers: int, on_bad: str
+) -> PreparedData:
+    fill(folder, dataset, side, workers, on_bad)
     images, digests = (
         {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in dataset.tables}
         for kind in ("images", "digests")
     )
-    return PreparedData(dataset, images, digests)
+    bad = {source: bad_rows(folder / source) for source in dataset.tables}
+    return PreparedData(_without(dataset, bad, on_bad), images, digests)
 
 
-def _is_whole(folder: Path, n: int) -> bool:
-    """Tell whether a cache folder holds exactly what its manifest promises."""
-    starts = range(0, n, CHUNK)
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        promised = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
-        found_digests = sha256(np.load(folder / "digests.npy"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    if promised != [n, len(starts), found_digests] or len(images) != n:
-        return False
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda start: sha256(images[start : start + CHUNK]), starts)
-        return all(a == b for a, b in zip(found, manifest["sha256"], strict=True))
+def _without(
+    dataset: ImageDataset, bad: Mapping[str, Mapping[int, str]], on_bad: str
+) -> ImageDataset:
+    """Leave the bad images out of every split, and say so in a note.
 
-
-def _check_space(folder: Path, needed: int) -> None:
-    while not folder.exists():
-        folder = folder.absolute().parent
-    if needed > (free := shutil.disk_usage(folder).free):
-        raise InputError(
-            f"--cache-dir {folder}: the decoded images need {needed / 1e9:.1f} GB and "
-            f"{free / 1e9:.1f} GB are free; free some space or name another --cache-dir"
-        )
-
-
-def _build(folder: Path, dataset: ImageDataset, source: str, side: int, workers: int) -> None:
-    """Decode one split into ``folder``; nothing is visible there before it is whole."""
-    n = len(dataset.tables[source])
-    building = folder.with_name(f".{folder.name}-{os.getpid()}")
-    building.mkdir(parents=True)
-    try:
-        path = building / "images.npy"
-        np.lib.format.open_memmap(path, "w+", np.uint8, (n, side, side, 3))
-        hashes, sums = [], []
-        with tqdm(total=n, desc=f"decoding {source}", unit="img", disable=None) as bar:
-            for digests, checksum in decode_chunks(dataset, source, path, workers):
-                hashes.append(digests)
-                sums.append(checksum)
-                bar.update(len(digests))
-        np.save(building / "digests.npy", np.concatenate(hashes))
-        manifest = {
-            "num_images": n,
-            "sha256": sums,
-            "digests_sha256": sha256(np.concatenate(hashes)),
-        }
-        (building / "manifest.json").write_text(json.dumps(manifest))
-        for file in building.iterdir():
-            sync(file)
-        if _is_whole(folder, n):  # another process was faster
-            return
-        shutil.rmtree(folder, ignore_errors=True)  # damaged
-        building.rename(folder)
-        sync(folder.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    Raises
+    ------
+    InputError
+        If they are not to be skipped, or are too many.
+    """
+    notes = []
+    for source, rows in bad.items():
+        check_bad(dataset, source, rows, on_bad)
+        if rows:
+            listed = [f"row {row} ({reason})" for row, reason in rows.items()]
+            more = [f"and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
+            text = ", ".join(listed[:LISTED] + more)
+            notes.append(f"{len(rows)} bad images of {source} are skipped: {text}")
+    if not notes:
+        return dataset
+    splits = drop_rows(dataset.name, dataset.splits, bad, len(dataset.classes))
+    return replace(dataset, splits=splits, notes=(*dataset.notes, *notes))

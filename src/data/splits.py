@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +77,24 @@ def settle_splits(
         notes.append(f"validation: {len(validation)} images carved from train, stratified")
     _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
     return {"train": train, "validation": validation, "test": test}, tuple(notes)
+
+
+def drop_rows(
+    name: str, splits: Mapping[str, Split], rows: Mapping[str, Collection[int]], num_classes: int
+) -> dict[str, Split]:
+    """Leave rows (source -> rows) out of every split.
+
+    Raises
+    ------
+    InputError
+        If a class of the training split has no image left.
+    """
+    kept = {
+        role: split.take(np.flatnonzero(~np.isin(split.rows, list(rows[split.source]))))
+        for role, split in splits.items()
+    }
+    _check_classes(name, kept["train"], splits, num_classes)
+    return kept
 
 
 def _carve(train: Split, fraction: float) -> tuple[Split, Split]:

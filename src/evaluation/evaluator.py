@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.sources import Sources
-from ..files import write_whole
+from ..files import DamagedError, write_whole
+from ..identity import check_same
 from ..models import build_model
-from ..runs import RunDirectory, check_same
+from ..runs import RunDirectory
 from .intervals import beats_chance, wilson_interval
 from .metrics import Scores, chance_error, score
 
@@ -34,6 +37,29 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     return torch.cat(logits), torch.cat(labels)
 
 
+def evaluate_runs(
+    directories: Sequence[RunDirectory],
+    sources: Sources,
+    batch_size: int,
+    predictions_dir: Path,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Score several runs, as :func:`evaluate_run`.
+
+    Returns
+    -------
+    rows : list of dict
+    failures : dict
+        Path of a run whose weights will not do -> why.
+    """
+    rows, failures = [], {}
+    for directory in tqdm(directories, desc="evaluating", unit="run", disable=None):
+        try:
+            rows.append(evaluate_run(directory, sources, batch_size, predictions_dir))
+        except DamagedError as error:
+            failures[str(directory.run().path)] = str(error)
+    return rows, failures
+
+
 def evaluate_run(
     directory: RunDirectory,
     sources: Sources,
@@ -51,6 +77,8 @@ def evaluate_run(
     ------
     InputError
         If the data set is not the one that the run was trained on.
+    DamagedError
+        If the weights are not those that were written, or answer with infinity or NaN.
     """
     run, data, device = directory.run(), sources.data, sources.device
     recipe = run.recipe.replace(batch_size=batch_size)
@@ -64,6 +92,8 @@ def evaluate_run(
     validation = predict(model, get_val_loader(sources, recipe))
     train = data.dataset.splits["train"].take(subset)
     fitted = predict(model, get_loader(sources, train, recipe))  # without augmentation
+    if not all(logits.isfinite().all() for logits, _ in (test, validation, fitted)):
+        raise DamagedError(f"{directory.path}: the weights answer with infinity or NaN")
     _save_predictions(predictions_dir / run.path, test=test, validation=validation)
     scores = score(*test)
     chance = chance_error(test[1].cpu())

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import InputError
 from .intervals import mean_interval
-
-SCHEMA = 1
+from .schema import SCHEMA, what_is_wrong
 
 
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -109,13 +108,12 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema_version"]
     except FileNotFoundError:
         raise InputError(f"no results at {path}; run train.py, then eval.py") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a results file ({type(error).__name__})") from None
-    if schema != SCHEMA:
-        raise InputError(f"{path}: schema_version is {schema}; this program reads {SCHEMA}")
+    if wrong := what_is_wrong(content):
+        raise InputError(f"{path}: {wrong}")
     return content
 
 

@@ -1,4 +1,7 @@
-"""What must survive a crash. Randomness need not: it is a function of (seed, epoch)."""
+"""What must survive a crash. Randomness need not: it is a function of (seed, epoch).
+
+Within an epoch the number of steps and the dropout stream are needed too; ``saving`` adds them.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ class TrainState:
     model: nn.Module
     optimizer: Optimizer
     epoch: int = 0  # epochs finished so far
+    step: int = 0  # steps made in the epoch under way
+    seconds: float = 0.0  # of training in it
     best_epoch: int = 0  # 0: none yet
     best_score: float = math.inf  # the validation score that ``select_by`` names; lower is better
     best_weights: Weights = field(default_factory=dict)
@@ -49,12 +54,18 @@ class TrainState:
         self.model.load_state_dict(fresh.state_dict())
         for moment in self._moments():
             moment.zero_()
-        self.epoch = self.best_epoch = 0
+        self.epoch = self.step = self.best_epoch = 0
+        self.seconds = 0.0
         self.best_score, self.best_weights = math.inf, {}
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that a step changes."""
         return [*self.model.state_dict().values(), *self._moments()]
+
+    def is_finite(self) -> bool:
+        """Whether no weight and no moment is infinite or NaN; the host waits for the answer."""
+        floats = [t for t in self.tensors() if t.is_floating_point()]
+        return bool(torch.stack([t.isfinite().all() for t in floats]).all())
 
     def _moments(self) -> list[Tensor]:
         states = self.optimizer.state.values()
@@ -68,6 +79,10 @@ class TrainState:
             else:
                 group["lr"] = value
 
+    def end_epoch(self) -> None:
+        """Count the epoch under way as finished."""
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+
     def keep_if_best(self, score: float) -> None:
         """Remember the current weights if the epoch just finished has the lowest score."""
         if score < self.best_score:
@@ -80,6 +95,8 @@ class TrainState:
             "model": _copies(self.model.state_dict()),
             "optimizer": [moment.to("cpu", copy=True) for moment in self._moments()],
             "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
             "best_epoch": self.best_epoch,
             "best_score": self.best_score,
             "best_weights": {k: v.to("cpu") for k, v in self.best_weights.items()},  # never changed
@@ -90,8 +107,8 @@ class TrainState:
         self.model.load_state_dict(snapshot["model"])
         for moment, saved in zip(self._moments(), snapshot["optimizer"], strict=True):
             moment.copy_(saved)
-        self.epoch, self.best_epoch = snapshot["epoch"], snapshot["best_epoch"]
-        self.best_score = snapshot["best_score"]
+        for name in ("epoch", "step", "seconds", "best_epoch", "best_score"):
+            setattr(self, name, snapshot[name])
         device = next(self.model.parameters()).device
         self.best_weights = {k: v.to(device) for k, v in snapshot["best_weights"].items()}
 

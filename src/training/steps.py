@@ -37,6 +37,11 @@ class Tally:
         self.sums.zero_()
         self.num_images = 0
 
+    def resume(self, sums: Tensor, num_images: int) -> None:
+        """Go on within an epoch."""
+        self.sums.copy_(sums)
+        self.num_images = num_images
+
     def means(self) -> tuple[float, float, float]:
         """Return mean loss, top-1 and top-5 error; the one place where the host waits."""
         loss, top_1, top_5 = (self.sums / self.num_images).tolist()

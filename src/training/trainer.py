@@ -5,84 +5,53 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from ..config import Machine, Recipe, Run
+from ..config import Recipe, Run
 from ..data.loaders import Loader, get_train_loader, get_val_loader
 from ..data.prepare import PreparedData
-from ..data.sources import Sources
-from ..data.subsets import subset_indices
-from ..devices import autocast, pick_device, prepare_process, seed_torch
+from ..data.subsets import Indices, subset_indices
+from ..devices import autocast, seed_torch
 from ..environment import describe_environment
+from ..epochs import EpochRow, append_epoch, keep_epochs
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, score
 from ..files import write_json
-from ..runs import EpochRow, RunDirectory
+from ..identity import identify
+from ..locks import owned
+from ..runs import RunDirectory
+from ..signals import Stop, at_once, deferred
 from .optimization import learning_rate
+from .saving import DivergedError, Saver
 from .state import TrainState
-from .steps import Step, build_step
+from .steps import Step
+from .workbench import Workbench
 
-CHECKPOINT_SECONDS = 60.0  # a crash loses at most this much, or the epoch in flight
 VALIDATION_BATCH = 1000  # images: no gradients are kept, so the device takes more at once
 
 
-@dataclass
-class Workbench:
-    """What all runs of a study share, made on first use: placed pixels, a model, its step."""
+def train_epoch(
+    state: TrainState, step: Step, loader: Loader, run: Run, after_step: Callable[[], None]
+) -> Scores:
+    """Make one pass over the subset; return the running scores, measured while weights moved.
 
-    recipe: Recipe
-    machine: Machine
-    data: PreparedData
-    device: torch.device
-    step: Step | None = None
-
-    @classmethod
-    def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Workbench:
-        """Settle the device and prepare the process for it.
-
-        Raises
-        ------
-        InputError
-            If the device is missing.
-        """
-        device = pick_device(machine.device)
-        prepare_process(device)
-        return cls(recipe, machine, data, device)
-
-    @cached_property
-    def sources(self) -> Sources:
-        """The pixels, where ``--residency`` wants them."""
-        return Sources(self.data, self.device, self.machine.residency)
-
-    @cached_property
-    def state(self) -> TrainState:
-        """The model and its optimiser; runs take turns on them."""
-        return TrainState.build(self.recipe, len(self.data.dataset.classes), self.device)
-
-    def step_for(self, train: Loader) -> Step:
-        """Return the step, built on the first call: compiling is paid once per study."""
-        if self.step is None:
-            smoothing, machine = self.recipe.label_smoothing, self.machine
-            self.step = build_step(self.state, train, smoothing, machine.precision, machine.compile)
-        return self.step
-
-
-def train_epoch(state: TrainState, step: Step, loader: Loader, run: Run) -> Scores:
-    """Make one pass over the subset; return the running scores, measured while weights moved."""
+    A state in mid-epoch makes the steps that are left. ``after_step`` is called at each boundary.
+    """
     recipe, epoch = run.recipe, state.epoch
-    seed_torch(run.seed, epoch + 1)  # dropout; (seed, 0) drew the weights
+    if state.step == 0:
+        seed_torch(run.seed, epoch + 1)  # dropout; (seed, 0) drew the weights
+        step.tally.reset()
     state.model.train()
-    step.tally.reset()
-    for i, (inputs, labels) in enumerate(loader.inputs(loader.plan(run.seed, epoch))):
-        progress = (epoch + i / loader.num_batches) / recipe.epochs
+    begun = time.perf_counter() - state.seconds
+    for inputs, labels in loader.inputs(loader.plan(run.seed, epoch), state.step):
+        progress = (epoch + state.step / loader.num_batches) / recipe.epochs
         state.set_learning_rate(learning_rate(recipe, progress))
         step(inputs, labels)
+        state.step, state.seconds = state.step + 1, time.perf_counter() - begun
+        after_step()
     loss, top_1, top_5 = step.tally.means()
+    state.seconds = time.perf_counter() - begun  # now that the device has finished
     return Scores(len(loader.split), loss, top_1, top_5 if state.num_classes > 5 else None)
 
 
@@ -104,65 +73,102 @@ def train_run(
     Returns
     -------
     str
-        ``complete``, or ``diverged`` if the loss stopped being finite.
+        ``complete``, or ``diverged`` if a loss, a weight or a moment stopped being finite.
+
+    Raises
+    ------
+    HeldError
+        If another process trains it.
+    Stop
+        If a signal asks for it; the run is saved.
     """
-    data = bench.data
-    indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
-    directory = RunDirectory.claim(study_dir, run, bench.machine, indices, data.digest)
+    directory, identity, indices = _place(run, bench.data, study_dir)
     if directory.status:
+        directory.tidy()
         return directory.status
-    write_json(directory.path / "environment.json", describe_environment(bench.device))
-    state = bench.state
-    state.restart(run.seed)
-    if saved := directory.load_last():
-        state.load(saved)
-    directory.keep_epochs(state.epoch)
-    train = get_train_loader(bench.sources, indices, run.recipe)
-    val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
-    status = _train_epochs(run, bench, train, val, directory, report)
-    directory.finish(status, state.best_weights, state.best_epoch)
-    return status
+    with owned(directory.path):
+        directory.claim(identity, bench.machine, indices)
+        return directory.status or _train_claimed(run, bench, indices, directory, report)
 
 
-def _train_epochs(
+def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
+    """Return the directory of a run, unless it belongs to another one.
+
+    Raises
+    ------
+    InputError
+        Naming each field, its value there and the value asked.
+    """
+    directory, identity, _ = _place(run, data, study_dir)
+    directory.check(identity)
+    return directory
+
+
+def _place(
+    run: Run, data: PreparedData, study_dir: Path
+) -> tuple[RunDirectory, dict[str, Any], Indices]:
+    """Return where a run lives, what makes it this run, and its images."""
+    indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
+    return RunDirectory(study_dir / run.path), identify(run, indices, data.digest), indices
+
+
+def _train_claimed(
     run: Run,
     bench: Workbench,
-    train: Loader,
-    val: Loader,
+    indices: Indices,
     directory: RunDirectory,
     report: Callable[[EpochRow], None],
 ) -> str:
-    """Train the epochs that are left; write snapshots beside the training, not within it."""
-    state, step = bench.state, bench.step_for(train)
-    saved_at, writing = time.monotonic(), Future[None]()
-    writing.set_result(None)
-    with ThreadPoolExecutor(1) as writer:
-        while state.epoch < run.recipe.epochs:
-            began = time.monotonic()
-            row = _epoch(state, step, train, val, run, bench.machine.precision)
-            if not math.isfinite(row.train_loss + row.validation_loss):
-                return "diverged"
-            directory.append_epoch(row)
-            report(row)
-            now = time.monotonic()  # the next epoch lasts as long as this one
-            if now + (now - began) - saved_at >= CHECKPOINT_SECONDS:
-                writing.result()  # a failed write is not passed over
-                writing = writer.submit(directory.save_last, state.snapshot())
-                saved_at = now
-        writing.result()
-    return "complete"
+    """Train a run that is ours from its last snapshot to its end."""
+    write_json(directory.path / "environment.json", describe_environment(bench.device))
+    state = bench.state
+    state.restart(run.seed)
+    train = get_train_loader(bench.sources, indices, run.recipe)
+    val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
+    step = bench.step_for(train)
+    saver = Saver(directory, state, step.tally, bench.machine.checkpoint_seconds)
+    if snapshot := directory.load_last():
+        saver.resume(snapshot)
+    keep_epochs(directory.path, state.epoch)
+    with deferred(), saver.writer:
+        try:
+            while state.epoch < run.recipe.epochs:
+                row = _epoch(state, step, train, val, run, bench.machine.precision, saver)
+                append_epoch(directory.path, row)
+                report(row)
+                saver.at_boundary()
+            status = "complete"
+        except DivergedError:
+            status = "diverged"
+        saver.wait()
+        if not state.best_weights:  # diverged in the first epoch
+            state.restart(run.seed)
+            state.keep_if_best(0.0)
+        directory.finish(status, state.best_weights, state.best_epoch)
+    return status
 
 
 def _epoch(
-    state: TrainState, step: Step, train: Loader, val: Loader, run: Run, precision: str
+    state: TrainState,
+    step: Step,
+    train: Loader,
+    val: Loader,
+    run: Run,
+    precision: str,
+    saver: Saver,
 ) -> EpochRow:
     """Train and validate one epoch; keep the weights if they are the best so far."""
-    started = time.perf_counter()
-    trained = train_epoch(state, step, train, run)
-    seconds = time.perf_counter() - started
-    with autocast(val.device, precision):
-        validated = score(*predict(state.model, val))
-    state.epoch += 1
+    trained = train_epoch(state, step, train, run, saver.at_boundary)
+    try:
+        with autocast(val.device, precision), at_once():
+            validated = score(*predict(state.model, val))
+    except Stop:
+        saver.at_boundary()
+        raise
+    if not (math.isfinite(trained.loss + validated.loss) and state.is_finite()):
+        raise DivergedError
+    seconds = state.seconds
+    state.end_epoch()
     state.keep_if_best(_selection_score(validated, run.recipe))
     return EpochRow(
         epoch=state.epoch,
@@ -172,7 +178,9 @@ def _epoch(
         validation_loss=validated.loss,
         validation_top_1_error=validated.top_1_error,
         validation_top_5_error=validated.top_5_error,
-        learning_rate=float(torch.as_tensor(state.optimizer.param_groups[0]["lr"])),
+        learning_rate=learning_rate(
+            run.recipe, (state.epoch - 1 / train.num_batches) / run.recipe.epochs
+        ),
         seconds=seconds,
         images_per_second=len(train.split) / seconds,
     )

@@ -1,0 +1,52 @@
+"""metrics.csv of a run: one row per epoch, on the disk before any snapshot that counts on it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from .files import write_whole
+
+FILE = "metrics.csv"
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What is measured in one epoch; losses in nats per image, errors are shares."""
+
+    epoch: int
+    train_loss: float
+    train_top_1_error: float
+    train_top_5_error: float | None
+    validation_loss: float
+    validation_top_1_error: float
+    validation_top_5_error: float | None
+    learning_rate: float
+    seconds: float  # of training, without validation
+    images_per_second: float
+
+
+def append_epoch(folder: Path, row: EpochRow) -> None:
+    """Add the measurements of one epoch."""
+    with (folder / FILE).open("a", newline="") as file:
+        writer = csv.DictWriter(file, asdict(row), lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(asdict(row))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def keep_epochs(folder: Path, last: int) -> None:
+    """Drop the rows of epochs after ``last``, and a torn line: they are trained again."""
+    path = folder / FILE
+    if not path.exists():
+        return
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    width = len(fields(EpochRow))
+    rows = [line for line in lines if line.endswith("\n") and line.count(",") == width - 1]
+    numbers = [row.split(",")[0] for row in rows]
+    kept = [row for n, row in zip(numbers, rows, strict=True) if n.isdecimal() and int(n) <= last]
+    write_whole(path, "".join(rows[:1] + kept).encode())

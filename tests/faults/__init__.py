@@ -1,0 +1,1 @@
+"""Real processes, signals and files: what shared/FAULTS.md promises."""

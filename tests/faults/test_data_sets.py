@@ -1,0 +1,145 @@
+"""Data sets with bad rows, damaged files or too little disk: said before training."""
+
+import io
+import shutil
+
+import datasets as hf
+import pytest
+from PIL import Image
+
+from src.config import InputError, Machine, Recipe
+from src.data.cache import MAX_BAD
+from src.data.datasets import DATASETS, load
+from src.data.prepare import open_data
+from tests.conftest import DIGITS, shared, train
+
+
+@pytest.mark.fault(38, 41)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("corrupt-row", "split train, row 7: not a whole image"),
+        ("garbage-row", "split train, row 3: not a whole image"),
+        ("bomb-row", "split train, row 5: its pixels exceed 40,000,000"),
+        ("null-image-row", "split train, row 4: the image is missing"),
+        ("path-only-row", "split train, row 4: the row has no bytes"),
+        ("bad-label-rows", "-1 in row 0, 2 in row 1, None in row 11"),
+        ("truncated-parquet", "train-00000-of-00001.parquet is damaged"),
+    ],
+)
+def test_a_bad_data_set_ends_the_command_before_training(workplace, capsys, name, message):
+    words = ["--dataset", shared("broken") / name, "--model", "alexnet-small"]
+    words += ["--image-size", "32", "--subset-sizes", "1.0"]
+    assert train(*words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(workplace.glob("checkpoints/*"))
+    if name.endswith("-row"):
+        assert ("--on-bad-image skip" in captured.err) == (name != "bad-label-rows")
+        assert train(*words, "--on-bad-image", "skip") == 2
+        reason = message if "label" in name else "1 of 12 images are bad, more than 1%"
+        assert reason in capsys.readouterr().err
+
+
+def pictures(n, bad=()):
+    """``n`` images of four classes, of which some rows are half a file."""
+
+    def cell(i):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), (i % 256, 90, 10)).save(file, "png")
+        return {"bytes": file.getvalue()[: 50 if i in bad else None]}
+
+    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=list("abcd"))})
+    columns = {"image": [cell(i) for i in range(n)], "label": [i % 4 for i in range(n)]}
+    return hf.Dataset.from_dict(columns, features=features)
+
+
+@pytest.fixture
+def partly_bad(workplace, monkeypatch):
+    splits = {"train": pictures(400, {5, 17, 300}), "validation": pictures(40)}
+    monkeypatch.setitem(DATASETS, "partly", lambda: {**splits, "test": pictures(40)})
+    return {"dataset": "partly", "image_size": 8}
+
+
+@pytest.mark.fault(38)
+def test_bad_images_are_skipped_counted_and_listed(partly_bad):
+    data = open_data(Recipe(**partly_bad, on_bad_image="skip"), Machine())
+    assert len(data.dataset.splits["train"]) == 397
+    assert not set(data.dataset.splits["train"].rows) & {5, 17, 300}
+    note = data.dataset.notes[-1]
+    assert note.startswith("3 bad images of train are skipped: row 5 (not a whole image")
+    assert "row 17 (" in note
+    with pytest.raises(InputError, match=r"split train, row 5: .*--on-bad-image skip leaves"):
+        open_data(Recipe(**partly_bad), Machine())  # from the cache that was built by then
+
+
+@pytest.mark.fault(38)
+def test_a_study_on_data_with_bad_images_trains_on_the_others(partly_bad, capsys):
+    words = ["--dataset", "partly", "--model", "alexnet-small", "--image-size", "32"]
+    words += ["--epochs", "1", "--subset-sizes", "1.0", "--on-bad-image", "skip"]
+    assert train(*words) == 0
+    assert "note: 3 bad images of train are skipped" in capsys.readouterr().out
+    assert train(*words[:-2], "--subset-sizes", "398", "--on-bad-image", "skip") == 2
+    assert "398 images asked, but the training split has 397" in capsys.readouterr().err
+
+
+@pytest.mark.fault(38)
+def test_more_than_a_share_of_bad_images_is_refused(workplace, monkeypatch):
+    bad = set(range(0, 400, 80))
+    monkeypatch.setitem(DATASETS, "worse", lambda: {"train": pictures(400, bad)})
+    assert len(bad) / 400 > MAX_BAD
+    with pytest.raises(InputError, match="5 of 400 images are bad, more than 1%"):
+        open_data(Recipe(dataset="worse", image_size=8, on_bad_image="skip"), Machine())
+
+
+@pytest.mark.fault(44)
+def test_parquet_that_is_damaged_within_is_named(workplace):
+    pictures(400).to_parquet("data-train.parquet")
+    content = bytearray((workplace / "data-train.parquet").read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 200] = bytes(200)
+    folder = workplace / "set"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.parquet is damaged"):
+        open_data(Recipe(dataset=str(folder), image_size=8), Machine())
+
+
+@pytest.mark.fault(45)
+def test_another_size_is_another_cache(workplace):
+    shapes = {
+        open_data(Recipe(dataset="digits", image_size=size), Machine()).images["train"].shape
+        for size in (8, 16)
+    }
+    assert {shape[1] for shape in shapes} == {9, 18}
+
+
+@pytest.mark.fault(46)
+def test_a_disk_without_room_for_the_study_is_refused_with_both_numbers(
+    workplace, monkeypatch, capsys
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 10**7))
+    assert train(*DIGITS, "--subset-sizes", "0.5") == 2
+    error = capsys.readouterr().err
+    assert "decoded images 0.01 GB, checkpoints 0.02 GB, results 0.01 GB need 0.04 GB" in error
+    assert "0.01 GB are free" in error
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.fault(47)
+def test_images_in_train_and_test_are_warned_of(workplace, monkeypatch, capsys):
+    splits = {"train": pictures(400), "validation": pictures(8), "test": pictures(12)}
+    monkeypatch.setitem(DATASETS, "twice", lambda: splits)
+    words = ["--dataset", "twice", "--model", "alexnet-small", "--image-size", "32"]
+    assert train(*words, "--epochs", "1", "--subset-sizes", "0.5") == 0
+    assert "warning: 12 images of train are also in test" in capsys.readouterr().out
+
+
+@pytest.mark.fault(46)
+def test_plan_says_what_a_study_takes_and_writes_nothing(workplace, capsys):
+    assert train(*DIGITS, "--subset-sizes", "0.5", "--epochs", "2", "--plan") == 0
+    shown = capsys.readouterr().out
+    for part in ("steps in all", "disk: decoded images 0.01 GB", "checkpoints", "time: about"):
+        assert part in shown
+    assert list(workplace.iterdir()) == []
+    assert load(Recipe(dataset="digits"))

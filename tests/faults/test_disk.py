@@ -1,0 +1,68 @@
+"""Disks that fill up, other file systems, odd names, and who may read the files."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from src import snapshots
+from tests.conftest import ROOT
+from tests.faults.conftest import FIRST, TINY, finish
+from tests.faults.victims import Victim
+
+EVERY_STEP = [*TINY, "--checkpoint-seconds", "0"]
+
+
+@pytest.mark.fault(14)
+def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(place, tiny):
+    """The limit lets the first epoch's snapshots pass and cuts the later, larger ones."""
+    victim = Victim("src.cli:train", EVERY_STEP, file_limit=6_000_000)
+    assert victim.end() == 3, victim.text
+    assert "last.pt: File too large (writing 7," in victim.text
+    assert "Traceback" not in victim.text
+    assert not list(place.rglob("*.tmp"))
+    assert snapshots.load_snapshot(place / FIRST)["epoch"] == 0
+    finish(place, tiny)
+
+
+@pytest.mark.fault(14)
+def test_a_full_disk_leaves_the_snapshot_before(place):
+    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
+    with contextlib.suppress(OSError):
+        if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+            pytest.skip("this machine allows no user namespaces")
+    words = [sys.executable, "-m", "tests.faults.actors", *TINY, "--subset-sizes", "100"]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*namespace, *words], capture_output=True, text=True, env=surroundings)
+    assert "last.pt: No space left on device (writing 4," in done.stderr
+    assert "\nexit 3\n" in done.stdout
+    assert "Traceback" not in done.stderr
+    (left,) = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("left"))
+    assert {"last.pt", "previous.pt"} <= set(left)
+    assert not [name for name in left if name.endswith(".tmp")]
+    assert "\nagain 0\n" in done.stdout
+
+
+@pytest.mark.fault(16)
+def test_another_file_system_a_symlink_and_odd_names_work(place, tiny, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with contextlib.suppress(OSError):
+        elsewhere = type(elsewhere)(f"/dev/shm/{elsewhere.parent.name} ünïcode 数")
+        elsewhere.mkdir()
+    (place / "checkpoints").symlink_to(elsewhere)
+    try:
+        finish(place, tiny)
+        assert Victim("src.cli:evaluate", ["--results-dir", place / "my résultats"]).end() == 0
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+@pytest.mark.fault(17)
+def test_files_follow_the_umask(place):
+    victim = Victim("tests.faults.actors:train_with_umask", [*TINY, "--subset-sizes", "100"])
+    assert victim.end() == 0, victim.text
+    modes = {path.name: path.stat().st_mode & 0o777 for path in place.rglob("seed-1/*")}
+    assert set(modes.values()) == {0o600}, modes

@@ -1,0 +1,174 @@
+"""Files that are damaged, hostile, of another study, or do not fit on the disk."""
+
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from src import snapshots
+from src.config import InputError
+from src.data.datasets import load
+from src.evaluation.results import read_results
+from src.files import digest_path, write_verified
+from src.runs import RunDirectory
+from tests.conftest import ROOT, evaluate, shared, train
+from tests.faults.actors import DIGITS
+from tests.faults.conftest import FIRST, TINY, bits, finish
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def place_of(snapshot):
+    return 5 * snapshot["epoch"] + snapshot["step"]  # four steps, then the end of the epoch
+
+
+HARMS = {
+    "flip": flip,
+    "truncate": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "digest": lambda path: digest_path(path).unlink(),
+}
+
+
+@pytest.mark.fault(11, 12)
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_snapshot_is_set_aside_and_the_one_before_is_used(stopped, capsys, harm):
+    newest = snapshots.load_snapshot(stopped)
+    HARMS[harm](stopped / "last.pt")
+    older = snapshots.load_snapshot(stopped)
+    assert 1 <= place_of(newest) - place_of(older) <= 2
+    assert (stopped / "last.pt.bad").exists()
+    assert "set aside as last.pt.bad" in capsys.readouterr().err
+
+
+@pytest.mark.fault(11)
+def test_after_a_flipped_bit_the_run_ends_with_the_same_bits(stopped, place, tiny):
+    flip(stopped / "last.pt")
+    assert "last.pt is damaged: its SHA-256 is not the one beside it" in finish(place, tiny)
+    assert (stopped / "last.pt.bad").exists()
+
+
+@pytest.mark.fault(11, 12)
+@pytest.mark.parametrize("harm", HARMS)
+def test_damaged_weights_are_no_point_and_are_trained_again(finished, tiny, capsys, harm):
+    HARMS[harm](finished / FIRST / "best.safetensors")
+    assert evaluate() == 3
+    assert "best.safetensors" in capsys.readouterr().err
+    assert list(read_results(finished / "results/s/metrics.json")["subset_sizes"]) == ["200"]
+    if harm == "flip":
+        finish(finished, tiny)
+
+
+@pytest.mark.fault(13)
+def test_without_a_whole_snapshot_the_run_starts_over_and_says_so(stopped, place, tiny):
+    for name in snapshots.SNAPSHOTS:
+        flip(stopped / name)
+    assert "THE RUN STARTS OVER" in finish(place, tiny)
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize("name", ["evil_pickle", "evil_torch_zip", "ok_torch_zip", "zero_byte"])
+def test_hostile_checkpoints_are_never_executed(stopped, capsys, name):
+    """Their digests agree: only the restricted loader stands between them and the program."""
+    content = (shared("broken") / "checkpoints" / f"{name}.pt").read_bytes()
+    before = place_of(snapshots.load_snapshot(stopped))
+    write_verified(stopped / "last.pt", content)
+    assert place_of(RunDirectory(stopped).load_last()) < before
+    assert "last.pt is no snapshot" in capsys.readouterr().err
+    assert not list(stopped.parents[3].rglob("PWNED"))
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("field", ["data_sha256", "subset_sha256"])
+def test_other_data_are_refused_before_training(finished, capsys, field):
+    path = finished / FIRST / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: "other"}))
+    assert train(*TINY) == 2
+    assert f"{field}: 'other' there, '" in capsys.readouterr().err
+
+
+@pytest.mark.fault(18)
+def test_another_class_list_is_another_data_set():
+    import dataclasses
+
+    data = load(DIGITS)
+    renamed = dataclasses.replace(data, classes=("0", "one", *data.classes[2:]))
+    assert renamed.labels_digest != data.labels_digest
+
+
+@pytest.mark.fault(20)
+def test_a_checkpoint_of_another_schema_is_refused(stopped, capsys):
+    import io
+
+    import torch
+
+    path = stopped / "config.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "schema_version": 99}))
+    assert train(*TINY) == 2
+    assert "schema_version: 99 there, 1 asked" in capsys.readouterr().err
+    path.write_text(before)
+    file = io.BytesIO()
+    torch.save({**snapshots.load_snapshot(stopped), "schema_version": 99}, file)
+    write_verified(stopped / "last.pt", file.getvalue())
+    with pytest.raises(InputError, match="its snapshot has schema_version 99; this program reads"):
+        RunDirectory(stopped).load_last()
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\x00", b"[" * 100_000])
+@pytest.mark.parametrize("name", ["study.json", "100/seed-1/config.json"])
+def test_a_damaged_description_is_named_in_one_line(finished, capsys, name, content):
+    path = finished / "checkpoints" / "s" / name
+    path.write_bytes(content)
+    for code in (train(*TINY), evaluate("--experiment-id", "s")):
+        assert code == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert [line for line in errors if f"{name} is damaged: no JSON object" in line] == errors
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
+def test_a_damaged_subset_is_no_point(finished, capsys, harm):
+    HARMS[harm](finished / FIRST / "subset.npz")
+    assert evaluate() == 3
+    assert "subset.npz is damaged" in capsys.readouterr().err
+
+
+def children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.fault(22)
+def test_a_complete_study_is_skipped_in_seconds_and_nothing_is_rewritten(finished):
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in finished.rglob("seed-1/*")}
+    words, used = [sys.executable, ROOT / "train.py", *TINY], children_seconds()
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert "2 of 2 runs complete" in done.stdout
+    assert children_seconds() - used < 7  # 5 s on an idle machine; neighbours make it more
+    assert {
+        p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in finished.rglob("seed-1/*")
+    } == before
+
+
+@pytest.mark.fault(24)
+def test_a_torn_line_of_metrics_is_dropped(stopped, place, tiny):
+    content = (place / FIRST / "metrics.csv").read_text()
+    assert content.count("\n") == 2
+    (place / FIRST / "metrics.csv").write_text(content + "2,0.1,0.")
+    finish(place, tiny)
+
+
+def test_a_digest_is_what_sha256sum_checks(finished):
+    path = finished / FIRST / "best.safetensors"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest_path(path).read_text() == f"{digest}  best.safetensors\n"
+    assert bits(finished)
