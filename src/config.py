@@ -59,7 +59,9 @@ class Recipe(Record):
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
     )
-    model: str = Field("alexnet", description="alexnet, alexnet-small or a torchvision classifier")
+    model: str = Field(
+        "alexnet", description="alexnet, alexnet-small, -paper, -bn, or a torchvision classifier"
+    )
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
     epochs: int = Field(90, gt=0, description="passes over the subset")
     batch_size: int = Field(128, gt=0, description="most images per optimiser step")

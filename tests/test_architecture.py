@@ -8,6 +8,7 @@ from tests.conftest import ROOT
 
 LEVELS = [  # a module imports from its own line or from the lines above it
     {
+        "alexnets",
         "config",
         "devices",
         "disk",
