@@ -63,7 +63,16 @@ class Recipe(Record):
         "alexnet", description="alexnet, alexnet-small, -paper, -bn, or a torchvision classifier"
     )
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
-    epochs: int = Field(90, gt=0, description="passes over the subset")
+    augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
+        "paper", description="of training images; paper: random crops and mirror images"
+    )
+    normalise: Literal["imagenet", "dataset", "none"] = Field(
+        "imagenet", description="channel means and deviations; dataset: of the training split"
+    )
+    epochs: int = Field(90, gt=0, description="passes over the subset; see --budget")
+    budget: Literal["epochs", "steps"] = Field(
+        "epochs", description="steps: every size makes the optimiser steps of size 1.0"
+    )
     batch_size: int = Field(128, gt=0, description="most images per optimiser step")
     learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
@@ -77,6 +86,14 @@ class Recipe(Record):
     select_by: Literal["loss", "top-5-error"] = Field(
         "loss", description="validation score that picks the best epoch"
     )
+
+    def epoch_steps(self, n: int, whole: int) -> int:
+        """Optimiser steps of an epoch on ``n`` of ``whole`` training images.
+
+        With a budget of steps, as many as in a pass over the whole: ``n`` images come round more
+        than once then, and are validated on as often as with any other size.
+        """
+        return -(-(n if self.budget == "epochs" else whole) // self.batch_size)
 
 
 class Study(Record):
@@ -151,41 +168,6 @@ class Machine(Record):
         if "\0" in str(path):
             raise ValueError(f"{str(path)!r} is not a path")
         return path
-
-
-def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:
-    """Read the flat keys of a config file into the records that own them.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown (the nearest one is offered) or a value has the wrong type.
-    """
-    owners = {name: owner for owner in (Recipe, Study, Machine) for name in owner.model_fields}
-    for key in values:
-        if key not in owners:
-            raise InputError(f"{where}: unknown key {shortened(key)}{nearest(str(key), owners)}")
-    try:
-        own = {o: {k: v for k, v in values.items() if owners[k] is o} for o in owners.values()}
-        return Recipe(**own[Recipe]), Study(**own[Study]), Machine(**own[Machine])
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def flat_mapping(*records: Record) -> dict[str, Any]:
-    """Return the fields of several records as one mapping of plain values."""
-    return {
-        key: value for record in records for key, value in record.model_dump(mode="json").items()
-    }
-
-
-def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Name each field of ``asked`` whose value ``there`` is another."""
-    return [
-        f"{key}: {there.get(key)!r} there, {value!r} asked"
-        for key, value in asked.items()
-        if there.get(key) != value
-    ]
 
 
 def _share_or_count(size: float) -> float | int:

@@ -20,10 +20,9 @@ from .config import (
     Recipe,
     Record,
     Study,
-    flat_mapping,
-    records_from_mapping,
     shortened,
 )
+from .mappings import flat_mapping, records_from_mapping
 
 NEWEST = "newest"  # what a bare --resume means
 Command = TypeVar("Command", bound=Record)

@@ -43,16 +43,16 @@ class Plan:
         """Spell sizes, images and steps of the runs."""
         import pandas as pd
 
-        batch, epochs = self.recipe.batch_size, self.recipe.epochs
+        recipe, whole = self.recipe, len(self.dataset.splits["train"])
         table = pd.DataFrame(self.composition, dtype=object)
         table["runs"] = [
             sum(run.subset_size == size for run in self.runs) for size in table["size"]
         ]
-        table["steps"] = -(-table["images"] // batch) * epochs
+        table["steps"] = [recipe.epochs * recipe.epoch_steps(n, whole) for n in table["images"]]
         table = table[table["runs"] > 0]
         total = (table["runs"] * table["steps"]).sum()
         text = table.to_string(index=False)
-        return f"{text}\n{total:,} steps in all (batch {batch})"
+        return f"{text}\n{total:,} steps in all (batch {recipe.batch_size})"
 
     def needs(self, machine: Machine) -> list[Need]:
         """Say how much the study will write, and where; the disk must have room for it."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from .files import (
     write_verified,
     write_whole,
 )
-from .identity import SCHEMA, check_same, fingerprint
+from .identity import SCHEMA, check_same, completed, fingerprint
 from .snapshots import SNAPSHOTS, load_snapshot, remove_snapshots, save_snapshot, set_aside
 
 if TYPE_CHECKING:
@@ -60,11 +60,15 @@ class RunDirectory:
         """
         if (self.path / "config.json").exists():
             there, asked = self.config(), dict(identity)
-            check_same(self.path, there.pop("recipe"), asked.pop("recipe"))
+            check_same(self.path, completed(there.pop("recipe")), asked.pop("recipe"))
             check_same(self.path, there, asked)
 
     def claim(
-        self, identity: Mapping[str, Any], machine: Machine, indices: NDArray[np.int64]
+        self,
+        identity: Mapping[str, Any],
+        machine: Machine,
+        indices: NDArray[np.int64],
+        moments: tuple[Sequence[float], Sequence[float]],
     ) -> None:
         """Write what the run is, where that is missing; only for the directory's owner.
 
@@ -74,11 +78,19 @@ class RunDirectory:
             From :func:`identify`.
         indices : int64 ndarray of shape (n,)
             The training images.
+        moments : pair of 3 floats each
+            Channel means and deviations of the normalisation, so that the weights can be used
+            where the data are not.
         """
         self.check(identity)
         sweep(self.path)
         if not (self.path / "config.json").exists():
-            content = {**identity, "machine": machine.model_dump(mode="json")}
+            mean, std = map(list, moments)
+            content = {
+                **identity,
+                "machine": machine.model_dump(mode="json"),
+                "pixel_moments": {"mean": mean, "std": std},
+            }
             write_json(self.path / "config.json", content)
         if not (self.path / "subset.npz").exists():
             file = io.BytesIO()

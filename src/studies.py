@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run, Study
 from .files import read_json, sweep, write_json
-from .identity import SCHEMA, check_same
+from .identity import SCHEMA, check_same, completed
 from .runs import RunDirectory
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_study(path: Path, recipe: Recipe) -> None:
         Naming each field, its value there and the value asked.
     """
     if (path / "study.json").exists():
-        check_same(path, read_study(path)["recipe"], recipe.model_dump(mode="json"))
+        check_same(path, completed(read_study(path)["recipe"]), recipe.model_dump(mode="json"))
 
 
 def read_study(path: Path) -> dict[str, Any]:

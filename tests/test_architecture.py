@@ -17,6 +17,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "files",
         "identity",
         "locks",
+        "mappings",
         "scaling",
         "screen",
         "signals",
@@ -30,6 +31,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
 ]
 PURE = {
     "config",
+    "mappings",
     "data.plans",
     "data.splits",
     "data.subsets",
@@ -40,9 +42,8 @@ PURE = {
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
-    "snapshots",
-    "studies",
+    "flags", "forecasts", "identity", "locks", "mappings", "planning", "runs", "scaling", "screen",
+    "signals", "snapshots", "studies",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")
