@@ -158,6 +158,9 @@ class Machine(Record):
     checkpoint_seconds: float = Field(
         60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
     )
+    tensorboard_histograms: bool = Field(
+        False, description="of weights and gradients after each epoch, for TensorBoard"
+    )
     cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
     results_dir: Path = Field(Path("results"), description="one directory per study")

@@ -157,7 +157,11 @@ def to_words(*records: Record) -> list[str]:
     """Spell records as the command line that means them (the inverse of :func:`parse`)."""
     words: list[str] = []
     for key, value in flat_mapping(*records).items():
+        if value is False:
+            continue
         words.append("--" + key.replace("_", "-"))
+        if value is True:
+            continue
         words += [str(v) for v in (value if isinstance(value, list) else [value])]
     return words
 

@@ -13,6 +13,7 @@ import torch
 
 from .config import InputError, Machine, Run
 from .data.prepare import PreparedData
+from .evaluation.metrics import chance_loss
 from .files import write_whole
 from .locks import HeldError
 from .progress import Progress
@@ -32,7 +33,9 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
     InputError
         If a run's directory belongs to another study, or other processes hold all that is left.
     """
-    bench, progress = Workbench.build(runs[0].recipe, machine, data), Progress(len(runs))
+    chance = chance_loss(torch.from_numpy(data.dataset.splits["train"].labels))
+    bench = Workbench.build(runs[0].recipe, machine, data)
+    progress = Progress(len(runs), chance)
     waiting = [run for run in runs if not check_run(run, data, study_dir).status]
     failures, held = Failures(), list[str]()
     try:

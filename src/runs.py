@@ -6,6 +6,7 @@ Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
     environment.json    versions, commit, device, date
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
+    events.out.*        the same for TensorBoard
     last.pt             what is needed to go on; removed when done
     previous.pt         the same, one snapshot earlier
     best.safetensors    weights of the best validation epoch

@@ -35,6 +35,7 @@ machines = st.builds(
     Machine,
     device=st.sampled_from(["auto", "cpu", "cuda:1"]),
     workers=st.integers(0, 64),
+    tensorboard_histograms=st.booleans(),
     cache_dir=st.sampled_from(["cache", "my cache"]).map(Path),
 )
 

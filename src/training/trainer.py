@@ -22,6 +22,7 @@ from ..identity import identify
 from ..locks import owned
 from ..runs import RunDirectory
 from ..signals import Stop, at_once, deferred
+from .board import open_board
 from .optimization import learning_rate
 from .saving import DivergedError, Saver
 from .state import TrainState
@@ -131,11 +132,13 @@ def _train_claimed(
     if snapshot := directory.load_last():
         saver.resume(snapshot)
     keep_epochs(directory.path, state.epoch)
-    with deferred(), saver.writer:
+    watched = state.model if bench.machine.tensorboard_histograms else None
+    with deferred(), saver.writer, open_board(directory.path, run, state.epoch, watched) as show:
         try:
             while state.epoch < run.recipe.epochs:
                 row = _epoch(state, step, train, val, run, bench.machine.precision, saver)
                 append_epoch(directory.path, row)
+                show(row)
                 report(row)
                 saver.at_boundary()
             status = "complete"
