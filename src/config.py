@@ -11,9 +11,12 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from tyro.conf import Suppress
+
+from .variants import Variants, recipes
 
 
 class InputError(Exception):
@@ -60,7 +63,8 @@ class Recipe(Record):
         0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
     )
     model: str = Field(
-        "alexnet", description="alexnet, alexnet-small, -paper, -bn, or a torchvision classifier"
+        "alexnet",
+        description="alexnet, alexnet-small, -paper, -bn, or torchvision's; several: a curve each",
     )
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
     augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
@@ -71,7 +75,7 @@ class Recipe(Record):
     )
     epochs: int = Field(90, gt=0, description="passes over the subset; see --budget")
     budget: Literal["epochs", "steps"] = Field(
-        "epochs", description="steps: every size makes the optimiser steps of size 1.0"
+        "epochs", description="steps: all sizes make the steps of size 1.0; both: a curve each"
     )
     batch_size: int = Field(128, gt=0, description="most images per optimiser step")
     learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
@@ -105,6 +109,9 @@ class Study(Record):
         description="shares of the training set in (0, 1], or counts of images above 1",
     )
     seeds: tuple[int, ...] = Field((42,), min_length=1, description="one full curve per seed")
+    variants: Annotated[Variants, Suppress] = Field(
+        (), description="name -> settings that differ: a curve each"
+    )
 
     @field_validator("subset_sizes")
     @classmethod
@@ -122,21 +129,25 @@ class Study(Record):
         """All runs, smallest first as far as the sizes alone tell, so that mistakes show early."""
         sizes = sorted(self.subset_sizes, key=lambda size: (size > 1, size))
         return [
-            Run(recipe=recipe, subset_size=size, seed=seed) for size in sizes for seed in self.seeds
+            Run(recipe=one, subset_size=size, seed=seed, variant=name)
+            for name, one in recipes(recipe, self.variants).items()
+            for size in sizes
+            for seed in self.seeds
         ]
 
 
 class Run(Record):
-    """One point of the curve: a recipe, a subset size, a seed."""
+    """One point of a curve: a recipe, a subset size, a seed."""
 
     recipe: Recipe
     subset_size: float | int
     seed: int
+    variant: str = ""  # which of the study's; empty where it has one recipe
 
     @property
     def path(self) -> Path:
         """Where the run lives, relative to the study's directory; the size is never rounded."""
-        return Path(repr(self.subset_size)) / f"seed-{self.seed}"
+        return Path(self.variant) / repr(self.subset_size) / f"seed-{self.seed}"
 
 
 class Machine(Record):

@@ -30,6 +30,7 @@ def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
         "recipe": run.recipe.model_dump(mode="json"),
         "subset_size": run.subset_size,
         "seed": run.seed,
+        **({"variant": run.variant} if run.variant else {}),
         "data_sha256": data,
         "subset_sha256": fingerprint(indices),
     }

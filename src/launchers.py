@@ -40,6 +40,8 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
     failures, held = Failures(), list[str]()
     try:
         for run in runs:
+            if run.recipe != bench.recipe:  # the next variant; pixels stay where they are
+                bench = bench.for_recipe(run.recipe)
             progress.start(run)
             note, is_held = _attempt(run, bench, study_dir, progress)
             progress.finish(note)
@@ -49,7 +51,7 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
                 held.append(note)
     finally:
         progress.close()
-    if bench.step is not None and (seconds := bench.step.preparing_seconds):
+    if seconds := bench.preparing_seconds:
         say(f"compiling and recording the step took {seconds:.1f} s, once for all runs")
     if held and len(held) == len(waiting):
         raise InputError(f"nothing left to do here: {'; '.join(held)}")

@@ -1,6 +1,6 @@
 """The run directory: everything a run leaves on disk, and the only code that writes it.
 
-Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
+Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``:
 
     config.json         written first: what the run is
     environment.json    versions, commit, device, date
@@ -109,6 +109,7 @@ class RunDirectory:
             recipe=Recipe(**config["recipe"]),
             subset_size=config["subset_size"],
             seed=config["seed"],
+            variant=config.get("variant", ""),
         )
 
     @property

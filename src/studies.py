@@ -106,12 +106,12 @@ def newest_study(checkpoint_dir: Path) -> str:
 
 
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
-    """Return the metrics.csv of several runs as one table, with subset_size and seed."""
+    """Return the metrics.csv of several runs as one table, with variant, subset_size and seed."""
     import pandas as pd
 
     tables = []
     for directory in directories:
         run, rows = directory.run(), pd.read_csv(directory.path / "metrics.csv")
         key = {"subset_size": run.subset_size, "num_train_images": len(directory.subset())}
-        tables.append(rows.assign(**key, seed=run.seed))
+        tables.append(rows.assign(**key, seed=run.seed, variant=run.variant))
     return pd.concat(tables, ignore_index=True)
