@@ -125,7 +125,7 @@ def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
         )
         if flags.config is None:
             flags = parse_train(words, stored)
-    check_study(base / name, flags.recipe)
+    check_study(base / name, flags.recipe, flags.study)
     return flags, name
 
 

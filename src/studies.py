@@ -65,8 +65,8 @@ def pinned(path: Path, recipe: Recipe) -> Recipe:
     return recipe.replace(dataset_revision=read_study(path)["data"]["revision"])
 
 
-def check_study(path: Path, recipe: Recipe) -> None:
-    """Refuse to add to a study of another recipe.
+def check_study(path: Path, recipe: Recipe, study: Study) -> None:
+    """Refuse to add to a study of another recipe, or other variants of the same names.
 
     Raises
     ------
@@ -75,6 +75,13 @@ def check_study(path: Path, recipe: Recipe) -> None:
     """
     if (path / "study.json").exists():
         check_same(path, completed(read_study(path)["recipe"]), recipe.model_dump(mode="json"))
+        there = [dict(one.variants) for one in asked_before(path)]
+        asked = dict(study.variants)
+        if any(bool(one) != bool(asked) for one in there):
+            begun = "several recipes" if there[0] else "one recipe"
+            raise InputError(f"{path} is a study of {begun}; use another --experiment-id")
+        for one in there:
+            check_same(path, one, {name: asked[name] for name in one.keys() & asked.keys()})
 
 
 def read_study(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from src.config import InputError, Recipe, Study
 from src.evaluation.results import read_results, views
 from src.flags import parse_train
 from src.variants import SHARED
-from tests.conftest import DIGITS, command, evaluate, train
+from tests.conftest import DIGITS, command, evaluate, inside, train
 
 WORDS = ["--dataset", "digits", "--image-size", "32", "--batch-size", "64", "--epochs", "3"]
 WORDS += ["--learning-rate", "0.05", "--subset-sizes", "1.0", "0.5", "0.25"]
@@ -24,8 +25,6 @@ TWO = """variants:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """A finished and evaluated study of two recipes."""
-    from tests.conftest import inside
-
     with inside(tmp_path_factory.mktemp("pair")) as folder:
         (folder / "c.yaml").write_text(TWO)
         words = [*WORDS, "--model", "alexnet-small", "--config", "c.yaml", "--experiment-id", "p"]
@@ -59,8 +58,6 @@ def test_results_hold_a_curve_and_a_law_for_each(pair):
 
 
 def test_a_study_of_several_is_resumed_as_it_was_asked(pair, workplace, capsys):
-    import shutil
-
     shutil.copytree(pair, workplace, dirs_exist_ok=True)
     shutil.rmtree(workplace / "checkpoints" / "p" / "idle" / "0.25")
     weights = workplace / "checkpoints" / "p" / "idle" / "0.25" / "seed-42" / "best.safetensors"
@@ -69,6 +66,16 @@ def test_a_study_of_several_is_resumed_as_it_was_asked(pair, workplace, capsys):
     assert train("--resume") == 0
     assert "6 of 6 runs complete" in capsys.readouterr().out
     assert weights.read_bytes() == (pair / weights.relative_to(workplace)).read_bytes()
+
+
+def test_other_variants_of_the_same_names_are_refused(pair, workplace, capsys):
+    shutil.copytree(pair, workplace, dirs_exist_ok=True)
+    words = [*WORDS, "--model", "alexnet-small", "--experiment-id", "p"]
+    assert train(*words) == 2
+    assert "is a study of several recipes" in capsys.readouterr().err
+    (workplace / "c.yaml").write_text("variants: {idle: {momentum: 0.5}}")
+    assert train(*words, "--config", "c.yaml") == 2
+    assert "idle: " in capsys.readouterr().err
 
 
 def test_forecast_asks_which_curve(pair, capsys):
