@@ -14,7 +14,6 @@ import torch
 
 from src.config import Machine, Recipe
 from src.data.loaders import Loader, get_train_loader
-from src.data.plans import EpochPlan
 from src.data.prepare import open_data
 from src.devices import autocast
 from src.training.workbench import Workbench
@@ -65,6 +64,6 @@ def validation(bench: Workbench, loader: Loader) -> Iterator[int]:
 def loading(loader: Loader) -> Iterator[int]:
     """Make batches ready for the network, without a network; yield their images."""
     while True:
-        for inputs, labels in loader.inputs(EpochPlan.draw(len(loader.split), loader.margin, 1, 0)):
+        for inputs, labels in loader.inputs(loader.plan(1, 0)):
             loader.images(inputs)
             yield len(labels)

@@ -7,14 +7,11 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from signal import Signals
-from textwrap import fill
-from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe
 from .disk import check_room
-from .files import sweep, write_json, write_whole
+from .files import sweep
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
@@ -22,9 +19,6 @@ from .runs import RunDirectory
 from .screen import say, warn
 from .signals import Stop, listening, requested
 from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
@@ -44,7 +38,7 @@ def evaluate(words: Sequence[str] | None = None) -> None:
 
 def forecast(words: Sequence[str] | None = None) -> None:
     """Answer questions from measured errors alone."""
-    _exit_with(lambda: _forecast(words), "ask again")
+    _exit_with(lambda: _forecast(words), "nothing was lost")
 
 
 def _exit_with(command: Callable[[], int], after_signal: str) -> None:
@@ -140,6 +134,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
+    from .reports import write_report
 
     device = pick_device(flags.device)
     prepare_process(device)
@@ -152,9 +147,10 @@ def _evaluate(words: Sequence[str] | None) -> int:
         if not rows:
             raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
         labels = sources.data.dataset.splits["test"].labels
-        results = build_results(name, there, describe_environment(device), rows, missing, labels)
+        environment = describe_environment(device)
+        results = build_results(name, there, environment, rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
-        _report(results, epochs_table(usable), results_dir)
+        write_report(results, epochs_table(usable), results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
@@ -166,29 +162,3 @@ def _forecast(words: Sequence[str] | None) -> int:
     from .forecasts import answer
 
     return answer(flags)
-
-
-def _report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:
-    """Write the results, draw them and print what they say."""
-    from .evaluation.results import chance_errors, format_table, runs_table, sizes_table
-    from .scaling.findings import curves, describe, describe_forecasts, law_record
-    from .scaling.plots import save_figures
-
-    runs, sizes = runs_table(results), sizes_table(results)
-    found = curves(runs, chance_errors(results))
-    write_json(folder / "scaling_law.json", law_record(found))
-    for table, file in ((runs, "metrics.csv"), (epochs, "epochs.csv")):
-        write_whole(folder / file, table.to_csv(index=False).encode())
-    write_json(folder / "metrics.json", results)
-    if found:
-        save_figures(found, sizes, epochs, folder / "figures")
-    print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
-    for run in results["runs"]:
-        if run["status"] == "untrained":
-            path = f"{run['subset_size']}/seed-{run['seed']}"
-            print(f"untrained: {path} is not better than chance; it is in no mean and no fit")
-    print(f"\n{fill(describe(found, sizes), 96)}\n")
-    print(f"{describe_forecasts(found)}\n")
-    print(f"numbers      {folder / 'metrics.json'}")
-    print(f"figures      {folder / 'figures'}")
-    print("notebook     results.ipynb")

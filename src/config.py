@@ -11,9 +11,12 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from tyro.conf import Suppress
+
+from .variants import Variants, recipes
 
 
 class InputError(Exception):
@@ -59,9 +62,21 @@ class Recipe(Record):
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
     )
-    model: str = Field("alexnet", description="alexnet, alexnet-small or a torchvision classifier")
+    model: str = Field(
+        "alexnet",
+        description="alexnet, alexnet-small, -paper, -bn, or torchvision's; several: a curve each",
+    )
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
-    epochs: int = Field(90, gt=0, description="passes over the subset")
+    augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
+        "paper", description="of training images; paper: random crops and mirror images"
+    )
+    normalise: Literal["imagenet", "dataset", "none"] = Field(
+        "imagenet", description="channel means and deviations; dataset: of the training split"
+    )
+    epochs: int = Field(90, gt=0, description="passes over the subset; see --budget")
+    budget: Literal["epochs", "steps"] = Field(
+        "epochs", description="steps: all sizes make the steps of size 1.0; both: a curve each"
+    )
     batch_size: int = Field(128, gt=0, description="most images per optimiser step")
     learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
@@ -76,6 +91,14 @@ class Recipe(Record):
         "loss", description="validation score that picks the best epoch"
     )
 
+    def epoch_steps(self, n: int, whole: int) -> int:
+        """Optimiser steps of an epoch on ``n`` of ``whole`` training images.
+
+        With a budget of steps, as many as in a pass over the whole: ``n`` images come round more
+        than once then, and are validated on as often as with any other size.
+        """
+        return -(-(n if self.budget == "epochs" else whole) // self.batch_size)
+
 
 class Study(Record):
     """Which points of the curve to measure."""
@@ -86,6 +109,9 @@ class Study(Record):
         description="shares of the training set in (0, 1], or counts of images above 1",
     )
     seeds: tuple[int, ...] = Field((42,), min_length=1, description="one full curve per seed")
+    variants: Annotated[Variants, Suppress] = Field(
+        (), description="name -> settings that differ: a curve each"
+    )
 
     @field_validator("subset_sizes")
     @classmethod
@@ -103,21 +129,25 @@ class Study(Record):
         """All runs, smallest first as far as the sizes alone tell, so that mistakes show early."""
         sizes = sorted(self.subset_sizes, key=lambda size: (size > 1, size))
         return [
-            Run(recipe=recipe, subset_size=size, seed=seed) for size in sizes for seed in self.seeds
+            Run(recipe=one, subset_size=size, seed=seed, variant=name)
+            for name, one in recipes(recipe, self.variants).items()
+            for size in sizes
+            for seed in self.seeds
         ]
 
 
 class Run(Record):
-    """One point of the curve: a recipe, a subset size, a seed."""
+    """One point of a curve: a recipe, a subset size, a seed."""
 
     recipe: Recipe
     subset_size: float | int
     seed: int
+    variant: str = ""  # which of the study's; empty where it has one recipe
 
     @property
     def path(self) -> Path:
         """Where the run lives, relative to the study's directory; the size is never rounded."""
-        return Path(repr(self.subset_size)) / f"seed-{self.seed}"
+        return Path(self.variant) / repr(self.subset_size) / f"seed-{self.seed}"
 
 
 class Machine(Record):
@@ -139,6 +169,9 @@ class Machine(Record):
     checkpoint_seconds: float = Field(
         60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
     )
+    tensorboard_histograms: bool = Field(
+        False, description="of weights and gradients after each epoch, for TensorBoard"
+    )
     cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
     results_dir: Path = Field(Path("results"), description="one directory per study")
@@ -149,41 +182,6 @@ class Machine(Record):
         if "\0" in str(path):
             raise ValueError(f"{str(path)!r} is not a path")
         return path
-
-
-def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:
-    """Read the flat keys of a config file into the records that own them.
-
-    Raises
-    ------
-    InputError
-        If a key is unknown (the nearest one is offered) or a value has the wrong type.
-    """
-    owners = {name: owner for owner in (Recipe, Study, Machine) for name in owner.model_fields}
-    for key in values:
-        if key not in owners:
-            raise InputError(f"{where}: unknown key {shortened(key)}{nearest(str(key), owners)}")
-    try:
-        own = {o: {k: v for k, v in values.items() if owners[k] is o} for o in owners.values()}
-        return Recipe(**own[Recipe]), Study(**own[Study]), Machine(**own[Machine])
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def flat_mapping(*records: Record) -> dict[str, Any]:
-    """Return the fields of several records as one mapping of plain values."""
-    return {
-        key: value for record in records for key, value in record.model_dump(mode="json").items()
-    }
-
-
-def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Name each field of ``asked`` whose value ``there`` is another."""
-    return [
-        f"{key}: {there.get(key)!r} there, {value!r} asked"
-        for key, value in asked.items()
-        if there.get(key) != value
-    ]
 
 
 def _share_or_count(size: float) -> float | int:

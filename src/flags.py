@@ -20,12 +20,13 @@ from .config import (
     Recipe,
     Record,
     Study,
-    flat_mapping,
-    records_from_mapping,
     shortened,
 )
+from .mappings import flat_mapping, records_from_mapping
+from .variants import combinations
 
 NEWEST = "newest"  # what a bare --resume means
+SEVERAL = ("model", "budget")  # flags that take several values: a curve each
 Command = TypeVar("Command", bound=Record)
 
 
@@ -77,6 +78,7 @@ class ForecastFlags(Record):
         None, description="CSV with columns n,error[,num_test,seed], or a study's metrics.json"
     )
     metric: str | None = Field(None, description="of metrics.json, such as top_1_error")
+    variant: str | None = Field(None, description="of metrics.json, where it holds several curves")
     chance: float | None = Field(None, gt=0, le=1, description="error of guessing (default: 1)")
     at: tuple[float, ...] = Field((), description="training images to forecast for")
     target: float | None = Field(None, gt=0, lt=1, description="an error: how many images for it?")
@@ -120,13 +122,33 @@ def parse(command: type[Command], words: Sequence[str] | None, default: Command)
         raise InputError(_one_line(box.getvalue())) from None
 
 
-def parse_train(words: Sequence[str] | None = None) -> TrainFlags:
+def parse_train(
+    words: Sequence[str] | None = None, default: TrainFlags | None = None
+) -> TrainFlags:
     """Read ``train.py``'s flags over its ``--config`` file over the defaults."""
-    flags = parse(TrainFlags, words, TrainFlags())
-    if flags.config is None:
+    words, several = _several(list(sys.argv[1:] if words is None else words))
+    flags = parse(TrainFlags, words, default or TrainFlags())
+    if flags.config is not None:
+        recipe, study, machine = read_config(flags.config)
+        flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
+    if not several:
         return flags
-    recipe, study, machine = read_config(flags.config)
-    return parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
+    return flags.replace(study=flags.study.replace(variants=combinations(several)))
+
+
+def _several(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Take all values but the first out of ``--model A B``; return the fields that have several.
+
+    A recipe holds one value of each; several make variants of it.
+    """
+    several = {}
+    for field in SEVERAL:
+        start = words.index(f"--{field}") + 1 if f"--{field}" in words else len(words)
+        stop = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
+        if stop - start > 1:
+            several[field] = words[start:stop]
+            words = words[: start + 1] + words[stop:]
+    return words, several
 
 
 def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
@@ -158,7 +180,11 @@ def to_words(*records: Record) -> list[str]:
     """Spell records as the command line that means them (the inverse of :func:`parse`)."""
     words: list[str] = []
     for key, value in flat_mapping(*records).items():
+        if value in (False, {}):
+            continue
         words.append("--" + key.replace("_", "-"))
+        if value is True:
+            continue
         words += [str(v) for v in (value if isinstance(value, list) else [value])]
     return words
 

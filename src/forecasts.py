@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import InputError
-from .evaluation.results import chance_errors, read_results, runs_table
+from .evaluation.results import chance_errors, read_results, runs_table, views
 from .files import write_json
 from .flags import ForecastFlags
 from .scaling import words
@@ -102,18 +102,24 @@ def _promise(flags: ForecastFlags) -> str:
 
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
     if path.suffix == ".json":
-        found, chance, name = _read_study(path, flags.metric)
-    elif flags.metric is not None:
-        raise InputError("--metric: a CSV file has one error; give a metrics.json")
+        found, chance, name = _read_study(path, flags.metric, flags.variant)
+    elif flags.metric is not None or flags.variant is not None:
+        raise InputError("--metric, --variant: a CSV file has one error; give a metrics.json")
     else:
         found, chance, name = read_points(path), 1.0, "error"
     return analyse(found, flags.chance or chance), name
 
 
-def _read_study(path: Path, metric: str | None) -> tuple[Points, float, str]:
+def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Points, float, str]:
     results = read_results(path)
     metric = metric or METRICS[1]
     try:
+        curves = views(results)
+        if variant is None and len(curves) == 1:
+            (variant,) = curves
+        if variant not in curves:
+            raise InputError(f"{path}: several curves; --variant is one of {', '.join(curves)}")
+        results = curves[variant]
         runs = runs_table(results)
         test = runs[(runs["split"] == "test") & (runs["status"] == "complete")]
         if metric not in METRICS or test[metric].isna().any():

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import InputError, Run, differences
+from .config import InputError, Recipe, Run
+from .mappings import differences
 
 SCHEMA = 1  # of config.json, study.json and the snapshots
 
@@ -29,6 +30,7 @@ def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
         "recipe": run.recipe.model_dump(mode="json"),
         "subset_size": run.subset_size,
         "seed": run.seed,
+        **({"variant": run.variant} if run.variant else {}),
         "data_sha256": data,
         "subset_sha256": fingerprint(indices),
     }
@@ -37,6 +39,11 @@ def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
 def fingerprint(indices: NDArray[np.int64]) -> str:
     """SHA-256 of the indices of a subset."""
     return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+def completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe with today's defaults for settings that it is too old to name."""
+    return Recipe(**recipe).model_dump(mode="json")
 
 
 def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:

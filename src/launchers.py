@@ -13,6 +13,7 @@ import torch
 
 from .config import InputError, Machine, Run
 from .data.prepare import PreparedData
+from .evaluation.metrics import chance_loss
 from .files import write_whole
 from .locks import HeldError
 from .progress import Progress
@@ -32,11 +33,15 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
     InputError
         If a run's directory belongs to another study, or other processes hold all that is left.
     """
-    bench, progress = Workbench.build(runs[0].recipe, machine, data), Progress(len(runs))
+    chance = chance_loss(torch.from_numpy(data.dataset.splits["train"].labels))
+    bench = Workbench.build(runs[0].recipe, machine, data)
+    progress = Progress(len(runs), chance)
     waiting = [run for run in runs if not check_run(run, data, study_dir).status]
     failures, held = Failures(), list[str]()
     try:
         for run in runs:
+            if run.recipe != bench.recipe:  # the next variant; pixels stay where they are
+                bench = bench.for_recipe(run.recipe)
             progress.start(run)
             note, is_held = _attempt(run, bench, study_dir, progress)
             progress.finish(note)
@@ -46,10 +51,10 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
                 held.append(note)
     finally:
         progress.close()
+    if seconds := bench.preparing_seconds:
+        say(f"compiling and recording the step took {seconds:.1f} s, once for all runs")
     if held and len(held) == len(waiting):
         raise InputError(f"nothing left to do here: {'; '.join(held)}")
-    if bench.step is not None and (seconds := bench.step.preparing_seconds):
-        say(f"compiling and recording the step took {seconds:.1f} s, once for all runs")
     return failures
 
 

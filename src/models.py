@@ -1,6 +1,7 @@
 """From a name to a freshly initialised classifier.
 
-To add a model that torchvision lacks, write a function and list it in :data:`MODELS`.
+To add a model that torchvision lacks, write a function (``alexnets`` has three) and list it in
+:data:`MODELS`.
 """
 
 from __future__ import annotations
@@ -12,52 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .alexnets import alexnet_bn, alexnet_paper, alexnet_small
 from .config import InputError, nearest
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
 LARGEST_TRIED = 512  # pixels, in the search for the smallest valid input
 
 
-def alexnet_small(num_classes: int, dropout: float) -> nn.Module:
-    """AlexNet's plan for 32-pixel images: five convolutions, three poolings, three linear layers.
-
-    Narrower than Krizhevsky et al. (2012), with a smaller first kernel, one dropout instead of
-    two, batch normalisation (Ioffe and Szegedy 2015) and He et al.'s initialisation (2015): it
-    leaves chance within the tens of steps that a small subset gives, where AlexNet needs hundreds.
-    """
-
-    def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-        layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        return [layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-    def linear(inputs: int, outputs: int, deviation: float) -> nn.Module:
-        layer = nn.Linear(inputs, outputs)
-        nn.init.normal_(layer.weight, std=deviation)
-        nn.init.zeros_(layer.bias)
-        return layer
-
-    return nn.Sequential(
-        *conv(3, 32, 5, stride=2),
-        nn.MaxPool2d(3, 2, padding=1),
-        *conv(32, 64, 5),
-        nn.MaxPool2d(3, 2, padding=1),
-        *conv(64, 96, 3),
-        *conv(96, 64, 3),
-        *conv(64, 64, 3),
-        nn.MaxPool2d(3, 2, padding=1),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(dropout),
-        linear(64 * 4, 512, 0.07),
-        nn.ReLU(inplace=True),
-        linear(512, 512, 0.05),
-        nn.ReLU(inplace=True),
-        linear(512, num_classes, 0.02),
-    )
-
-
-MODELS: dict[str, Callable[[int, float], nn.Module]] = {"alexnet-small": alexnet_small}
+MODELS: dict[str, Callable[[int, float], nn.Module]] = {
+    "alexnet-small": alexnet_small,
+    "alexnet-paper": alexnet_paper,
+    "alexnet-bn": alexnet_bn,
+}
 
 
 def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0.5) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run
 from .disk import Need, free_bytes
-from .flags import NEWEST, TrainFlags, parse, parse_train
+from .flags import NEWEST, TrainFlags, parse_train
 from .runs import RunDirectory
 from .studies import asked_before, check_study, newest_study, pinned, planned_runs, read_study
 
@@ -28,7 +29,7 @@ class Plan:
     study_dir: Path
     recipe: Recipe  # as asked; data are loaded with ``data_recipe``
     data_recipe: Recipe  # the same, at the revision that the study was begun with
-    runs: tuple[Run, ...]  # smallest first
+    runs: tuple[Run, ...]  # one variant after another, smallest first
     composition: tuple[dict[str, Any], ...]  # of each subset size, for the first seed
     dataset: ImageDataset
 
@@ -43,16 +44,17 @@ class Plan:
         """Spell sizes, images and steps of the runs."""
         import pandas as pd
 
-        batch, epochs = self.recipe.batch_size, self.recipe.epochs
-        table = pd.DataFrame(self.composition, dtype=object)
-        table["runs"] = [
-            sum(run.subset_size == size for run in self.runs) for size in table["size"]
-        ]
-        table["steps"] = -(-table["images"] // batch) * epochs
-        table = table[table["runs"] > 0]
-        total = (table["runs"] * table["steps"]).sum()
-        text = table.to_string(index=False)
-        return f"{text}\n{total:,} steps in all (batch {batch})"
+        whole, rows = len(self.dataset.splits["train"]), []
+        runs = Counter((run.variant, run.recipe, run.subset_size) for run in self.runs)
+        sizes = {row["size"]: row for row in self.composition}
+        for (variant, recipe, size), count in runs.items():
+            steps = recipe.epochs * recipe.epoch_steps(sizes[size]["images"], whole)
+            named = {"variant": variant} if variant else {}
+            rows.append({**named, **sizes[size], "runs": count, "steps": steps})
+        total = sum(row["runs"] * row["steps"] for row in rows)
+        text = pd.DataFrame(rows, dtype=object).to_string(index=False)
+        batches = sorted({recipe.batch_size for _, recipe, _ in runs})
+        return f"{text}\n{total:,} steps in all (batch {', '.join(map(str, batches))})"
 
     def needs(self, machine: Machine) -> list[Need]:
         """Say how much the study will write, and where; the disk must have room for it."""
@@ -60,18 +62,21 @@ class Plan:
         from .data.prepare import cache_side, missing_splits
         from .models import weight_bytes
 
-        recipe, data, classes = self.recipe, self.dataset, len(self.dataset.classes)
-        unfinished = len(_unfinished(self.study_dir, self.runs))
+        side, data, classes = self.recipe.image_size, self.dataset, len(self.dataset.classes)
+        unfinished = Counter(run.recipe for run in _unfinished(self.study_dir, self.runs))
         if not unfinished:
             return []
         missing = missing_splits(data, self.data_recipe, machine)
-        weights = weight_bytes(recipe.model, classes, recipe.image_size)
-        snapshot = weights * (2 + {"sgd": 1}.get(recipe.optimizer, 2))  # now, best, moments
-        checkpoints = unfinished * weights + 3 * snapshot  # one being written
+        weights = {one: weight_bytes(one.model, classes, side) for one in unfinished}
+        snapshot = max(  # now, best, moments
+            weights[one] * (2 + {"sgd": 1}.get(one.optimizer, 2)) for one in unfinished
+        )
+        checkpoints = sum(unfinished[one] * weights[one] for one in unfinished)
+        checkpoints += 3 * snapshot  # one being written
         predicted = sum(len(data.splits[role]) for role in ("validation", "test"))
         results = len(self.runs) * predicted * (4 * classes + 8) + RESULTS_BYTES
         return [
-            cache_need(data, missing, cache_side(recipe.image_size), machine.cache_dir),
+            cache_need(data, missing, cache_side(side), machine.cache_dir),
             Need("checkpoints", self.study_dir, checkpoints),
             Need("results", machine.results_dir / self.name, results),
         ]
@@ -85,11 +90,16 @@ class Plan:
             f"disk: {need} in {need.folder}, {free_bytes(need.folder) / 1e9:.1f} GB free"
             for need in needs
         ]
-        runs = _unfinished(self.study_dir, self.runs)
-        speed = measure_speed(self.recipe, machine, self.dataset)
-        seconds = estimate_seconds(runs, self.data_recipe, self.dataset, machine, speed)
-        time = f"time: about {seconds / 60:.1f} minutes for {len(runs)} runs ({speed})"
-        return "\n".join([*disk, time])
+        runs, lines = _unfinished(self.study_dir, self.runs), []
+        for recipe in dict.fromkeys(run.recipe for run in runs):
+            own = [run for run in runs if run.recipe == recipe]
+            pinned_recipe = recipe.replace(dataset_revision=self.data_recipe.dataset_revision)
+            speed = measure_speed(recipe, machine, self.dataset)
+            seconds = estimate_seconds(own, pinned_recipe, self.dataset, machine, speed)
+            name = f"{own[0].variant}, " if own[0].variant else ""
+            time = f"{name}{len(own)} runs ({speed})"
+            lines.append(f"time: about {seconds / 60:.1f} minutes for {time}")
+        return "\n".join([*disk, *lines])
 
 
 def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
@@ -114,8 +124,8 @@ def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
             machine=Machine(**{**there["machine"], "checkpoint_dir": base}),
         )
         if flags.config is None:
-            flags = parse(TrainFlags, words, stored)
-    check_study(base / name, flags.recipe)
+            flags = parse_train(words, stored)
+    check_study(base / name, flags.recipe, flags.study)
     return flags, name
 
 
@@ -136,16 +146,18 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
     asked, before = flags.study.runs(recipe), planned_runs(study_dir)
     every = list(dict.fromkeys([*before, *asked]))
     if _unfinished(study_dir, every):  # a finished study is skipped in less time than this takes
-        check_image_size(recipe.model, recipe.image_size)
+        for model in {run.recipe.model for run in asked}:
+            check_image_size(model, recipe.image_size)
     data_recipe = pinned(study_dir, recipe)
     dataset = load_dataset(data_recipe)
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
         raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
     composition = _composition(dataset, every)
     order = [row["size"] for row in composition]
+    names = list(dict.fromkeys(run.variant for run in every))
     runs = sorted(
         asked if flags.resume is None else every,
-        key=lambda run: (order.index(run.subset_size), run.seed),
+        key=lambda r: (names.index(r.variant), order.index(r.subset_size), r.seed),
     )
     return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
 

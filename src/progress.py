@@ -12,13 +12,15 @@ from .epochs import EpochRow
 from .screen import say, warn
 
 LINE_SECONDS = 5.0  # between two lines of one run, where there is no terminal
+PATIENCE = 3, 0.1  # epochs, and share of all epochs, in which a network should leave chance
+LEAVES = 0.99  # times the loss of guessing: a running loss below has left it
 
 
 class Progress:
     """A bar of runs over a bar of epochs; without a terminal, a line now and then."""
 
-    def __init__(self, num_runs: int) -> None:
-        self.num_runs, self.started = num_runs, 0
+    def __init__(self, num_runs: int, chance_loss: float) -> None:
+        self.num_runs, self.started, self.chance_loss = num_runs, 0, chance_loss
         self.runs = tqdm(total=num_runs, desc="study", unit="run", disable=None)
         self.epochs: tqdm[Any] | None = None
         self.last_line = 0.0
@@ -40,11 +42,24 @@ class Progress:
             shown += f"  top-5 {row.validation_top_5_error:.3f}"
         self.epochs.n = row.epoch
         self.epochs.set_postfix_str(shown)
+        self._say_if_stuck(row)
         last = row.epoch == self.total
         if self.epochs.disable and (last or time.monotonic() - self.last_line > LINE_SECONDS):
             self.last_line = time.monotonic()
             rate = f"{row.images_per_second:,.0f} images/s"
             say(f"{self.name}  epoch {row.epoch}/{self.total}  {shown}  {rate}")
+
+    def _say_if_stuck(self, row: EpochRow) -> None:
+        """Say, once, that the first epochs taught nothing: hours before the evaluation would."""
+        least, share = PATIENCE
+        if row.epoch == max(least, int(share * self.total)) and (
+            row.train_loss > LEAVES * self.chance_loss
+        ):
+            warn(
+                f"{self.name}: at chance after {row.epoch} epochs (training loss "
+                f"{row.train_loss:.3f}, guessing {self.chance_loss:.3f}); where that lasts, try "
+                "another --learning-rate, or --model alexnet-bn"
+            )
 
     def finish(self, note: str = "") -> None:
         """End the current run, saying why if it ended badly."""

@@ -1,11 +1,12 @@
 """The run directory: everything a run leaves on disk, and the only code that writes it.
 
-Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
+Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``:
 
     config.json         written first: what the run is
     environment.json    versions, commit, device, date
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
+    events.out.*        the same for TensorBoard
     last.pt             what is needed to go on; removed when done
     previous.pt         the same, one snapshot earlier
     best.safetensors    weights of the best validation epoch
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from .files import (
     write_verified,
     write_whole,
 )
-from .identity import SCHEMA, check_same, fingerprint
+from .identity import SCHEMA, check_same, completed, fingerprint
 from .snapshots import SNAPSHOTS, load_snapshot, remove_snapshots, save_snapshot, set_aside
 
 if TYPE_CHECKING:
@@ -60,11 +61,15 @@ class RunDirectory:
         """
         if (self.path / "config.json").exists():
             there, asked = self.config(), dict(identity)
-            check_same(self.path, there.pop("recipe"), asked.pop("recipe"))
+            check_same(self.path, completed(there.pop("recipe")), asked.pop("recipe"))
             check_same(self.path, there, asked)
 
     def claim(
-        self, identity: Mapping[str, Any], machine: Machine, indices: NDArray[np.int64]
+        self,
+        identity: Mapping[str, Any],
+        machine: Machine,
+        indices: NDArray[np.int64],
+        moments: tuple[Sequence[float], Sequence[float]],
     ) -> None:
         """Write what the run is, where that is missing; only for the directory's owner.
 
@@ -74,11 +79,19 @@ class RunDirectory:
             From :func:`identify`.
         indices : int64 ndarray of shape (n,)
             The training images.
+        moments : pair of 3 floats each
+            Channel means and deviations of the normalisation, so that the weights can be used
+            where the data are not.
         """
         self.check(identity)
         sweep(self.path)
         if not (self.path / "config.json").exists():
-            content = {**identity, "machine": machine.model_dump(mode="json")}
+            mean, std = map(list, moments)
+            content = {
+                **identity,
+                "machine": machine.model_dump(mode="json"),
+                "pixel_moments": {"mean": mean, "std": std},
+            }
             write_json(self.path / "config.json", content)
         if not (self.path / "subset.npz").exists():
             file = io.BytesIO()
@@ -96,6 +109,7 @@ class RunDirectory:
             recipe=Recipe(**config["recipe"]),
             subset_size=config["subset_size"],
             seed=config["seed"],
+            variant=config.get("variant", ""),
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import InputError, Machine, Recipe, Run, Study
 from .files import read_json, sweep, write_json
-from .identity import SCHEMA, check_same
+from .identity import SCHEMA, check_same, completed
 from .runs import RunDirectory
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def pinned(path: Path, recipe: Recipe) -> Recipe:
     return recipe.replace(dataset_revision=read_study(path)["data"]["revision"])
 
 
-def check_study(path: Path, recipe: Recipe) -> None:
-    """Refuse to add to a study of another recipe.
+def check_study(path: Path, recipe: Recipe, study: Study) -> None:
+    """Refuse to add to a study of another recipe, or other variants of the same names.
 
     Raises
     ------
@@ -74,7 +74,14 @@ def check_study(path: Path, recipe: Recipe) -> None:
         Naming each field, its value there and the value asked.
     """
     if (path / "study.json").exists():
-        check_same(path, read_study(path)["recipe"], recipe.model_dump(mode="json"))
+        check_same(path, completed(read_study(path)["recipe"]), recipe.model_dump(mode="json"))
+        there = [dict(one.variants) for one in asked_before(path)]
+        asked = dict(study.variants)
+        if any(bool(one) != bool(asked) for one in there):
+            begun = "several recipes" if there[0] else "one recipe"
+            raise InputError(f"{path} is a study of {begun}; use another --experiment-id")
+        for one in there:
+            check_same(path, one, {name: asked[name] for name in one.keys() & asked.keys()})
 
 
 def read_study(path: Path) -> dict[str, Any]:
@@ -106,12 +113,12 @@ def newest_study(checkpoint_dir: Path) -> str:
 
 
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
-    """Return the metrics.csv of several runs as one table, with subset_size and seed."""
+    """Return the metrics.csv of several runs as one table, with variant, subset_size and seed."""
     import pandas as pd
 
     tables = []
     for directory in directories:
         run, rows = directory.run(), pd.read_csv(directory.path / "metrics.csv")
         key = {"subset_size": run.subset_size, "num_train_images": len(directory.subset())}
-        tables.append(rows.assign(**key, seed=run.seed))
+        tables.append(rows.assign(**key, seed=run.seed, variant=run.variant))
     return pd.concat(tables, ignore_index=True)

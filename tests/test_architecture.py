@@ -8,6 +8,7 @@ from tests.conftest import ROOT
 
 LEVELS = [  # a module imports from its own line or from the lines above it
     {
+        "alexnets",
         "config",
         "devices",
         "disk",
@@ -16,19 +17,22 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "files",
         "identity",
         "locks",
+        "mappings",
         "scaling",
         "screen",
         "signals",
         "snapshots",
+        "variants",
     },
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"forecasts", "training"},
+    {"forecasts", "reports", "training"},
     {"launchers", "planning"},
     {"cli"},
 ]
 PURE = {
     "config",
+    "mappings",
     "data.plans",
     "data.splits",
     "data.subsets",
@@ -36,11 +40,12 @@ PURE = {
     "evaluation.metrics",
     *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
+    "variants",
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
-    "snapshots", "studies",
+    "flags", "forecasts", "identity", "locks", "mappings", "planning", "reports", "runs", "scaling",
+    "screen", "signals", "snapshots", "studies", "variants",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")

@@ -35,6 +35,7 @@ machines = st.builds(
     Machine,
     device=st.sampled_from(["auto", "cpu", "cuda:1"]),
     workers=st.integers(0, 64),
+    tensorboard_histograms=st.booleans(),
     cache_dir=st.sampled_from(["cache", "my cache"]).map(Path),
 )
 
@@ -98,7 +99,8 @@ def test_size_in_the_path_is_never_rounded():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_config_is_valid_and_says_how_to_run_it(path):
-    read_config(path)
+    recipe, study, _ = read_config(path)
+    assert study.runs(recipe)
     assert f"--config configs/{path.name}" in path.read_text()
 
 
@@ -189,7 +191,7 @@ def test_help_states_every_flag_and_default():
         [sys.executable, "train.py", "--help"], cwd=ROOT, capture_output=True, text=True
     )
     for record in (Recipe, Study, Machine):
-        for name in record.model_fields:
+        for name in set(record.model_fields) - {"variants"}:  # of config files alone
             assert f"--{name.replace('_', '-')}" in done.stdout
 
 

@@ -329,9 +329,9 @@ def test_duplicates_across_splits_are_counted(workplace, monkeypatch):
 
 
 def test_plan_is_a_function_of_seed_and_epoch():
-    plan = EpochPlan.draw(100, 29, seed=1, epoch=2)
-    again = EpochPlan.draw(100, 29, seed=1, epoch=2)
-    other = EpochPlan.draw(100, 29, seed=1, epoch=3)
+    plan = EpochPlan.draw(100, 36, 7, seed=1, epoch=2)
+    again = EpochPlan.draw(100, 36, 7, seed=1, epoch=2)
+    other = EpochPlan.draw(100, 36, 7, seed=1, epoch=3)
     assert sorted(plan.order) == list(range(100))
     assert np.array_equal(plan.order, again.order)
     assert np.array_equal(plan.left, again.left)
@@ -346,7 +346,7 @@ def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits, res
     recipe = Recipe(dataset="digits", image_size=32, batch_size=50)
     indices = np.arange(0, 1293, 10)
     loader = get_train_loader(placed, indices, recipe)
-    plan = EpochPlan.draw(len(indices), 4, 7, 3)
+    plan = EpochPlan.draw(len(indices), 36, 32, 7, 3)
     batches = list(loader.train_epoch(7, 3))
     images = torch.cat([images for images, _ in batches])
     rows = loader.split.rows[plan.order]

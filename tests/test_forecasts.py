@@ -92,7 +92,7 @@ def test_a_bad_file_is_one_line(tmp_path, capsys, text, line):
     [
         (["nowhere.csv"], "nowhere.csv: No such file"),
         ([], "name a CSV file"),
-        ([POINTS, "--metric", "top_1_error"], "--metric: a CSV file has one error"),
+        ([POINTS, "--metric", "top_1_error"], "--variant: a CSV file has one error"),
         ([STUDY, "--metric", "accuracy"], "--metric is one of top_1_error, top_5_error"),
         ([POINTS, "--target", "1.5"], "target"),
         ([POINTS, "--at", "-3"], "--at"),

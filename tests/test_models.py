@@ -10,8 +10,9 @@ from src.training.optimization import SCHEDULES, build_optimizer, learning_rate
 
 @pytest.mark.parametrize("name", [*MODELS, "alexnet", "resnet18", "googlenet"])
 def test_every_model_maps_images_to_logits_and_learns_in_both_modes(name):
-    model = build_model(name, num_classes=7, image_size=64)
-    images = torch.randn(2, 3, 64, 64)
+    size = 227 if name == "alexnet-paper" else 64
+    model = build_model(name, num_classes=7, image_size=size)
+    images = torch.randn(2, 3, size, size)
     assert model.train()(images).shape == (2, 7)
     assert model.eval()(images).shape == (2, 7)
 
@@ -23,8 +24,27 @@ def test_alexnet_is_torchvisions():
     assert sum(p.numel() for p in model.parameters()) == 57_413_540
 
 
+def test_alexnet_paper_is_that_of_2012():
+    layers = list(build_model("alexnet-paper", 1000, 227))
+    learned = [layer for layer in layers if hasattr(layer, "weight")]
+    assert [layer.weight.shape[0] for layer in learned[:5]] == [96, 256, 384, 384, 256]
+    assert [float(layer.bias.detach().unique()) for layer in learned] == [0, 1, 0, 1, 1, 1, 1, 0]
+    assert all(abs(layer.weight.std().item() - 0.01) < 5e-4 for layer in learned)
+    (norm, _) = [layer for layer in layers if isinstance(layer, torch.nn.LocalResponseNorm)]
+    maps = torch.rand(1, 7, 2, 2)
+    around = (maps[0, 1:6] ** 2).sum(0)  # section 3.3: k + alpha * sum over n = 5 channels
+    assert torch.allclose(norm(maps)[0, 3], maps[0, 3] / (2 + 1e-4 * around) ** 0.75)
+
+
+def test_torchvision_classifiers_get_a_head_of_the_right_width():
+    for name in ("resnet18", "resnet50", "vit_b_16"):
+        with torch.device("meta"):
+            model = build_model(name, 7, 64)
+            assert model(torch.empty(2, 3, 64, 64)).shape == (2, 7)
+
+
 def test_recipes_dropout_reaches_the_model():
-    for name in ("alexnet", "alexnet-small", "vgg11"):
+    for name in ("alexnet", *MODELS, "vgg11"):
         with torch.device("meta"):
             model = build_model(name, 10, 64, dropout=0.25)
         assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.25}
@@ -50,6 +70,12 @@ def test_too_small_an_image_is_refused_with_the_smallest():
     with pytest.raises(InputError, match=r"--image-size 32: alexnet needs >= 63 pixels"):
         check_image_size("alexnet", 32)
     check_image_size("alexnet", 63)
+    with pytest.raises(InputError, match=r"alexnet-bn needs >= 63 pixels"):
+        check_image_size("alexnet-bn", 62)
+    with pytest.raises(InputError, match=r"alexnet-paper needs >= \d+ pixels"):
+        check_image_size("alexnet-paper", 64)
+    assert all(accepts("alexnet-bn", size) for size in (63, 64, 100, 227, 256))
+    assert accepts("alexnet-paper", 227)
     assert accepts("alexnet-small", 32)
     assert accepts("vit_b_32", 64)
 

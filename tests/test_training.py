@@ -1,5 +1,7 @@
 """The step: one way to write it, several to run it, the same weights."""
 
+from threading import Event
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,12 @@ from src.data.loaders import get_train_loader
 from src.data.prepare import open_data
 from src.data.sources import Sources
 from src.launchers import local
+from src.runs import RunDirectory
 from src.training import trainer
 from src.training.optimization import learning_rate
+from src.training.saving import Saver
 from src.training.state import TrainState
-from src.training.steps import EagerStep, GraphStep, build_step
+from src.training.steps import EagerStep, GraphStep, Tally, build_step
 from src.training.workbench import Workbench
 
 RECIPE = Recipe(
@@ -214,3 +218,15 @@ def test_cuda_study_resumes(data, workplace, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trainer.train_run(run, bench, workplace / "s", dies)
     assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
+
+
+def test_a_snapshot_holds_the_sums_of_the_moment_it_was_asked_for(workplace):
+    state = TrainState.build(RECIPE, 10, torch.device("cpu"))
+    saver = Saver(RunDirectory(workplace), state, Tally.empty(torch.device("cpu")), 0.0)
+    late = Event()
+    with saver.writer:
+        saver.writer.submit(late.wait)  # the disk is slow
+        saver.save()
+        saver.tally.sums += 1  # the next step
+        late.set()
+    assert saver.directory.load_last()["tally"].tolist() == [0, 0, 0]

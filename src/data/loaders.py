@@ -14,6 +14,7 @@ from .plans import EpochPlan
 from .sources import Batch, Source, Sources
 from .splits import Split
 from .subsets import Indices
+from .transforms import Moments, normalise
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Loader:
     split: Split
     size: int  # of the input, in pixels
     batch_size: int
+    steps: int  # between two validations; see Recipe.epoch_steps
+    augment: str
+    moments: Moments
 
     @property
     def num_batches(self) -> int:
@@ -44,26 +48,41 @@ class Loader:
         return self.source.device
 
     def plan(self, seed: int, epoch: int) -> EpochPlan:
-        """Draw the plan of an epoch of training."""
-        return EpochPlan.draw(len(self.split), self.margin, seed, epoch)
+        """Draw the plan of a pass over the subset."""
+        n = len(self.split)
+        return EpochPlan.draw(n, self.source.side, self.size, seed, epoch, self.augment)
 
     def images_before(self, batch: int) -> int:
         """Images in the batches of an epoch before ``batch``."""
         return batch * len(self.split) // self.num_batches
 
-    def inputs(self, plan: EpochPlan, start: int = 0) -> Iterator[Batch]:
-        """Yield batches from ``start`` on before they are images, for a step that makes them."""
-        bounds = [self.images_before(batch) for batch in range(start, self.num_batches + 1)]
+    def walk(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step ``start`` on, before they are images.
+
+        Steps are counted through all epochs, passes over the subset follow one another: an epoch
+        that is longer or shorter than a pass begins where the one before ended.
+        """
+        step, end = epoch * self.steps + start, (epoch + 1) * self.steps
+        while step < end:
+            number, batch = divmod(step, self.num_batches)
+            stop = min(self.num_batches, batch + end - step)
+            yield from self.inputs(self.plan(seed, number), batch, stop)
+            step += stop - batch
+
+    def inputs(self, plan: EpochPlan, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Yield batches ``start`` to ``stop`` of a pass before they are images."""
+        last = self.num_batches if stop is None else stop
+        bounds = [self.images_before(batch) for batch in range(start, last + 1)]
         slices = [slice(*pair) for pair in pairwise(bounds)]
         return self.source.batches(self.split, plan, self.size, slices) if slices else iter(())
 
     def images(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Make float32 images (b, 3, size, size), channels last, of a batch's inputs."""
-        return self.source.images(inputs, self.size)
+        return normalise(self.source.crops(inputs, self.size), self.moments)
 
     def train_epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch of augmented images and labels, decided by (seed, epoch) alone."""
-        for inputs, labels in self.inputs(self.plan(seed, epoch)):
+        for inputs, labels in self.walk(seed, epoch):
             yield self.images(inputs), labels
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -74,8 +93,10 @@ class Loader:
 
 def get_loader(sources: Sources, split: Split, recipe: Recipe) -> Loader:
     """Build the loader of any split, or part of one."""
-    source = sources.by_name[split.source]
-    return Loader(source, split, recipe.image_size, recipe.batch_size)
+    source, data = sources.by_name[split.source], sources.data
+    steps = recipe.epoch_steps(len(split), len(data.dataset.splits["train"]))
+    size, batch, moments = recipe.image_size, recipe.batch_size, data.moments(recipe.normalise)
+    return Loader(source, split, size, batch, steps, recipe.augment, moments)
 
 
 def get_train_loader(sources: Sources, indices: Indices, recipe: Recipe) -> Loader:

@@ -20,7 +20,7 @@ from .loaders import get_train_loader
 from .prepare import PreparedData, open_data
 from .sources import Sources
 from .subsets import Indices, composition
-from .transforms import IMAGENET_MEAN, IMAGENET_STD
+from .transforms import Moments
 
 BLUE, GREY = "#0072B2", "#999999"
 MAX_SAMPLED = 2000  # images opened to tell sizes and modes
@@ -118,7 +118,7 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
     """Draw random training images: as published, as cached, and in two epochs of training."""
     split = data.dataset.splits["train"]
     chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:columns])
-    single = recipe.replace(batch_size=columns)
+    single = recipe.replace(batch_size=columns, budget="epochs")
     loader = get_train_loader(Sources(data, torch.device("cpu")), chosen, single)
     rows: list[list[object]] = [[], []]
     for row in split.rows[chosen]:
@@ -130,7 +130,7 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
         plan = loader.plan(seed=1, epoch=epoch)
         (batch, _), *_ = loader.train_epoch(seed=1, epoch=epoch)
         shown = [batch[np.flatnonzero(plan.order == i)[0]] for i in range(columns)]
-        rows.append([_visible(image) for image in shown])
+        rows.append([_visible(image, loader.moments) for image in shown])
     for line, images in zip(axes, rows, strict=True):
         for ax, image in zip(line, images, strict=True):
             ax.imshow(image, interpolation="nearest")
@@ -143,6 +143,6 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
     return figure
 
 
-def _visible(image: torch.Tensor) -> torch.Tensor:
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+def _visible(image: torch.Tensor, moments: Moments) -> torch.Tensor:
+    mean, std = (torch.tensor(values) for values in moments)
     return (image.permute(1, 2, 0) * std + mean).clamp(0, 1)

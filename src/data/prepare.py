@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from ..config import Machine, Recipe
+from ..files import write_json
 from .cache import VERSION, bad_rows, check_bad, fill
 from .datasets import ImageDataset, load
 from .decoding import Pixels
+from .moments import channel_moments
 from .splits import drop_rows
+from .transforms import IMAGENET, UNIT, Moments
 
 LISTED = 20  # bad images that are named on the screen; the manifest names all
 
@@ -27,6 +31,7 @@ class PreparedData:
     dataset: ImageDataset
     images: Mapping[str, Pixels]  # source -> (n, side, side, 3), read-only memory map
     digests: Mapping[str, Pixels]  # source -> (n, 32)
+    folder: Path | None = None  # of the cache, where there is one
 
     @cached_property
     def digest(self) -> str:
@@ -35,6 +40,24 @@ class PreparedData:
         for source in sorted(self.digests):
             digest.update(source.encode() + self.digests[source].tobytes())
         return digest.hexdigest()
+
+    def moments(self, normalise: str) -> Moments:
+        """Channel means and deviations that ``--normalise`` names."""
+        return {"imagenet": IMAGENET, "none": UNIT}.get(normalise) or self._own_moments
+
+    @cached_property
+    def _own_moments(self) -> Moments:
+        """Those of the training images, kept beside the cached pixels."""
+        split = self.dataset.splits["train"]
+        measure = partial(channel_moments, self.images[split.source], split.rows)
+        if self.folder is None:
+            return measure()
+        mark = hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest()[:12]
+        path = self.folder / split.source / f"moments-{mark}.json"
+        if not path.exists():
+            write_json(path, measure())
+        mean, std = json.loads(path.read_text())
+        return tuple(mean), tuple(std)
 
     def duplicates(self, first: str, second: str) -> int:
         """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
@@ -91,7 +114,7 @@ def _open(
         for kind in ("images", "digests")
     )
     bad = {source: bad_rows(folder / source) for source in dataset.tables}
-    return PreparedData(_without(dataset, bad, on_bad), images, digests)
+    return PreparedData(_without(dataset, bad, on_bad), images, digests, folder)
 
 
 def _without(

@@ -22,7 +22,8 @@ from ..devices import free_memory
 from .plans import EpochPlan
 from .prepare import PreparedData
 from .splits import Split
-from .transforms import gather, normalise
+from .subsets import Indices
+from .transforms import gather, resample
 
 SHARE = 0.5  # of the device's free memory that resident pixels may take under auto
 Batch = tuple[tuple[Tensor, ...], Tensor]  # what a source makes images of; labels int64 (b,)
@@ -37,16 +38,16 @@ class Source(Protocol):
     def batches(
         self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Yield, for each slice of the plan, what :meth:`images` needs, and the labels."""
+        """Yield, for each slice of the plan, what :meth:`crops` needs, and the labels."""
         ...
 
-    def images(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Make float32 images (b, 3, size, size) of a batch's inputs, on the device alone."""
+    def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
+        """Make crops (b, size, size, 3), values in [0, 255], of inputs, on the device alone."""
         ...
 
 
 class Resident:
-    """All pixels on the device; a batch is four small vectors and a gather."""
+    """All pixels on the device; a batch is a few small vectors and a gather."""
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device) -> None:
         self.side, self.device = pixels.shape[1], device
@@ -60,14 +61,17 @@ class Resident:
         self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
         """Copy the epoch's plan to the device once; yield views of it."""
-        columns = (split.rows[plan.order], plan.top, plan.left, plan.mirrored.astype(np.int64))
-        table = torch.from_numpy(np.stack([*columns, split.labels[plan.order]])).to(self.device)
+        columns = (split.rows[plan.order], *plan.columns, split.labels[plan.order])
+        table = torch.from_numpy(np.stack(columns)).to(self.device)
         for chosen in slices:
-            yield tuple(table[:4, chosen]), table[4, chosen]
+            yield tuple(table[:-1, chosen]), table[-1, chosen]
 
-    def images(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Gather, mirror and normalise on the device."""
-        return normalise(gather(self.pixels, size, *inputs))
+    def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
+        """Gather and mirror on the device; a box that is resized has a height and a width too."""
+        rows, *columns = inputs
+        if len(columns) == 3:
+            return gather(self.pixels, size, rows, *columns)
+        return resample(self.pixels[rows], size, *columns)
 
 
 class Streamed:
@@ -97,26 +101,40 @@ class Streamed:
                         tensor.record_stream(torch.cuda.current_stream(self.device))
                 yield batch
 
-    def images(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Normalise on the device."""
-        return normalise(inputs[0])
+    def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
+        """Return what was cut; boxes that are resized come as whole images and columns."""
+        pixels, *columns = inputs
+        return resample(pixels, size, *columns) if columns else pixels
 
     def _cut(self, split: Split, plan: EpochPlan, size: int, chosen: slice) -> Batch:
-        positions = plan.order[chosen]
+        rows, columns = split.rows[plan.order[chosen]], [c[chosen] for c in plan.columns]
+        if plan.height is None:
+            tensors = [self._copy(rows, size, *columns)]
+        else:
+            none = np.zeros_like(rows)
+            whole = self._copy(rows, self.side, none, none, none)
+            tensors = [whole, *map(torch.from_numpy, columns)]
+        tensors.append(torch.from_numpy(split.labels[plan.order[chosen]]))
+        if self.stream is None:
+            *inputs, labels = (tensor.to(self.device) for tensor in tensors)
+        else:
+            with torch.cuda.stream(self.stream):
+                *inputs, labels = (t.to(self.device, non_blocking=True) for t in tensors)
+        return tuple(inputs), labels
+
+    def _copy(
+        self, rows: Indices, size: int, top: Indices, left: Indices, mirrored: Indices
+    ) -> Tensor:
+        """Copy a crop of each image to host memory, (b, size, size, 3)."""
         pinned = self.stream is not None
-        out = torch.empty((len(positions), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
+        out = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
         # One slice per image: four times faster than one fancy index over the memory map.
-        offsets = zip(split.rows[positions], plan.top[chosen], plan.left[chosen], strict=True)
-        for target, (row, y, x) in zip(out.numpy(), offsets, strict=True):
+        for target, row, y, x in zip(out.numpy(), rows, top, left, strict=True):
             target[:] = self.pixels[row, y : y + size, x : x + size]
-        for i in np.flatnonzero(plan.mirrored[chosen]):
+        for i in np.flatnonzero(mirrored):
             # As channels-last (1, 3, size, size): torch's flip is then ten times numpy's.
             out[i] = out[i].permute(2, 0, 1)[None].flip(-1)[0].permute(1, 2, 0)
-        labels = torch.from_numpy(split.labels[positions])
-        if self.stream is None:
-            return (out.to(self.device),), labels.to(self.device)
-        with torch.cuda.stream(self.stream):
-            return (out.to(self.device, non_blocking=True),), labels.to(self.device)
+        return out
 
 
 def resides(data: PreparedData, device: torch.device, residency: str) -> bool:

@@ -100,6 +100,8 @@ def evaluate_run(
     trained = beats_chance(scores.top_1_error, chance, scores.num_images)
     outcomes = {"test": scores, "validation": score(*validation), "train": score(*fitted)}
     return {
+        "variant": run.variant,
+        "model": recipe.model,
         "subset_size": run.subset_size,
         "seed": run.seed,
         "num_images": len(subset),

@@ -88,6 +88,17 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     return Scores(len(ranks), loss, top_1, top_k_error(ranks, 5, classes))
 
 
+def chance_loss(labels: Tensor) -> float:
+    """Loss (nats per image) of naming each class as often as it comes: ln(classes) if balanced.
+
+    Parameters
+    ----------
+    labels : int64 Tensor of shape (n,)
+    """
+    shares = labels.bincount() / len(labels)
+    return float(-torch.special.xlogy(shares, shares).sum())
+
+
 def chance_error(labels: Tensor, k: int = 1) -> float:
     """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
     counts = torch.bincount(labels).sort(descending=True).values

@@ -7,7 +7,7 @@ means over complete runs, keyed by the size as it was asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,29 @@ from .schema import SCHEMA, what_is_wrong
 
 
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Average the test scores of complete runs, per subset size, smallest first."""
-    complete = [run for run in runs if run["status"] == "complete"]
-    sizes: dict[int, list[Mapping[str, Any]]] = {}
-    for run in sorted(complete, key=lambda run: run["num_images"]):
-        sizes.setdefault(run["num_images"], []).append(run)
-    return {repr(group[0]["subset_size"]): _summary(n, group) for n, group in sizes.items()}
+    """Average the test scores of complete runs, per variant and subset size, smallest first."""
+    sizes: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for run in _in_order(run for run in runs if run["status"] == "complete"):
+        sizes.setdefault((run.get("variant", ""), run["num_images"]), []).append(run)
+    return {
+        f"{variant}/{group[0]['subset_size']!r}".removeprefix("/"): _summary(variant, n, group)
+        for (variant, n), group in sizes.items()
+    }
 
 
-def _summary(num_images: int, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _in_order(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    runs = list(runs)
+    names = [run.get("variant", "") for run in runs]
+    return sorted(
+        runs, key=lambda r: (names.index(r.get("variant", "")), r["num_images"], r["seed"])
+    )
+
+
+def _summary(variant: str, num_images: int, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     tests = [run["splits"]["test"] for run in group]
     row: dict[str, Any] = {"num_images": num_images, "num_runs": len(group)}
+    if variant:
+        row["variant"] = variant
     for k in (1, 5):
         errors = [test[f"top_{k}_error"] for test in tests]
         known = errors[0] is not None
@@ -72,13 +84,13 @@ def build_results(
         "schema_version": SCHEMA,
         "experiment_id": experiment_id,
         "dataset": recipe["dataset"],
-        "model": recipe["model"],
+        "model": ", ".join(dict.fromkeys(run.get("model", recipe["model"]) for run in runs)),
         "num_classes": len(study["data"]["classes"]),
         "data": dict(study["data"]),
         "recipe": dict(recipe),
         "environment": dict(environment),
         "chance_error": _chance_errors(test_labels),
-        "runs": sorted(runs, key=lambda run: (run["num_images"], run["seed"])),
+        "runs": _in_order(runs),
         "missing": dict(missing),
         "subset_sizes": summarise(runs),
     }
@@ -138,6 +150,8 @@ def runs_table(results: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row per run and split, with subset_size, num_train_images, seed and status."""
     rows = [
         {
+            "variant": run.get("variant", ""),
+            "model": run.get("model", results.get("model")),
             "subset_size": run["subset_size"],
             "num_train_images": run["num_images"],
             "seed": run["seed"],
@@ -150,6 +164,24 @@ def runs_table(results: Mapping[str, Any]) -> pd.DataFrame:
         for split, scores in run["splits"].items()
     ]
     return pd.DataFrame(rows)
+
+
+def views(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the results of each variant by its name; of one recipe, the whole by its model's."""
+    names = list(dict.fromkeys(run.get("variant", "") for run in results["runs"]))
+    if names in ([], [""]):
+        return {str(results.get("model", results["experiment_id"])): dict(results)}
+    return {name: _view(results, name) for name in names}
+
+
+def _view(results: Mapping[str, Any], name: str) -> dict[str, Any]:
+    runs = [run for run in results["runs"] if run.get("variant", "") == name]
+    sizes = {
+        key.removeprefix(f"{name}/"): row
+        for key, row in results["subset_sizes"].items()
+        if row.get("variant", "") == name
+    }
+    return {**results, "model": runs[0]["model"], "runs": runs, "subset_sizes": sizes}
 
 
 def sizes_table(results: Mapping[str, Any]) -> pd.DataFrame:

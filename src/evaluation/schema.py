@@ -30,10 +30,13 @@ class _Run(_Row):
     seed: Count
     best_epoch: Count
     status: str
+    variant: str = ""
+    model: str = ""
     splits: dict[str, _Scores]
 
 
 class _Size(_Row):
+    variant: str = ""
     num_images: Count
     num_runs: Count
     top_1_error: Share

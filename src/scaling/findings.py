@@ -11,6 +11,7 @@ import pandas as pd
 
 from . import words
 from .analysis import Analysis, analyse, record
+from .forecasting import interval
 from .points import NotIdentifiableError, Points
 
 METRICS = ("top_1_error", "top_5_error")
@@ -124,6 +125,20 @@ def describe_forecasts(found: Mapping[str, Curve]) -> str:
     if not found or (curve := headline(found)).analysis.posterior is None:
         return ""
     return words.outlook(curve.analysis, metric_name(curve.metric))
+
+
+def exponents_table(found: Mapping[str, Curve]) -> pd.DataFrame:
+    """Return one row per curve as text: the error of its largest size, and its exponent."""
+    rows = []
+    for name, curve in found.items():
+        points, shape, exponent = curve.analysis.points, curve.analysis.shape, "-"
+        if shape is not None:
+            known = shape.exponent[np.isfinite(shape.exponent)]
+            low, high = interval(known)
+            exponent = f"{np.median(known):.2f} ({low:.2f} to {high:.2f})"
+        error = f"{points.means[-1]:.1%} at {points.sizes[-1]:,.0f}"
+        rows.append({"curve": name, metric_name(curve.metric): error, "exponent": exponent})
+    return pd.DataFrame(rows)
 
 
 def metric_name(metric: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from .laws import Array
 from .posterior import Posterior
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 BEYOND = 8.0  # times the largest size: how far the law is drawn
 
 
@@ -123,6 +125,28 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     right.set_ylabel(f"validation top-{k} error", color=ORANGE)
     right.yaxis.set_major_formatter(FuncFormatter(_percent))
     right.spines["top"].set_visible(False)
+    return ax
+
+
+def plot_curves(ax: Axes, found: Mapping[str, Curve]) -> Axes:
+    """Draw several curves of one error on log axes: means over seeds, laws and forecasts to 4x."""
+    sizes: set[float] = set()
+    for colour, (name, curve) in zip(itertools.cycle(COLOURS), found.items(), strict=False):
+        points, posterior = curve.analysis.points, curve.analysis.posterior
+        sizes |= set(points.sizes.tolist())
+        ax.plot(points.sizes, points.means, "o", color=colour, ms=5, label=name)
+        if posterior is None:
+            ax.plot(points.sizes, points.means, color=colour, lw=0.8)
+            continue
+        first, last = points.sizes[[0, -1]]
+        for start, end, line in ((first, last, "-"), (last, RELIABLE * last, "--")):
+            n = np.geomspace(start, end, 40)
+            ax.plot(n, np.median(posterior.error(n), axis=0), line, color=colour, lw=1.2)
+    ax.set(xscale="log", yscale="log", xlabel="training images")
+    ax.set_ylabel(f"test {metric_name(next(iter(found.values())).metric)}")
+    _label_log_axes(ax, np.array(sorted(sizes)))
+    ax.legend(frameon=False)
+    ax.grid(which="major", alpha=0.25)
     return ax
 
 

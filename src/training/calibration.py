@@ -43,7 +43,9 @@ def estimate_seconds(
 ) -> float:
     """Estimate how long ``runs`` of one recipe take, decoding included."""
     splits = dataset.splits
-    trained = sum(num_images(run.subset_size, len(splits["train"])) for run in runs)
+    whole, batch = len(splits["train"]), recipe.batch_size
+    sizes = [num_images(run.subset_size, whole) for run in runs]
+    trained = sum(recipe.epoch_steps(n, whole) * n / -(-n // batch) for n in sizes)
     validated = len(runs) * len(splits["validation"])
     epoch = trained / speed.training + validated / speed.validation
     undecoded = sum(len(dataset.tables[s]) for s in missing_splits(dataset, recipe, machine))

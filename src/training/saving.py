@@ -56,7 +56,8 @@ class Saver:
     def save(self) -> None:
         """Begin to write a snapshot; one that failed before is not passed over."""
         self.wait()
-        device, sums = self.tally.sums.device, self.tally.sums.cpu()
+        # A copy, on the CPU too: training goes on adding while the snapshot is written.
+        device, sums = self.tally.sums.device, self.tally.sums.to("cpu", copy=True)
         if not (self.state.is_finite() and sums.isfinite().all()):
             raise DivergedError
         content = {

@@ -22,6 +22,7 @@ from ..identity import identify
 from ..locks import owned
 from ..runs import RunDirectory
 from ..signals import Stop, at_once, deferred
+from .board import open_board
 from .optimization import learning_rate
 from .saving import DivergedError, Saver
 from .state import TrainState
@@ -34,7 +35,7 @@ VALIDATION_BATCH = 1000  # images: no gradients are kept, so the device takes mo
 def train_epoch(
     state: TrainState, step: Step, loader: Loader, run: Run, after_step: Callable[[], None]
 ) -> Scores:
-    """Make one pass over the subset; return the running scores, measured while weights moved.
+    """Make the steps of one epoch; return the running scores, measured while weights moved.
 
     A state in mid-epoch makes the steps that are left. ``after_step`` is called at each boundary.
     """
@@ -44,15 +45,15 @@ def train_epoch(
         step.tally.reset()
     state.model.train()
     begun = time.perf_counter() - state.seconds
-    for inputs, labels in loader.inputs(loader.plan(run.seed, epoch), state.step):
-        progress = (epoch + state.step / loader.num_batches) / recipe.epochs
+    for inputs, labels in loader.walk(run.seed, epoch, state.step):
+        progress = (epoch + state.step / loader.steps) / recipe.epochs
         state.set_learning_rate(learning_rate(recipe, progress))
         step(inputs, labels)
         state.step, state.seconds = state.step + 1, time.perf_counter() - begun
         after_step()
     loss, top_1, top_5 = step.tally.means()
     state.seconds = time.perf_counter() - begun  # now that the device has finished
-    return Scores(len(loader.split), loss, top_1, top_5 if state.num_classes > 5 else None)
+    return Scores(step.tally.num_images, loss, top_1, top_5 if state.num_classes > 5 else None)
 
 
 def train_run(
@@ -87,7 +88,8 @@ def train_run(
         directory.tidy()
         return directory.status
     with owned(directory.path):
-        directory.claim(identity, bench.machine, indices)
+        moments = bench.data.moments(run.recipe.normalise)
+        directory.claim(identity, bench.machine, indices, moments)
         return directory.status or _train_claimed(run, bench, indices, directory, report)
 
 
@@ -130,11 +132,13 @@ def _train_claimed(
     if snapshot := directory.load_last():
         saver.resume(snapshot)
     keep_epochs(directory.path, state.epoch)
-    with deferred(), saver.writer:
+    watched = state.model if bench.machine.tensorboard_histograms else None
+    with deferred(), saver.writer, open_board(directory.path, run, state.epoch, watched) as show:
         try:
             while state.epoch < run.recipe.epochs:
                 row = _epoch(state, step, train, val, run, bench.machine.precision, saver)
                 append_epoch(directory.path, row)
+                show(row)
                 report(row)
                 saver.at_boundary()
             status = "complete"
@@ -179,10 +183,10 @@ def _epoch(
         validation_top_1_error=validated.top_1_error,
         validation_top_5_error=validated.top_5_error,
         learning_rate=learning_rate(
-            run.recipe, (state.epoch - 1 / train.num_batches) / run.recipe.epochs
+            run.recipe, (state.epoch - 1 / train.steps) / run.recipe.epochs
         ),
         seconds=seconds,
-        images_per_second=len(train.split) / seconds,
+        images_per_second=trained.num_images / seconds,
     )
 
 

@@ -25,6 +25,7 @@ class Workbench:
     data: PreparedData
     device: torch.device
     step: Step | None = None
+    spent: float = 0.0  # preparing the steps of recipes before, in seconds
 
     @classmethod
     def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Workbench:
@@ -38,6 +39,20 @@ class Workbench:
         device = pick_device(machine.device)
         prepare_process(device)
         return cls(recipe, machine, data, device)
+
+    def for_recipe(self, recipe: Recipe) -> Workbench:
+        """Return the bench of another recipe on the same pixels; this one is done with."""
+        other = Workbench(
+            recipe, self.machine, self.data, self.device, spent=self.preparing_seconds
+        )
+        if "sources" in vars(self):
+            other.sources = self.sources
+        return other
+
+    @property
+    def preparing_seconds(self) -> float:
+        """Time that compiling and recording took so far."""
+        return self.spent + (self.step.preparing_seconds if self.step else 0.0)
 
     @cached_property
     def sources(self) -> Sources:
