@@ -18,8 +18,9 @@ Layout of ``checkpoints/<experiment_id>/<subset_size>/seed-<seed>/``:
 from __future__ import annotations
 
 import io
+import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,12 +158,23 @@ class RunDirectory:
             )
         return state
 
-    def finish(self, status: str, best_weights: dict[str, Tensor], best_epoch: int) -> None:
-        """Write the best weights, declare the run finished and drop what it needs no more."""
+    def finish(
+        self,
+        status: str,
+        best_weights: dict[str, Tensor],
+        best_epoch: int,
+        classes: Sequence[str],
+    ) -> None:
+        """Write the best weights, declare the run finished and drop what it needs no more.
+
+        The file of weights says by itself what it is: recipe, class names, epoch.
+        """
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        content = save(tensors, {"epoch": str(best_epoch)})
+        metadata = {"recipe": self.config()["recipe"], "classes": list(classes)}
+        text = {key: json.dumps(value) for key, value in metadata.items()}
+        content = save(tensors, {"epoch": str(best_epoch), **text})
         write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())
         self.tidy()
