@@ -26,6 +26,8 @@ from .studies import epochs_table, newest_study, pinned, planned_runs, read_stud
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .data.prepare import PreparedData
+
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
 DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
@@ -155,11 +157,29 @@ def _evaluate(words: Sequence[str] | None) -> int:
         environment = describe_environment(device)
         results = build_results(name, there, environment, rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
+        notes = _more(flags, results, usable, sources.data, results_dir)
         _report(results, epochs_table(usable), results_dir)
+        print("\n".join(notes))
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
     return INCOMPLETE if missing else DONE
+
+
+def _more(
+    flags: EvalFlags,
+    results: dict[str, Any],
+    usable: Sequence[RunDirectory],
+    data: PreparedData,
+    folder: Path,
+) -> list[str]:
+    """Add to the results what ``--full`` and ``--conformal`` ask for; say what it means."""
+    notes = []
+    if flags.full:
+        from .evaluation.full import add_full
+
+        notes.append(add_full(results, usable, data, folder))
+    return notes
 
 
 def _forecast(words: Sequence[str] | None) -> int:

@@ -32,13 +32,16 @@ PURE = {
     "data.plans",
     "data.splits",
     "data.subsets",
+    "evaluation.calibration",
     "evaluation.intervals",
     "evaluation.metrics",
+    "evaluation.per_class",
     *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
 } - {"scaling.plots"}
 NO_TORCH = {
-    "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
+    "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
+    "evaluation.per_class", "evaluation.results", "files",
     "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
     "snapshots",
     "studies",
