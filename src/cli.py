@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .config import InputError, Machine, Recipe
 from .disk import check_room
 from .files import sweep, write_json, write_whole
-from .flags import EvalFlags, ForecastFlags, parse, to_yaml
+from .flags import EvalFlags, ForecastFlags, PredictFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
 from .runs import RunDirectory
@@ -25,8 +25,6 @@ from .studies import epochs_table, newest_study, pinned, planned_runs, read_stud
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .data.prepare import PreparedData
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
@@ -47,6 +45,11 @@ def evaluate(words: Sequence[str] | None = None) -> None:
 def forecast(words: Sequence[str] | None = None) -> None:
     """Answer questions from measured errors alone."""
     _exit_with(lambda: _forecast(words), "nothing was lost")
+
+
+def predict(words: Sequence[str] | None = None) -> None:
+    """Name what is on pictures."""
+    _exit_with(lambda: _predict(words), "the same command begins again")
 
 
 def _exit_with(command: Callable[[], int], after_signal: str) -> None:
@@ -136,16 +139,20 @@ def _evaluate(words: Sequence[str] | None) -> int:
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
+    from .appendix import extend
     from .data.prepare import open_data
     from .data.sources import Sources
     from .devices import pick_device, prepare_process
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
+    from .prediction.thresholds import check_apart
 
     device = pick_device(flags.device)
     prepare_process(device)
     sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
+    if flags.conformal:
+        check_apart(sources.data)
     predictions = results_dir / "predictions"
     with owned(results_dir):
         sweep(results_dir, *predictions.glob("*"))
@@ -157,29 +164,13 @@ def _evaluate(words: Sequence[str] | None) -> int:
         environment = describe_environment(device)
         results = build_results(name, there, environment, rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
-        notes = _more(flags, results, usable, sources.data, results_dir)
+        notes = extend(results, flags, usable, sources.data, results_dir)
         _report(results, epochs_table(usable), results_dir)
-        print("\n".join(notes))
+        print("".join(f"\n{note}\n" for note in notes))
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
     return INCOMPLETE if missing else DONE
-
-
-def _more(
-    flags: EvalFlags,
-    results: dict[str, Any],
-    usable: Sequence[RunDirectory],
-    data: PreparedData,
-    folder: Path,
-) -> list[str]:
-    """Add to the results what ``--full`` and ``--conformal`` ask for; say what it means."""
-    notes = []
-    if flags.full:
-        from .evaluation.full import add_full
-
-        notes.append(add_full(results, usable, data, folder))
-    return notes
 
 
 def _forecast(words: Sequence[str] | None) -> int:
@@ -187,6 +178,16 @@ def _forecast(words: Sequence[str] | None) -> int:
     from .forecasts import answer
 
     return answer(flags)
+
+
+def _predict(words: Sequence[str] | None) -> int:
+    flags = parse(PredictFlags, words, PredictFlags())
+    from .prediction.answers import answer
+
+    failed, total = answer(flags)
+    if failed:
+        warn(f"{failed} of {total} pictures failed")
+    return DONE if not failed else INPUT if failed == total else INCOMPLETE
 
 
 def _report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:

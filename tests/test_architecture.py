@@ -23,8 +23,8 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     },
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"forecasts", "training"},
-    {"launchers", "planning"},
+    {"forecasts", "prediction", "training"},
+    {"appendix", "launchers", "planning"},
     {"cli"},
 ]
 PURE = {
@@ -36,13 +36,15 @@ PURE = {
     "evaluation.intervals",
     "evaluation.metrics",
     "evaluation.per_class",
+    "prediction.conformal",
     *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "planning", "runs", "scaling", "screen", "signals",
+    "flags", "forecasts", "identity", "locks", "planning", "prediction.conformal",
+    "runs", "scaling", "screen", "signals",
     "snapshots",
     "studies",
 }  # fmt: skip

@@ -1,7 +1,5 @@
 """What eval.py --full says, against scikit-learn and scipy, and on a whole study."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +13,6 @@ from src.evaluation.calibration import negative_log_likelihood, probabilities, r
 from src.evaluation.full import full_scores
 from src.evaluation.per_class import class_drops, classification, paired_drop, verdict
 from src.evaluation.results import read_results
-from tests.conftest import evaluate
 
 
 def sample(seed, n, classes):
@@ -107,19 +104,9 @@ def test_verdicts_follow_the_interval():
     assert verdict(-0.04, 0.3) == "undecided"
 
 
-@pytest.fixture(scope="module")
-def full(study, tmp_path_factory):
-    """The study's results after eval.py --full --conformal; the study itself stays as it was."""
-    folder = tmp_path_factory.mktemp("full")
-    shutil.copytree(study, folder, dirs_exist_ok=True)
-    where = ["--checkpoint-dir", folder / "checkpoints", "--results-dir", folder / "results"]
-    where += ["--cache-dir", folder / "cache"]
-    assert evaluate(*where, "--full") == 0
-    return folder / "results" / "s"
-
-
-def test_full_scores_agree_with_the_plain_ones(full):
-    for run in read_results(full / "metrics.json")["runs"]:
+def test_full_scores_agree_with_the_plain_ones(extended):
+    folder = extended / "results" / "s"
+    for run in read_results(folder / "metrics.json")["runs"]:
         scores, test = run["full"], run["splits"]["test"]
         assert scores["top_k_errors"]["1"] == test["top_1_error"]
         assert scores["top_k_errors"]["5"] == test["top_5_error"]
@@ -130,8 +117,9 @@ def test_full_scores_agree_with_the_plain_ones(full):
         assert right == pytest.approx(1 - test["top_1_error"])
 
 
-def test_per_class_table_averages_to_the_error_of_each_size(full):
-    table, results = pd.read_csv(full / "per_class.csv"), read_results(full / "metrics.json")
+def test_per_class_table_averages_to_the_error_of_each_size(extended):
+    folder = extended / "results" / "s"
+    table, results = pd.read_csv(folder / "per_class.csv"), read_results(folder / "metrics.json")
     for row in results["subset_sizes"].values():
         part = table[table.num_images == row["num_images"]]
         assert len(part) == 10
@@ -142,12 +130,13 @@ def test_per_class_table_averages_to_the_error_of_each_size(full):
     assert set(table.verdict.dropna()) <= {"gains", "saturated", "undecided"}
 
 
-def test_steps_are_the_differences_between_sizes(full):
-    results = read_results(full / "metrics.json")
+def test_steps_are_the_differences_between_sizes(extended):
+    folder = extended / "results" / "s"
+    results = read_results(folder / "metrics.json")
     errors = [row["top_1_error"] for row in results["subset_sizes"].values()]
     for step, drop in zip(results["size_steps"], -np.diff(errors), strict=True):
         assert step["top_1_error_drop"] == pytest.approx(drop)
         low, high = step["top_1_error_drop_interval"]
         assert low <= drop <= high
-    figures = {path.stem for path in (full / "figures").iterdir()}
+    figures = {path.stem for path in (folder / "figures").iterdir()}
     assert {"reliability", "per_class", "confusion"} <= figures
