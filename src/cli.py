@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .config import InputError, Machine, Recipe
 from .disk import check_room
 from .files import sweep, write_json, write_whole
-from .flags import EvalFlags, ForecastFlags, PredictFlags, parse, to_yaml
+from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
+from .prediction.flags import PredictFlags
 from .runs import RunDirectory
 from .screen import say, warn
 from .signals import Stop, listening, requested
@@ -34,25 +35,25 @@ UNHEARD = 141  # as a signal: nobody reads what is printed
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    _exit_with(lambda: _train(words), "python train.py --resume goes on from here")
+    exit_with(lambda: _train(words), "python train.py --resume goes on from here")
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
     """Score every finished run of a study, fit the law, draw it."""
-    _exit_with(lambda: _evaluate(words), "python eval.py begins again")
+    exit_with(lambda: _evaluate(words), "python eval.py begins again")
 
 
 def forecast(words: Sequence[str] | None = None) -> None:
     """Answer questions from measured errors alone."""
-    _exit_with(lambda: _forecast(words), "nothing was lost")
+    exit_with(lambda: _forecast(words), "nothing was lost")
 
 
 def predict(words: Sequence[str] | None = None) -> None:
     """Name what is on pictures."""
-    _exit_with(lambda: _predict(words), "the same command begins again")
+    exit_with(lambda: _predict(words), "the same command begins again")
 
 
-def _exit_with(command: Callable[[], int], after_signal: str) -> None:
+def exit_with(command: Callable[[], int], after_signal: str) -> None:
     """Run a command and exit as README.md promises: one line for the user's mistakes."""
     with listening():
         try:

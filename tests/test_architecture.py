@@ -26,6 +26,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     {"forecasts", "prediction", "training"},
     {"appendix", "launchers", "planning"},
     {"cli"},
+    {"export"},
 ]
 PURE = {
     "config",
@@ -44,7 +45,7 @@ NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.results", "files",
     "flags", "forecasts", "identity", "locks", "planning", "prediction.conformal",
-    "runs", "scaling", "screen", "signals",
+    "prediction.flags", "runs", "scaling", "screen", "signals",
     "snapshots",
     "studies",
 }  # fmt: skip

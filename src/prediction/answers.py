@@ -13,13 +13,13 @@ from ..data.prepare import cache_side
 from ..devices import pick_device
 from ..evaluation.calibration import probabilities
 from ..files import DamagedError, write_whole
-from ..flags import PredictFlags
 from ..runs import RunDirectory
 from ..screen import say
 from ..studies import newest_study, planned_runs, read_study
 from .classifier import Classifier, from_file, from_run
 from .conformal import METHODS, Array, prediction_sets
 from .explain import convolution_map, save_explanation, save_filters
+from .flags import ModelFlags, PredictFlags
 from .pictures import Picture, find_pictures, read_batches, read_picture
 from .tables import FORMATS, OK, Rows, encode, show
 from .thresholds import read_thresholds
@@ -34,7 +34,7 @@ def answer(flags: PredictFlags) -> tuple[int, int]:
         If the flags do not go together, no image is found, or the weights do not fit.
     """
     _check(flags)
-    classifiers = choose(flags)
+    classifiers = choose(flags, flags.all_sizes)
     if flags.explain:
         for classifier in classifiers:
             convolution_map(classifier.model, classifier.recipe.model)
@@ -68,12 +68,9 @@ def _check(flags: PredictFlags) -> None:
         raise InputError("--explain explains one picture: give --image")
     if flags.output and flags.output.suffix.lower() not in FORMATS:
         raise InputError(f"--output {flags.output}: the suffix must be one of {', '.join(FORMATS)}")
-    chosen = (flags.experiment_id, flags.subset_size, flags.seed, flags.all_sizes or None)
-    if flags.weights and any(value is not None for value in chosen):
-        raise InputError("--weights is a model by itself: give no study, size or seed with it")
 
 
-def choose(flags: PredictFlags) -> list[Classifier]:
+def choose(flags: ModelFlags, all_sizes: bool = False) -> list[Classifier]:
     """Read the classifiers that the flags mean, smallest training set first.
 
     Raises
@@ -82,6 +79,9 @@ def choose(flags: PredictFlags) -> list[Classifier]:
         If there is no such run, or its weights do not fit.
     """
     device = pick_device(flags.device)
+    chosen = (flags.experiment_id, flags.subset_size, flags.seed, all_sizes or None)
+    if flags.weights and any(value is not None for value in chosen):
+        raise InputError("--weights is a model by itself: give no study, size or seed with it")
     if flags.weights:
         return [from_file(flags.weights, device)]
     study_dir = flags.checkpoint_dir / (flags.experiment_id or newest_study(flags.checkpoint_dir))
@@ -95,8 +95,8 @@ def choose(flags: PredictFlags) -> list[Classifier]:
         sized = [(len(RunDirectory(study_dir / run.path).subset()), -run.seed, run) for run in runs]
         sized.sort(key=lambda one: one[:2])
         first_seeds = list({size: run for size, _, run in sized}.values())  # smallest of each size
-        chosen = first_seeds if flags.all_sizes else first_seeds[-1:]
-        return [from_run(RunDirectory(study_dir / r.path), classes, device) for r in chosen]
+        wanted = first_seeds if all_sizes else first_seeds[-1:]
+        return [from_run(RunDirectory(study_dir / r.path), classes, device) for r in wanted]
     except DamagedError as error:
         raise InputError(str(error)) from None
 

@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..flags import PredictFlags
 from ..screen import say, warn
 from .classifier import Classifier
+from .flags import PredictFlags
 
 FORMATS = (".csv", ".json", ".parquet")
 OK = "ok"
