@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cli import DONE, exit_with
-from .config import InputError
+from .config import InputError, Machine
 from .files import write_whole
 from .flags import parse
 from .prediction.flags import ExportFlags
 from .screen import say
+from .studies import read_study
 
 if TYPE_CHECKING:
     from .prediction.classifier import Classifier
@@ -29,6 +30,7 @@ Written by `python -m src.export`. File: `{file}`, SHA-256 `{digest}`.
 | training images | {images} |
 | run | {run} |
 | recipe | {recipe} |
+| test error | {measured} |
 
 ## Input and output
 
@@ -133,7 +135,29 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         classes=", ".join(classifier.classes),
+        measured=measured_errors(classifier),
     )
+
+
+def measured_errors(classifier: Classifier) -> str:
+    """Spell the run's test errors with their 95 % intervals, where eval.py has measured them."""
+    from .evaluation.results import read_results
+
+    if classifier.num_images is None:  # a file alone
+        return "not known to the file of weights"
+    study = classifier.path.parents[2]
+    results = Machine(**read_study(study)["machine"]).results_dir / study.name / "metrics.json"
+    runs = read_results(results)["runs"] if results.exists() else []
+    for run in runs:
+        if f"{run['subset_size']!r}/seed-{run['seed']}" == classifier.name:
+            test, ks = run["splits"]["test"], (1, 5)
+            spelled = [(k, test[f"top_{k}_error"], test[f"top_{k}_error_interval"]) for k in ks]
+            return ", ".join(
+                f"top-{k} {error:.2%} [{ends[0]:.2%}, {ends[1]:.2%}]"
+                for k, error, ends in spelled
+                if error is not None
+            )
+    return f"not measured yet: python eval.py --experiment-id {study.name}"
 
 
 if __name__ == "__main__":

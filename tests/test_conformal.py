@@ -181,7 +181,7 @@ def test_thresholds_serve_only_what_they_were_made_for(extended):
     run_dir = extended / "checkpoints" / "s" / "1.0" / "seed-1"
     content = json.loads((run_dir / "conformal.json").read_text())
     right = {key: content[key] for key in ("weights_sha256", "data_sha256", "calibration")}
-    assert read_thresholds(run_dir, right, 0.1, "lac").shape == (10,)
+    assert read_thresholds(run_dir, right, 0.1, "lac").shape == (1,)
     other = {"split": "validation", "num_images": 144, "sha256": "0" * 64}
     for wrong in ({"weights_sha256": "0" * 64}, {"data_sha256": "0"}, {"calibration": other}):
         with pytest.raises(InputError, match=f"made for another {next(iter(wrong))}"):

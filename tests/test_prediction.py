@@ -173,10 +173,8 @@ def test_what_cannot_be_meant_is_refused_in_one_line(at_study, capsys, words, me
 
 @pytest.mark.fault(51)
 def test_weights_that_do_not_fit_are_refused_by_name(at_study, extended, photos, capsys):
-    metadata = {
-        "recipe": json.dumps({"dataset": "digits", "model": "alexnet-small", "image_size": 32}),
-        "classes": json.dumps(["a", "b", "c"]),
-    }
+    recipe = {"dataset": "digits", "model": "alexnet-small", "image_size": 32}
+    metadata = {"run": json.dumps({"recipe": recipe, "classes": ["a", "b", "c"]})}
     picture, path = photos / "00.png", at_study / "w.safetensors"
     save_file(load_file(weights_of(extended)), path, metadata)
     assert predict("--weights", path, "--image", picture) == 2
@@ -198,7 +196,7 @@ def test_a_run_with_the_weights_of_another_is_refused(at_study, extended, photos
     path = folder / "s" / "1.0" / "seed-1" / "best.safetensors"
     model = build_model("resnet18", 3, 32)
     recipe = {"dataset": "other", "model": "resnet18"}
-    metadata = {"recipe": json.dumps(recipe), "classes": json.dumps(["a", "b", "c"])}
+    metadata = {"run": json.dumps({"recipe": recipe, "classes": ["a", "b", "c"]})}
     save_file(model.state_dict(), path, metadata)
     assert predict("--checkpoint-dir", folder, "--image", photos / "00.png") == 2
     assert "resnet18 for 3 classes, its run is alexnet-small for 10" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
     """
     run, path = directory.run(), directory.path / "best.safetensors"
     weights, metadata, digest = read_weights(path)
-    if "recipe" in metadata:  # absent where an earlier version wrote the file
+    if "run" in metadata:  # absent where an earlier version wrote the file
         recipe, own = _described(path, metadata)
         if (recipe.model, own) != (run.recipe.model, tuple(classes)):
             raise InputError(
@@ -121,13 +121,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
 def _described(path: Path, metadata: dict[str, str]) -> tuple[Recipe, tuple[str, ...]]:
     """Read recipe and class names from the metadata of a file of weights."""
     try:
-        recipe, classes = json.loads(metadata["recipe"]), json.loads(metadata["classes"])
-    except (KeyError, ValueError, RecursionError):
+        described = json.loads(metadata["run"])
+        recipe, classes = dict(described["recipe"]), [str(name) for name in described["classes"]]
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(
             f"{path} does not name its recipe and classes; give the run instead, by --experiment-id"
         ) from None
-    if not isinstance(recipe, dict) or not all(isinstance(name, str) for name in classes):
-        raise InputError(f"{path}: its recipe or its class names are none")
     try:
         return Recipe(**recipe), tuple(classes)
     except InputError as error:

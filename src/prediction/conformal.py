@@ -77,14 +77,14 @@ def marginal_threshold(scores: Array, labels: Labels, alpha: float) -> Array:
 
     Returns
     -------
-    ndarray of shape (classes,)
+    ndarray of shape (1,)
     """
     true = scores[np.arange(len(labels)), labels]
-    return np.full(scores.shape[1], threshold(true, alpha))
+    return np.array([threshold(true, alpha)])
 
 
 def class_thresholds(scores: Array, labels: Labels, alpha: float) -> Array:
-    """One threshold per true class: coverage holds within each; shapes as in the marginal case."""
+    """One threshold per true class, shape (classes,): coverage holds within each."""
     true = scores[np.arange(len(labels)), labels]
     return np.array([threshold(true[labels == k], alpha) for k in range(scores.shape[1])])
 
@@ -96,5 +96,5 @@ MODES: dict[str, Callable[[Array, Labels, float], Array]] = {
 
 
 def prediction_sets(scores: Array, thresholds: Array) -> NDArray[np.bool_]:
-    """Which classes (n, classes) are in the set of each image, given thresholds (classes,)."""
+    """Which classes (n, classes) are in each set, given thresholds (classes,) or (1,)."""
     return scores <= thresholds

@@ -109,7 +109,7 @@ def warn_of_few(labels: Labels, num_classes: int, alpha: float) -> None:
 
 
 def read_thresholds(run_dir: Path, bound: dict[str, Any], alpha: float, method: str) -> Array:
-    """Read the marginal thresholds, shape (classes,) or (1,), that belong to these weights.
+    """Read the marginal threshold, shape (1,), that belong to these weights.
 
     Parameters
     ----------
