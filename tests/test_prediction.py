@@ -105,7 +105,7 @@ def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
         tables[suffix] = getattr(pd, f"read_{suffix}")(out)
         captured = capsys.readouterr()
         assert "1 of 12 pictures failed" in captured.err
-        assert "1 other files are not named as images" in captured.out
+        assert "files not named as images: 1" in captured.out
     for table in tables.values():
         assert len(table) == 12
         assert table.status.str.startswith("failed: not a whole image").sum() == 1
@@ -250,6 +250,7 @@ def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
     folder = at_study / "model"
     assert command(export.main, "--output", folder) == 0
     card = (folder / "README.md").read_text()
+    assert "top-1 " in card
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in card
     answers = []
     for words in ([], ["--weights", folder / "model.safetensors"]):

@@ -172,7 +172,7 @@ def _describe(results: Mapping[str, Any], table: pd.DataFrame) -> str:
         found = Counter(last["verdict"])
         lines.append(
             f"In the last step {found['gains']} of {len(last)} classes still gain, "
-            f"{found['saturated']} are saturated (surely below 5 points), {found['undecided']} are "
-            f"undecided; {len(last) / 40:.1f} would seem to gain by chance alone."
+            f"saturated (surely below 5 points): {found['saturated']}, undecided: "
+            f"{found['undecided']}; {len(last) / 40:.1f} would seem to gain by chance alone."
         )
     return "\n".join(lines)

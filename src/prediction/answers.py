@@ -50,7 +50,7 @@ def answer(flags: PredictFlags) -> tuple[int, int]:
     failed = sum(row["status"] != OK for row in rows[: len(paths)])
     show(rows, classifiers, flags)
     if others:
-        say(f"{others} other files are not named as images")
+        say(f"files not named as images: {others}")
     if flags.output:
         write_whole(flags.output, encode(rows, flags.output.suffix.lower()))
         say(f"answers      {flags.output}")
