@@ -15,6 +15,7 @@ from .files import sweep
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
+from .prediction.flags import PredictFlags
 from .runs import RunDirectory
 from .screen import say, warn
 from .signals import Stop, listening, requested
@@ -28,20 +29,25 @@ UNHEARD = 141  # as a signal: nobody reads what is printed
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    _exit_with(lambda: _train(words), "python train.py --resume goes on from here")
+    exit_with(lambda: _train(words), "python train.py --resume goes on from here")
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
     """Score every finished run of a study, fit the law, draw it."""
-    _exit_with(lambda: _evaluate(words), "python eval.py begins again")
+    exit_with(lambda: _evaluate(words), "python eval.py begins again")
 
 
 def forecast(words: Sequence[str] | None = None) -> None:
     """Answer questions from measured errors alone."""
-    _exit_with(lambda: _forecast(words), "nothing was lost")
+    exit_with(lambda: _forecast(words), "nothing was lost")
 
 
-def _exit_with(command: Callable[[], int], after_signal: str) -> None:
+def predict(words: Sequence[str] | None = None) -> None:
+    """Name what is on pictures."""
+    exit_with(lambda: _predict(words), "the same command begins again")
+
+
+def exit_with(command: Callable[[], int], after_signal: str) -> None:
     """Run a command and exit as README.md promises: one line for the user's mistakes."""
     with listening():
         try:
@@ -128,17 +134,21 @@ def _evaluate(words: Sequence[str] | None) -> int:
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
+    from .appendix import extend
     from .data.prepare import open_data
     from .data.sources import Sources
     from .devices import pick_device, prepare_process
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
+    from .prediction.thresholds import check_apart
     from .reports import write_report
 
     device = pick_device(flags.device)
     prepare_process(device)
     sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
+    if flags.conformal:
+        check_apart(sources.data)
     predictions = results_dir / "predictions"
     with owned(results_dir):
         sweep(results_dir, *predictions.glob("*"))
@@ -150,7 +160,9 @@ def _evaluate(words: Sequence[str] | None) -> int:
         environment = describe_environment(device)
         results = build_results(name, there, environment, rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
+        notes = extend(results, flags, usable, sources.data, results_dir)
         write_report(results, epochs_table(usable), results_dir)
+        say("".join(f"\n{note}\n" for note in notes))
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)
@@ -162,3 +174,13 @@ def _forecast(words: Sequence[str] | None) -> int:
     from .forecasts import answer
 
     return answer(flags)
+
+
+def _predict(words: Sequence[str] | None) -> int:
+    flags = parse(PredictFlags, words, PredictFlags())
+    from .prediction.answers import answer
+
+    failed, total = answer(flags)
+    if failed:
+        warn(f"{failed} of {total} pictures failed")
+    return DONE if not failed else INPUT if failed == total else INCOMPLETE

@@ -37,6 +37,7 @@ def checked_name(name: str) -> str:
     return name
 
 
+Alpha = Annotated[float, Field(gt=0, lt=1)]
 StudyName = Annotated[str, AfterValidator(checked_name)]
 
 
@@ -69,6 +70,11 @@ class EvalFlags(Record):
     cache_dir: Path | None = Field(None, description="default: as in training")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     batch_size: int = Field(256, gt=0, description="images per forward pass")
+    full: bool = Field(False, description="confusion, per-class scores, calibration, top-1 to 10")
+    conformal: bool = Field(False, description="prediction sets, calibrated on validation")
+    alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)] = Field(
+        (0.1,), description="with --conformal: shares of images whose set may miss the label"
+    )
 
 
 class ForecastFlags(Record):

@@ -19,6 +19,7 @@ Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,12 +172,24 @@ class RunDirectory:
             )
         return state
 
-    def finish(self, status: str, best_weights: dict[str, Tensor], best_epoch: int) -> None:
-        """Write the best weights, declare the run finished and drop what it needs no more."""
+    def finish(
+        self,
+        status: str,
+        best_weights: dict[str, Tensor],
+        best_epoch: int,
+        classes: Sequence[str],
+    ) -> None:
+        """Write the best weights, declare the run finished and drop what it needs no more.
+
+        The file of weights says by itself what it is: under one key, since safetensors writes
+        several in random order and the same run must give the same bytes.
+        """
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        content = save(tensors, {"epoch": str(best_epoch)})
+        recipe = self.config()["recipe"]
+        described = {"epoch": best_epoch, "recipe": recipe, "classes": list(classes)}
+        content = save(tensors, {"run": json.dumps(described)})
         write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())
         self.tidy()
@@ -207,4 +220,6 @@ class RunDirectory:
             raise DamagedError(f"{error}; set aside, train.py --resume trains it again") from None
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return weights, int(file.metadata()["epoch"])
+            metadata = file.metadata()  # before recipe and classes were there: only the epoch
+            described = json.loads(metadata["run"]) if "run" in metadata else metadata
+            return weights, int(described["epoch"])

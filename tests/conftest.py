@@ -1,6 +1,7 @@
 """One small study of the embedded digits, trained and evaluated once by the real commands."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def study(tmp_path_factory):
     with inside(tmp_path_factory.mktemp("study")) as folder:
         assert train(*STUDY, "--experiment-id", "s") == 0
         assert evaluate() == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def extended(study, tmp_path_factory):
+    """A copy of the study after ``eval.py --full --conformal``: not to be written to."""
+    folder = tmp_path_factory.mktemp("extended") / "copy"
+    shutil.copytree(study, folder)
+    with inside(folder):
+        assert evaluate("--full", "--conformal", "--alpha", 0.1, 0.2) == 0
     return folder
 
 

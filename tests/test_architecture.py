@@ -26,9 +26,10 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     },
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"forecasts", "reports", "training"},
-    {"launchers", "planning"},
+    {"forecasts", "prediction", "reports", "training"},
+    {"appendix", "launchers", "planning"},
     {"cli"},
+    {"export"},
 ]
 PURE = {
     "config",
@@ -36,16 +37,23 @@ PURE = {
     "data.plans",
     "data.splits",
     "data.subsets",
+    "evaluation.calibration",
     "evaluation.intervals",
     "evaluation.metrics",
+    "evaluation.per_class",
+    "prediction.conformal",
     *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
     "training.optimization",
     "variants",
 } - {"scaling.plots"}
 NO_TORCH = {
-    "cli", "config", "disk", "epochs", "evaluation.intervals", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "mappings", "planning", "reports", "runs", "scaling",
-    "screen", "signals", "snapshots", "studies", "variants",
+    "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
+    "evaluation.per_class", "evaluation.results", "files",
+    "flags", "forecasts", "identity", "locks", "mappings", "planning",
+    "prediction.conformal",
+    "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
+    "snapshots",
+    "studies", "variants",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")

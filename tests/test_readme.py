@@ -8,6 +8,7 @@ import pytest
 
 from src.evaluation.results import chance_errors, read_results, runs_table, sizes_table
 from src.flags import EvalFlags, ForecastFlags, parse, parse_train
+from src.prediction.flags import ExportFlags, PredictFlags
 from src.scaling.findings import curves, describe, headline
 from tests.conftest import ROOT
 
@@ -23,6 +24,10 @@ def test_every_command_parses(command, monkeypatch):
     _, script, *words = shlex.split(command)
     if words[:1] == ["bench"]:
         assert words[1] in BENCH
+    elif words[:1] == ["src.export"]:
+        parse(ExportFlags, words[1:], ExportFlags())
+    elif script == "predict.py":
+        parse(PredictFlags, words, PredictFlags())
     elif script == "forecast.py":
         parse(ForecastFlags, words, ForecastFlags())
     elif "--help" in words:

@@ -148,7 +148,8 @@ def _train_claimed(
         if not state.best_weights:  # diverged in the first epoch
             state.restart(run.seed)
             state.keep_if_best(0.0)
-        directory.finish(status, state.best_weights, state.best_epoch)
+        classes = bench.data.dataset.classes
+        directory.finish(status, state.best_weights, state.best_epoch, classes)
     return status
 
 

@@ -56,6 +56,10 @@ FAULTS = {
     48: "image size below the model's minimum",
     49: "unknown keys, wrong types, broken YAML, hostile files",
     50: "no terminal, NO_COLOR, narrow terminal",
+    51: "weights that do not fit the model or the classes",
+    52: "too few calibration images, alpha of 0 or 1",
+    53: "folders with non-images, with none, with one bad image",
+    55: "Grad-CAM for a model without a convolution map",
 }
 
 

@@ -1,0 +1,199 @@
+"""Prediction sets keep their promise: against MAPIE, on simulated data, and in what is refused."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from src.config import InputError
+from src.data.datasets import ImageDataset
+from src.data.prepare import PreparedData
+from src.data.splits import Split
+from src.evaluation.results import read_results
+from src.prediction.conformal import (
+    METHODS,
+    class_thresholds,
+    marginal_threshold,
+    prediction_sets,
+    threshold,
+)
+from src.prediction.coverage import BROKEN, coverage_report, expected_coverage
+from src.prediction.thresholds import check_apart, draws, read_thresholds, warn_of_few
+from tests.conftest import evaluate
+
+ALPHA = 0.1
+
+
+class AsGiven(ClassifierMixin, BaseEstimator):
+    """Answers with the probabilities that it is shown: MAPIE wants an estimator."""
+
+    def __init__(self, classes=10):
+        self.classes = classes
+        self.classes_ = np.arange(classes)
+        self.n_features_in_ = classes
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return x.argmax(axis=1)
+
+    def predict_proba(self, x):
+        return x
+
+
+def simulated(seed, n, classes=10):
+    """Probabilities and labels that are drawn from another, related distribution."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(classes, 0.3), n)
+    blurred = 0.7 * shares + 0.3 / classes
+    return shares, (blurred.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+
+
+def mapie(method, calibration, test, alpha=ALPHA):
+    from mapie.classification import SplitConformalClassifier
+
+    model = SplitConformalClassifier(
+        AsGiven(), confidence_level=1 - alpha, conformity_score=method, prefit=True, random_state=1
+    )
+    model.conformalize(*calibration)
+    return model, model.predict_set(test)[1][:, :, 0]
+
+
+def ours(method, calibration, test, alpha=ALPHA, seed=1):
+    rng = np.random.default_rng(seed)
+    shares, labels = calibration
+    scores = METHODS[method](shares, rng.random(len(labels)))
+    limits = marginal_threshold(scores, labels, alpha)
+    return limits, prediction_sets(METHODS[method](test, rng.random(len(test))), limits)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(500, 0.1), (499, 0.05), (123, 0.2)])
+def test_lac_is_that_of_mapie(n, alpha):
+    calibration, (test, _) = simulated(1, n), simulated(2, 200)
+    model, theirs = mapie("lac", calibration, test, alpha)
+    limits, sets = ours("lac", calibration, test, alpha)
+    (expected,) = model._mapie_classifier.conformity_score_function_.quantiles_
+    assert limits[0] == pytest.approx(expected, abs=1e-12)
+    assert (sets == theirs).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_coverage_is_the_target_and_that_of_mapie(method):
+    kept, theirs = [], []
+    for seed in range(40):
+        calibration, (test, labels) = simulated(2 * seed, 400), simulated(2 * seed + 1, 400)
+        _, sets = ours(method, calibration, test, seed=seed)
+        kept.append(sets[np.arange(400), labels].mean())
+        if seed < 10 and method != "raps":  # MAPIE's RAPS also splits for its own settings
+            theirs.append(mapie(method, calibration, test)[1][np.arange(400), labels].mean())
+    error = np.std(kept) / math.sqrt(len(kept))
+    assert abs(np.mean(kept) - math.ceil(401 * 0.9) / 401) < 3 * error
+    if theirs:
+        assert np.mean(theirs) > 0.9 - 3 * np.std(theirs) / math.sqrt(len(theirs))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_class_conditional_sets_cover_each_class(method):
+    (shares, labels), (test, true) = simulated(3, 20_000), simulated(4, 20_000)
+    u = draws(0, 20_000), draws(1, 20_000)
+    limits = class_thresholds(METHODS[method](shares, u[0]), labels, ALPHA)
+    held = prediction_sets(METHODS[method](test, u[1]), limits)[np.arange(20_000), true]
+    for k in range(10):
+        assert held[true == k].mean() == pytest.approx(0.9, abs=3 * 0.3 * math.sqrt(2 / 2000))
+
+
+def test_scores_are_those_of_a_hand_calculation():
+    shares, u = np.array([[0.2, 0.5, 0.3]]), np.array([0.5])
+    assert METHODS["lac"](shares, u) == pytest.approx(np.array([[0.8, 0.5, 0.7]]))
+    assert METHODS["aps"](shares, u) == pytest.approx(np.array([[0.9, 0.25, 0.65]]))
+    many = np.full((1, 8), 1 / 8)
+    extra = METHODS["raps"](many, u) - METHODS["aps"](many, u)
+    assert extra == pytest.approx(np.array([[0, 0, 0, 0, 0, 0.01, 0.02, 0.03]]))
+
+
+@pytest.mark.fault(52)
+def test_too_few_calibration_images_give_full_sets_and_a_warning(capsys):
+    assert threshold(np.arange(5.0), 0.05) == math.inf
+    assert threshold(np.arange(19.0), 0.05) == 18  # 20 * 0.95 is 19: just enough
+    shares, labels = simulated(5, 5)
+    limits = marginal_threshold(1 - shares, labels, 0.05)
+    assert prediction_sets(1 - shares, limits).all()
+    warn_of_few(labels, 10, 0.05)
+    assert "takes 19 calibration images, there are 5" in capsys.readouterr().err
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("alpha", ["0", "1", "-0.1", "nan"])
+def test_alphas_that_mean_nothing_are_refused(workplace, capsys, alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        threshold(np.arange(9.0), float(alpha))
+    assert evaluate("--conformal", "--alpha", alpha) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_coverage_too_high_is_a_broken_assumption_too():
+    labels = np.zeros(150, int)
+    sets = np.ones((150, 3), bool)
+    sets[:5, 0] = False
+    report = coverage_report(sets, labels, labels, 0.1, (0.87, 0.93))
+    assert report["coverage"] == pytest.approx(0.967, abs=0.001)
+    assert report["coverage_interval"] == pytest.approx([0.924, 0.986], abs=0.001)
+    assert not report["interval_contains_target"]
+    assert report["verdict"] == BROKEN
+    assert coverage_report(sets, labels, labels, 0.1, (0.85, 0.98))["verdict"] != BROKEN
+
+
+def test_expected_coverage_holds_as_often_as_it_says():
+    inside, nobody = 0, np.zeros(100, int)
+    low, high = expected_coverage(nobody, np.zeros(300, int), ALPHA)
+    for seed in range(300):
+        calibration, (test, labels) = simulated(2 * seed, 100), simulated(2 * seed + 1, 300)
+        _, sets = ours("lac", calibration, test)
+        inside += low <= sets[np.arange(300), labels].mean() <= high
+    assert 0.91 < inside / 300 < 0.99
+
+
+def test_reports_agree_with_each_other(extended):
+    results = read_results(extended / "results" / "s" / "metrics.json")
+    table = pd.read_csv(extended / "results" / "s" / "conformal.csv")
+    assert len(table) == 6 * 2 * 3 * 2
+    for run in results["runs"]:
+        for methods in run["conformal"].values():
+            for report in (report for modes in methods.values() for report in modes.values()):
+                for groups in (report["by_true_class"], report["by_predicted_class"]):
+                    shown = [i for i, n in enumerate(groups["num_images"]) if n]
+                    for key, total in (("coverage", "coverage"), ("mean_set_size",) * 2):
+                        values = [groups[key][i] for i in shown]
+                        weights = [groups["num_images"][i] for i in shown]
+                        mean = np.average(values, weights=weights)
+                        assert mean == pytest.approx(report[total])
+                low, high = report["coverage_interval"]
+                assert report["interval_contains_target"] == (low <= report["target"] <= high)
+    figures = {path.stem for path in (extended / "results" / "s" / "figures").iterdir()}
+    assert {"coverage_0.1", "coverage_0.2", "set_size_0.1", "set_size_0.2"} <= figures
+
+
+def test_thresholds_serve_only_what_they_were_made_for(extended):
+    run_dir = extended / "checkpoints" / "s" / "1.0" / "seed-1"
+    content = json.loads((run_dir / "conformal.json").read_text())
+    right = {key: content[key] for key in ("weights_sha256", "data_sha256", "calibration")}
+    assert read_thresholds(run_dir, right, 0.1, "lac").shape == (1,)
+    other = {"split": "validation", "num_images": 144, "sha256": "0" * 64}
+    for wrong in ({"weights_sha256": "0" * 64}, {"data_sha256": "0"}, {"calibration": other}):
+        with pytest.raises(InputError, match=f"made for another {next(iter(wrong))}"):
+            read_thresholds(run_dir, {**right, **wrong}, 0.1, "lac")
+    with pytest.raises(InputError, match=r"holds alpha 0.1, 0.2, not 0.3"):
+        read_thresholds(run_dir, right, 0.3, "lac")
+
+
+def test_calibrating_on_tested_images_is_refused():
+    split = Split("test", np.arange(3), np.array([0, 1, 0]))
+    splits = {"validation": split, "test": split}
+    dataset = ImageDataset("d", "f", None, ("a", "b"), splits, {}, None, ())
+    digests = {"test": np.arange(96, dtype=np.uint8).reshape(3, 32)}
+    with pytest.raises(InputError, match="3 images are in validation and in test"):
+        check_apart(PreparedData(dataset, {}, digests))

@@ -1,0 +1,142 @@
+"""What eval.py --full says, against scikit-learn and scipy, and on a whole study."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_score, recall_score
+
+from src.evaluation.calibration import negative_log_likelihood, probabilities, reliability
+from src.evaluation.full import full_scores
+from src.evaluation.per_class import class_drops, classification, paired_drop, verdict
+from src.evaluation.results import read_results
+
+
+def sample(seed, n, classes):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=n)
+    logits = rng.normal(size=(n, classes)).astype(np.float32)
+    logits[np.arange(n), labels] += 1
+    return logits, labels
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**31), st.integers(2, 12), st.integers(2, 60))
+def test_classification_is_that_of_scikit_learn(seed, classes, n):
+    logits, labels = sample(seed, n, classes)
+    predicted = logits.argmax(axis=1)
+    found = classification(predicted, labels, classes)
+    names = np.arange(classes)
+    assert found["confusion_matrix"] == confusion_matrix(labels, predicted, labels=names).tolist()
+    for name, theirs in (
+        ("precision", precision_score),
+        ("recall", recall_score),
+        ("f1", f1_score),
+    ):
+        for average in ("macro", "weighted"):
+            expected = theirs(labels, predicted, labels=names, average=average, zero_division=0)
+            assert found[average][name] == pytest.approx(expected)
+    assert len(found["per_class"]["recall"]) == classes
+
+
+def test_likelihood_is_that_of_scikit_learn_and_survives_sure_logits():
+    logits, labels = sample(1, 200, 7)
+    expected = log_loss(labels, probabilities(logits), labels=np.arange(7))
+    assert negative_log_likelihood(logits, labels) == pytest.approx(expected)
+    sure = np.array([[1000.0, -1000.0]], dtype=np.float32)
+    assert negative_log_likelihood(sure, np.array([1])) == pytest.approx(2000)
+
+
+def test_reliability_bins_are_those_of_scikit_learn():
+    logits, labels = sample(2, 1500, 5)
+    found, shares = reliability(logits, labels), probabilities(logits)
+    accuracy, confidence = calibration_curve(
+        shares.argmax(axis=1) == labels, shares.max(axis=1), n_bins=15, strategy="quantile"
+    )
+    assert found.accuracy == pytest.approx(accuracy)
+    assert found.confidence == pytest.approx(confidence)
+    assert found.count.tolist() == [100] * 15
+    assert found.expected_error == pytest.approx(np.abs(accuracy - confidence).mean())
+
+
+def test_calibrated_probabilities_have_a_small_error_and_inflated_ones_a_large_one():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(20_000, 5)).astype(np.float32)
+    labels = (probabilities(logits).cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
+    assert reliability(logits, labels).expected_error < 0.02
+    assert reliability(5 * logits, labels).expected_error > 0.2
+
+
+def test_a_constant_network_is_one_bin_whatever_the_order_of_images():
+    found = reliability(np.zeros((90, 10), np.float32), np.arange(90) % 10)
+    assert found.count.tolist() == [90]
+    assert found.expected_error == pytest.approx(0)
+
+
+def test_top_k_errors_stop_below_the_number_of_classes():
+    logits, labels = sample(4, 50, 4)
+    assert list(full_scores(logits, labels)["top_k_errors"]) == ["1", "2", "3"]
+
+
+def test_paired_bootstrap_agrees_with_the_paired_t_interval():
+    drop = np.random.default_rng(5).choice([-1, 0, 1], 2000, p=[0.1, 0.7, 0.2]).astype(float)
+    mean, low, high = paired_drop(drop)
+    expected = ttest_1samp(drop, 0).confidence_interval()
+    assert mean == pytest.approx(drop.mean())
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.002)
+    assert paired_drop(drop) == (mean, low, high)  # the same every time
+    assert paired_drop(np.zeros(9)) == (0, 0, 0)
+
+
+def test_drops_of_few_images_are_covered_as_often_as_promised():
+    rng = np.random.default_rng(6)
+    drop = rng.choice([-1.0, 0.0, 1.0], 20 * 2000, p=[0.05, 0.8, 0.15])
+    _, low, high = class_drops(drop, np.repeat(np.arange(2000), 20), 2000)
+    assert 0.94 < np.mean((low <= 0.1) & (high >= 0.1)) < 1
+
+
+def test_verdicts_follow_the_interval():
+    assert verdict(0.01, 0.3) == "gains"
+    assert verdict(-0.04, 0.04) == "saturated"
+    assert verdict(-0.04, 0.3) == "undecided"
+
+
+def test_full_scores_agree_with_the_plain_ones(extended):
+    folder = extended / "results" / "s"
+    for run in read_results(folder / "metrics.json")["runs"]:
+        scores, test = run["full"], run["splits"]["test"]
+        assert scores["top_k_errors"]["1"] == test["top_1_error"]
+        assert scores["top_k_errors"]["5"] == test["top_5_error"]
+        assert len(scores["top_k_errors"]) == 9
+        assert scores["negative_log_likelihood"] == pytest.approx(test["loss"], rel=1e-5)
+        assert sum(scores["reliability"]["num_images"]) == test["num_images"]
+        right = np.trace(scores["confusion_matrix"]) / np.sum(scores["confusion_matrix"])
+        assert right == pytest.approx(1 - test["top_1_error"])
+
+
+def test_per_class_table_averages_to_the_error_of_each_size(extended):
+    folder = extended / "results" / "s"
+    table, results = pd.read_csv(folder / "per_class.csv"), read_results(folder / "metrics.json")
+    for row in results["subset_sizes"].values():
+        part = table[table.num_images == row["num_images"]]
+        assert len(part) == 10
+        assert part.num_train_images.sum() == row["num_images"]
+        mean = np.average(part.top_1_error, weights=part.num_test_images)
+        assert mean == pytest.approx(row["top_1_error"])
+        assert (1 - part.recall).tolist() == pytest.approx(part.top_1_error.tolist())
+    assert set(table.verdict.dropna()) <= {"gains", "saturated", "undecided"}
+
+
+def test_steps_are_the_differences_between_sizes(extended):
+    folder = extended / "results" / "s"
+    results = read_results(folder / "metrics.json")
+    errors = [row["top_1_error"] for row in results["subset_sizes"].values()]
+    for step, drop in zip(results["size_steps"], -np.diff(errors), strict=True):
+        assert step["top_1_error_drop"] == pytest.approx(drop)
+        low, high = step["top_1_error_drop_interval"]
+        assert low <= drop <= high
+    figures = {path.stem for path in (folder / "figures").iterdir()}
+    assert {"reliability", "per_class", "confusion"} <= figures

@@ -1,0 +1,274 @@
+"""predict.py and the export: the answers of training and evaluation, for anybody's pictures."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from src import cli, export
+from src.config import InputError, Recipe
+from src.data.prepare import load_dataset
+from src.evaluation.calibration import probabilities
+from src.models import build_model
+from src.prediction.classifier import Classifier, from_file
+from src.prediction.conformal import prediction_sets
+from src.prediction.explain import convolution_map, grad_cam
+from src.prediction.pictures import read_picture
+from tests.conftest import command, shared
+
+
+def predict(*words):
+    return command(cli.predict, *words)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twelve test images of the digits as files, in the order of the test split."""
+    folder = tmp_path_factory.mktemp("photos")
+    dataset = load_dataset(Recipe(dataset="digits", model="alexnet-small", image_size=32))
+    test = dataset.splits["test"]
+    for i, row in enumerate(test.rows[:12]):
+        (folder / f"{i:02}.png").write_bytes(dataset.encoded(test.source, int(row)))
+    return folder
+
+
+@pytest.fixture
+def at_study(extended, monkeypatch, tmp_path):
+    """Stand in the folder of the evaluated study; what is written goes to ``tmp_path``."""
+    monkeypatch.chdir(extended)
+    return tmp_path
+
+
+def weights_of(folder, size="1.0", seed=1):
+    return folder / "checkpoints" / "s" / size / f"seed-{seed}" / "best.safetensors"
+
+
+def test_answers_are_those_of_the_evaluation(at_study, extended, photos):
+    out = at_study / "a.json"
+    assert predict("--image-dir", photos, "--show-all-probs", "--output", out) == 0
+    arrays = np.load(extended / "results" / "s" / "predictions" / "1.0" / "seed-1.npz")
+    expected = probabilities(arrays["test_logits"][:12])
+    rows = json.loads(out.read_text())
+    found = np.array([[row[f"p({name})"] for name in "0123456789"] for row in rows])
+    assert found == pytest.approx(expected, abs=1e-5)
+    for row, shares in zip(rows, expected, strict=True):
+        assert (row["run"], row["num_train_images"]) == ("1.0/seed-1", 1293)
+        assert row["top_1"] == str(shares.argmax())
+
+
+def test_sets_follow_the_stored_thresholds(at_study, extended, photos, capsys):
+    out = at_study / "a.json"
+    words = ["--image-dir", photos, "--show-all-probs", "--output", out, "--conformal"]
+    assert predict(*words, "--alpha", 0.2) == 0
+    stored = json.loads(weights_of(extended).with_name("conformal.json").read_text())
+    limits = np.array(stored["alphas"]["0.2"]["lac"]["marginal"])
+    for row in json.loads(out.read_text()):
+        scores = 1 - np.array([[row[f"p({name})"] for name in "0123456789"]])
+        held = prediction_sets(scores, limits)[0]
+        assert set(row["set"]) == {str(k) for k in np.flatnonzero(held)}
+        assert row["set_size"] == len(row["set"])
+    assert predict(*words, "--alpha", 0.3) == 2
+    assert "holds alpha 0.1, 0.2, not 0.3" in capsys.readouterr().err
+
+
+def test_thresholds_of_other_weights_are_refused(at_study, extended, photos, capsys):
+    swapped = at_study / "best.safetensors"
+    shutil.copy(weights_of(extended, "0.5"), swapped)
+    shutil.copy(weights_of(extended).with_name("conformal.json"), at_study)
+    assert predict("--weights", swapped, "--image", photos / "00.png", "--conformal") == 2
+    assert "made for another weights_sha256" in capsys.readouterr().err
+
+
+def test_the_same_picture_gets_the_same_random_set(photos):
+    draws = [read_picture(photos / "00.png", 36).draw for _ in range(2)]
+    assert draws[0] == draws[1] != read_picture(photos / "01.png", 36).draw
+
+
+@pytest.mark.fault(53)
+def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
+    folder = at_study / "mixed" / "deep"
+    shutil.copytree(photos, folder)
+    (folder / "05.png").write_text("<html>no image</html>")
+    (folder / "notes.txt").write_text("not meant as an image")
+    words = ["--image-dir", folder.parent, "--recursive", "--batch-size", 5]
+    tables = {}
+    for suffix in ("csv", "json", "parquet"):
+        out = at_study / f"a.{suffix}"
+        assert predict(*words, "--output", out) == 3
+        tables[suffix] = getattr(pd, f"read_{suffix}")(out)
+        captured = capsys.readouterr()
+        assert "1 of 12 pictures failed" in captured.err
+        assert "files not named as images: 1" in captured.out
+    for table in tables.values():
+        assert len(table) == 12
+        assert table.status.str.startswith("failed: not a whole image").sum() == 1
+        assert table.file[5].endswith("05.png")
+        assert table.top_1_probability.notna().sum() == 11
+    difference = tables["csv"].top_1_probability - tables["parquet"].top_1_probability
+    assert difference.abs().max() < 1e-12
+
+
+@pytest.mark.fault(53)
+def test_folders_without_a_usable_image_are_input_errors(at_study, capsys):
+    empty = at_study / "empty"
+    empty.mkdir()
+    assert predict("--image-dir", empty) == 2
+    (empty / "notes.txt").write_text("text")
+    assert predict("--image-dir", empty) == 2
+    assert "none of its 1 files is an image; --recursive" in capsys.readouterr().err
+    (empty / "bad.jpg").write_text("text")
+    assert predict("--image-dir", empty) == 2
+    assert "1 of 1 pictures failed" in capsys.readouterr().err
+    assert predict("--image", empty / "absent.jpg") == 2
+
+
+@pytest.mark.fault(53)
+def test_hostile_pictures_have_a_status_each(at_study):
+    out = at_study / "a.csv"
+    assert predict("--image-dir", shared("broken") / "images", "--output", out) == 3
+    table = pd.read_csv(out).assign(name=lambda t: t.file.str.split("/").str[-1]).set_index("name")
+    assert table.status["ok.jpg"] == "ok"
+    assert "exceed 40,000,000" in table.status["bomb_30000x30000_1bit.png"]
+    assert table.status["text.jpg"].startswith("failed: not a whole image")
+
+
+def test_all_sizes_are_asked_smallest_first(at_study, photos, capsys):
+    out = at_study / "a.csv"
+    picture = photos / "00.png"
+    assert predict("--image", picture, "--all-sizes", "--top-k", 2, "--output", out) == 0
+    assert pd.read_csv(out).num_train_images.tolist() == [323, 647, 1293]
+    assert "1.0/seed-1, 1,293 training images" in capsys.readouterr().out
+    assert predict("--image", picture, "--subset-size", 0.5, "--seed", 2, "--output", out) == 0
+    assert pd.read_csv(out)["run"].tolist() == ["0.5/seed-2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give --image FILE"),
+        (["--image", "a.jpg", "--image-dir", "b"], "not both"),
+        (["--image-dir", "gone"], "no such folder"),
+        (["--image", "a.jpg", "--output", "a.xlsx"], ".csv, .json, .parquet"),
+        (["--image-dir", "results", "--explain", "a.png"], "give --image"),
+        (["--image", "a.jpg", "--subset-size", "0.3"], "no finished run of this size"),
+        (["--image", "a.jpg", "--weights", "w", "--seed", "1"], "--weights is a model by itself"),
+        (["--image", "a.jpg", "--weights", "gone.safetensors"], "No such file"),
+        (["--image", "a.jpg", "--alpha", "1"], "alpha"),
+        (["--image", "a.jpg", "--experiment-id", "gone"], "run train.py first"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(at_study, capsys, words, message):
+    assert predict(*words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.fault(51)
+def test_weights_that_do_not_fit_are_refused_by_name(at_study, extended, photos, capsys):
+    recipe = {"dataset": "digits", "model": "alexnet-small", "image_size": 32}
+    metadata = {"run": json.dumps({"recipe": recipe, "classes": ["a", "b", "c"]})}
+    picture, path = photos / "00.png", at_study / "w.safetensors"
+    save_file(load_file(weights_of(extended)), path, metadata)
+    assert predict("--weights", path, "--image", picture) == 2
+    error = capsys.readouterr().err
+    assert "alexnet-small with 3 classes" in error
+    assert "is (10,) in the file, (3,) in the model" in error
+    save_file(load_file(weights_of(extended)), path)
+    assert predict("--weights", path, "--image", picture) == 2
+    assert "does not name its recipe and classes" in capsys.readouterr().err
+    path.write_bytes(b"no tensors")
+    assert predict("--weights", path, "--image", picture) == 2
+    assert "is no safetensors file" in capsys.readouterr().err
+
+
+@pytest.mark.fault(51)
+def test_a_run_with_the_weights_of_another_is_refused(at_study, extended, photos, capsys):
+    folder = at_study / "checkpoints"
+    shutil.copytree(extended / "checkpoints", folder)
+    path = folder / "s" / "1.0" / "seed-1" / "best.safetensors"
+    model = build_model("resnet18", 3, 32)
+    recipe = {"dataset": "other", "model": "resnet18"}
+    metadata = {"run": json.dumps({"recipe": recipe, "classes": ["a", "b", "c"]})}
+    save_file(model.state_dict(), path, metadata)
+    assert predict("--checkpoint-dir", folder, "--image", photos / "00.png") == 2
+    assert "resnet18 for 3 classes, its run is alexnet-small for 10" in capsys.readouterr().err
+
+
+def test_grad_cam_is_the_map_that_theory_gives(photos):
+    """With one average and one linear layer it is the class activation map (Zhou et al. 2016)."""
+    torch.manual_seed(0)
+    conv, linear = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 2)
+    model = nn.Sequential(
+        conv,
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 6, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        linear,
+    ).eval()
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
+    device = torch.device("cpu")
+    one = Classifier("m", model, recipe, ("a", "b"), device, photos, {})
+    pixels = read_picture(photos / "00.png", 36).pixels
+    found = grad_cam(one, pixels, [0, 1])
+    with torch.no_grad():
+        features = model[:3](one.inputs(pixels[None]))[0]  # (6, 32, 32)
+        maps = torch.einsum("kc,chw->khw", linear.weight, features).clamp(min=0)
+    for cam, expected in zip(found, maps.numpy(), strict=True):
+        assert cam == pytest.approx(expected / max(expected.max(), 1e-12), abs=1e-4)
+
+
+@pytest.mark.fault(55)
+def test_models_without_a_convolution_map_are_refused_with_the_reason():
+    with torch.device("meta"):
+        for name in ("alexnet", "resnet18", "alexnet-small"):
+            assert isinstance(convolution_map(build_model(name, 10, 64), name), nn.Conv2d)
+        with pytest.raises(InputError, match="vit_b_16 mixes places by attention"):
+            convolution_map(build_model("vit_b_16", 10, 224), "vit_b_16")
+    with pytest.raises(InputError, match="linear has no convolution"):
+        convolution_map(nn.Linear(2, 2), "linear")
+
+
+def test_figures_are_drawn(at_study, photos):
+    cam, filters = at_study / "cam.png", at_study / "filters.png"
+    words = ["--image", photos / "00.png", "--explain", cam, "--filters", filters]
+    assert predict(*words) == 0
+    for path in (cam, filters):
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+
+
+def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
+    folder = at_study / "model"
+    assert command(export.main, "--output", folder) == 0
+    card = (folder / "README.md").read_text()
+    assert "top-1 " in card
+    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in card
+    answers = []
+    for words in ([], ["--weights", folder / "model.safetensors"]):
+        out = at_study / "a.json"
+        asked = ["--image", photos / "03.png", "--conformal", "--output", out]
+        assert predict(*asked, *words) == 0
+        (row,) = json.loads(out.read_text())
+        answers.append({k: v for k, v in row.items() if k.startswith(("top", "set"))})
+    assert answers[0] == answers[1]
+
+
+def test_onnx_gives_the_same_logits(at_study, extended, photos):
+    reference = pytest.importorskip("onnx.reference")
+    folder = at_study / "model"
+    assert command(export.main, "--output", folder, "--format", "onnx") == 0
+    assert "model.onnx" in (folder / "README.md").read_text()
+    one = from_file(weights_of(extended), torch.device("cpu"))
+    pixels = np.stack([read_picture(photos / f"{i:02}.png", 36).pixels for i in range(3)])
+    session = reference.ReferenceEvaluator(str(folder / "model.onnx"))
+    (found,) = session.run(None, {"images": one.inputs(pixels).contiguous().numpy()})
+    assert found == pytest.approx(one.logits(pixels), abs=1e-4)
