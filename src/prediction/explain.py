@@ -53,9 +53,6 @@ def grad_cam(classifier: Classifier, pixels: NDArray[np.uint8], classes: list[in
     from captum.attr import LayerAttribution, LayerGradCam
 
     layer = convolution_map(classifier.model, classifier.recipe.model)
-    for module in classifier.model.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False  # it would overwrite the map that is read
     inputs, size = classifier.inputs(pixels[None]), classifier.recipe.image_size
     maps = []
     for k in classes:
