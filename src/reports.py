@@ -48,7 +48,8 @@ def write_report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) ->
             save_figures(found[name], sizes_table(one), shown, own)
         title = f"{name}: " if len(studies) > 1 else ""
         print(f"\n{fill(title + describe(found[name], sizes_table(one)), 96)}\n")
-        print(f"{describe_forecasts(found[name])}\n")
+        if ahead := describe_forecasts(found[name]):
+            print(f"{ahead}\n")
     if len(studies) > 1:
         _compare(found, folder / "figures")
     print(f"numbers      {folder / 'metrics.json'}")

@@ -192,6 +192,8 @@ def _label_log_axes(ax: Axes, n: Array) -> None:
         else (1, 1.5, 2, 3, 5, 7)
         if high / low > 4
         else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        if high / low > 1.3
+        else tuple(tenths / 10 for tenths in range(10, 100, 2))
     )
     ticks = [s * 10.0**p for p in range(-6, 1) for s in steps if low <= s * 10.0**p <= high]
     ax.set_yticks(ticks, [_percent(tick, 0) for tick in ticks])
