@@ -88,12 +88,9 @@ class RunDirectory:
         sweep(self.path)
         if not (self.path / "config.json").exists():
             mean, std = map(list, moments)
-            content = {
-                **identity,
-                "machine": machine.model_dump(mode="json"),
-                "pixel_moments": {"mean": mean, "std": std},
-            }
-            write_json(self.path / "config.json", content)
+            more = {"machine": machine.model_dump(mode="json")}
+            more["pixel_moments"] = {"mean": mean, "std": std}
+            write_json(self.path / "config.json", {**identity, **more})
         if not (self.path / "subset.npz").exists():
             file = io.BytesIO()
             np.savez_compressed(file, indices=indices)
@@ -179,16 +176,13 @@ class RunDirectory:
         best_epoch: int,
         classes: Sequence[str],
     ) -> None:
-        """Write the best weights, declare the run finished and drop what it needs no more.
-
-        The file of weights says by itself what it is: under one key, since safetensors writes
-        several in random order and the same run must give the same bytes.
-        """
+        """Write the best weights, declare the run finished and drop what it needs no more."""
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
         recipe = self.config()["recipe"]
         described = {"epoch": best_epoch, "recipe": recipe, "classes": list(classes)}
+        # One key: safetensors writes several in random order, and the same run gives the same bytes.
         content = save(tensors, {"run": json.dumps(described)})
         write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())

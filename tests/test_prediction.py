@@ -157,7 +157,7 @@ def test_all_sizes_are_asked_smallest_first(at_study, photos, capsys):
         (["--image-dir", "gone"], "no such folder"),
         (["--image", "a.jpg", "--output", "a.xlsx"], ".csv, .json, .parquet"),
         (["--image-dir", "results", "--explain", "a.png"], "give --image"),
-        (["--image", "a.jpg", "--subset-size", "0.3"], "no finished run of this size"),
+        (["--image", "a.jpg", "--subset-size", "0.3"], "no finished run of this variant, size"),
         (["--image", "a.jpg", "--weights", "w", "--seed", "1"], "--weights is a model by itself"),
         (["--image", "a.jpg", "--weights", "gone.safetensors"], "No such file"),
         (["--image", "a.jpg", "--alpha", "1"], "alpha"),

@@ -79,7 +79,7 @@ def choose(flags: ModelFlags, all_sizes: bool = False) -> list[Classifier]:
         If there is no such run, or its weights do not fit.
     """
     device = pick_device(flags.device)
-    chosen = (flags.experiment_id, flags.subset_size, flags.seed, all_sizes or None)
+    chosen = (flags.experiment_id, flags.variant, flags.subset_size, flags.seed, all_sizes or None)
     if flags.weights and any(value is not None for value in chosen):
         raise InputError("--weights is a model by itself: give no study, size or seed with it")
     if flags.weights:
@@ -87,10 +87,12 @@ def choose(flags: ModelFlags, all_sizes: bool = False) -> list[Classifier]:
     study_dir = flags.checkpoint_dir / (flags.experiment_id or newest_study(flags.checkpoint_dir))
     classes = read_study(study_dir)["data"]["classes"]
     runs = [run for run in planned_runs(study_dir) if RunDirectory(study_dir / run.path).usable]
+    wanted_variant = flags.variant or (runs[0].variant if runs else "")
+    runs = [r for r in runs if r.variant == wanted_variant]
     runs = [r for r in runs if flags.subset_size in (None, r.subset_size)]
     runs = [r for r in runs if flags.seed in (None, r.seed)]
     if not runs:
-        raise InputError(f"no finished run of this size and seed in {study_dir}")
+        raise InputError(f"no finished run of this variant, size and seed in {study_dir}")
     try:
         sized = [(len(RunDirectory(study_dir / run.path).subset()), -run.seed, run) for run in runs]
         sized.sort(key=lambda one: one[:2])
