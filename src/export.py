@@ -115,7 +115,6 @@ def onnx_bytes(classifier: Classifier) -> bytes:
 def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
     """Say in Markdown what a model file is, what it takes and what it gives."""
     from .data.prepare import cache_side
-    from .data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
     recipe, images = classifier.recipe, classifier.num_images
     shown = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
@@ -132,8 +131,8 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in shown),
         size=recipe.image_size,
         side=cache_side(recipe.image_size),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=classifier.moments[0],
+        std=classifier.moments[1],
         classes=", ".join(classifier.classes),
         measured=measured_errors(classifier),
     )
@@ -145,11 +144,12 @@ def measured_errors(classifier: Classifier) -> str:
 
     if classifier.num_images is None:  # a file alone
         return "not known to the file of weights"
-    study = classifier.path.parents[2]
+    study = next(p for p in classifier.path.parents if (p / "study.json").exists())
     results = Machine(**read_study(study)["machine"]).results_dir / study.name / "metrics.json"
     runs = read_results(results)["runs"] if results.exists() else []
     for run in runs:
-        if f"{run['subset_size']!r}/seed-{run['seed']}" == classifier.name:
+        path = Path(run.get("variant", "")) / repr(run["subset_size"]) / f"seed-{run['seed']}"
+        if str(path) == classifier.name:
             test, ks = run["splits"]["test"], (1, 5)
             spelled = [(k, test[f"top_{k}_error"], test[f"top_{k}_error_interval"]) for k in ks]
             return ", ".join(

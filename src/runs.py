@@ -180,9 +180,9 @@ class RunDirectory:
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        recipe = self.config()["recipe"]
-        described = {"epoch": best_epoch, "recipe": recipe, "classes": list(classes)}
-        # One key: safetensors writes several in random order, and the same run gives the same bytes.
+        kept = {key: self.config().get(key) for key in ("recipe", "pixel_moments")}
+        described = {"epoch": best_epoch, "classes": list(classes), **kept}
+        # One key: safetensors writes several in random order; equal runs give equal bytes.
         content = save(tensors, {"run": json.dumps(described)})
         write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import InputError, Recipe
 from ..data.plans import EpochPlan
-from ..data.transforms import normalise
+from ..data.transforms import IMAGENET, Moments, normalise
 from ..models import build_model
 from ..runs import RunDirectory
 
@@ -31,6 +32,7 @@ class Classifier:
     device: torch.device
     path: Path  # of the weights
     belongs: dict[str, Any]  # what thresholds for these weights must be bound to
+    moments: Moments = IMAGENET  # channel means and deviations that inputs are normalised by
     num_images: int | None = None  # it was trained on, if known
 
     def inputs(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -38,7 +40,7 @@ class Classifier:
         size = self.recipe.image_size
         start = int(EpochPlan.plain(1, pixels.shape[1] - size).top[0])
         crop = pixels[:, start : start + size, start : start + size]
-        return normalise(torch.tensor(crop, device=self.device))
+        return normalise(torch.tensor(crop, device=self.device), self.moments)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answer squares of shape (b, side, side, 3) with logits (b, classes)."""
@@ -63,7 +65,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
     run, path = directory.run(), directory.path / "best.safetensors"
     weights, metadata, digest = read_weights(path)
     if "run" in metadata:  # absent where an earlier version wrote the file
-        recipe, own = _described(path, metadata)
+        recipe, own, _ = _described(path, metadata)
         if (recipe.model, own) != (run.recipe.model, tuple(classes)):
             raise InputError(
                 f"{path} holds {recipe.model} for {len(own)} classes, its run is "
@@ -79,6 +81,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         device,
         path,
         belongs,
+        _moments(directory.config()),
         len(directory.subset()),
     )
 
@@ -92,9 +95,9 @@ def from_file(path: Path, device: torch.device) -> Classifier:
         If it does not say so, or its tensors do not fit what it says.
     """
     weights, metadata, digest = read_weights(path)
-    recipe, classes = _described(path, metadata)
-    model = _fitted(path, weights, recipe, len(classes)).to(device)
-    return Classifier(path.name, model, recipe, classes, device, path, {"weights_sha256": digest})
+    recipe, classes, moments = _described(path, metadata)
+    model, belongs = _fitted(path, weights, recipe, len(classes)), {"weights_sha256": digest}
+    return Classifier(path.name, model.to(device), recipe, classes, device, path, belongs, moments)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
@@ -118,19 +121,28 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
         raise InputError(f"{path} is no safetensors file: {error}") from None
 
 
-def _described(path: Path, metadata: dict[str, str]) -> tuple[Recipe, tuple[str, ...]]:
-    """Read recipe and class names from the metadata of a file of weights."""
+def _described(path: Path, metadata: dict[str, str]) -> tuple[Recipe, tuple[str, ...], Moments]:
+    """Read recipe, class names and moments from the metadata of a file of weights."""
     try:
         described = json.loads(metadata["run"])
         recipe, classes = dict(described["recipe"]), [str(name) for name in described["classes"]]
+        moments = _moments(described)
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(
             f"{path} does not name its recipe and classes; give the run instead, by --experiment-id"
         ) from None
     try:
-        return Recipe(**recipe), tuple(classes)
+        return Recipe(**recipe), tuple(classes), moments
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _moments(described: Mapping[str, Any]) -> Moments:
+    """Read the normalisation; of files that came before there was a choice, ImageNet's."""
+    found = described.get("pixel_moments")
+    if found is None:
+        return IMAGENET
+    return tuple(map(float, found["mean"])), tuple(map(float, found["std"]))
 
 
 def _fitted(path: Path, weights: dict[str, Tensor], recipe: Recipe, num_classes: int) -> nn.Module:
