@@ -157,8 +157,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
         if not rows:
             raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
         labels = sources.data.dataset.splits["test"].labels
-        environment = describe_environment(device)
-        results = build_results(name, there, environment, rows, missing, labels)
+        results = build_results(name, there, describe_environment(device), rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
         notes = extend(results, flags, usable, sources.data, results_dir)
         write_report(results, epochs_table(usable), results_dir)
