@@ -82,7 +82,7 @@ def add_full(
     folder : Path
         Holds ``predictions``; receives the table and the figures.
     """
-    own = folder / results["runs"][0].get("variant", "")
+    variant = results["runs"][0].get("variant", "")
     train, classes = data.dataset.splits["train"].labels, data.dataset.classes
     counts: dict[int, list[Array]] = {}
     for directory in directories:
@@ -101,8 +101,8 @@ def add_full(
     errors = wrong_by_size(wrong)
     results["size_steps"] = _steps(errors)
     table = per_class_table(results, errors, labels, wrong_by_size(counts), classes)
-    write_whole(own / "per_class.csv", table.to_csv(index=False).encode())
-    save_full_figures(results, table, own / "figures")
+    write_whole(folder / variant / "per_class.csv", table.to_csv(index=False).encode())
+    save_full_figures(results, table, folder / "figures" / variant)
     return _describe(results, table)
 
 

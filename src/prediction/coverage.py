@@ -56,9 +56,9 @@ def add_conformal(
     for alpha in alphas:
         warn_of_few(labels, logits.shape[1], alpha)
     table = pd.DataFrame(rows)
-    own = folder / results["runs"][0].get("variant", "")
-    write_whole(own / "conformal.csv", table.to_csv(index=False).encode())
-    save_conformal_figures(table, own / "figures")
+    variant = results["runs"][0].get("variant", "")
+    write_whole(folder / variant / "conformal.csv", table.to_csv(index=False).encode())
+    save_conformal_figures(table, folder / "figures" / variant)
     return describe(table)
 
 
