@@ -71,7 +71,7 @@ def test_every_file_and_picture_that_is_named_is_there():
 
 
 def test_speeds_are_those_of_the_committed_measurement():
-    (path,) = (ROOT / "bench" / "results").glob("train-*.json")
+    path = min((ROOT / "bench" / "results").glob("train-*.json"))  # later ones are the reader's
     measured = json.loads(path.read_text())
     table = TEXT.split("## Speed")[1].split("##")[0]
     for kind in ("training", "validation", "evaluation", "loading"):
