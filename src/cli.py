@@ -160,8 +160,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
         results = build_results(name, there, describe_environment(device), rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
         notes = extend(results, flags, usable, sources.data, results_dir)
-        write_report(results, epochs_table(usable), results_dir)
-        say("".join(f"\n{note}\n" for note in notes))
+        write_report(results, epochs_table(usable), results_dir, notes)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

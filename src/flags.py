@@ -14,16 +14,9 @@ import tyro
 import yaml
 from pydantic import AfterValidator, Field
 
-from .config import (
-    InputError,
-    Machine,
-    Recipe,
-    Record,
-    Study,
-    shortened,
-)
+from .config import InputError, Machine, Recipe, Record, Study, shortened
 from .mappings import flat_mapping, records_from_mapping
-from .variants import combinations
+from .variants import NAME, combinations
 
 NEWEST = "newest"  # what a bare --resume means
 SEVERAL = ("model", "budget")  # flags that take several values: a curve each
@@ -32,7 +25,7 @@ Command = TypeVar("Command", bound=Record)
 
 def checked_name(name: str) -> str:
     """Return a study's name unless it could leave its directory."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} is not a name: use letters, digits, '.', '_' and '-', no path")
     return name
 

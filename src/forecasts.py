@@ -16,11 +16,11 @@ from .flags import ForecastFlags
 from .scaling import words
 from .scaling.advice import next_runs, simulate
 from .scaling.analysis import Analysis, analyse, record
-from .scaling.findings import METRICS, metric_name, points
+from .scaling.findings import METRICS, metric_name, points, test_scores
 from .scaling.forecasting import RELIABLE, data_multiplier
 from .scaling.points import NotIdentifiableError, Points
 
-REQUIRED, OPTIONAL = ("n", "error"), ("num_test", "seed")
+REQUIRED, OPTIONAL = ("n", "error"), ("num_test",)  # others, such as seed, say nothing more
 
 
 def answer(flags: ForecastFlags) -> int:
@@ -120,8 +120,7 @@ def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Po
         if variant not in curves:
             raise InputError(f"{path}: several curves; --variant is one of {', '.join(curves)}")
         results = curves[variant]
-        runs = runs_table(results)
-        test = runs[(runs["split"] == "test") & (runs["status"] == "complete")]
+        test = test_scores(runs_table(results))
         if metric not in METRICS or test[metric].isna().any():
             raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
         return points(test, metric), chance_errors(results)[metric], metric_name(metric)
@@ -131,7 +130,7 @@ def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Po
 
 
 def read_points(path: Path) -> Points:
-    """Read measured errors from a CSV file with columns n, error and perhaps num_test, seed.
+    """Read measured errors from a CSV file with columns n, error and perhaps num_test.
 
     Raises
     ------

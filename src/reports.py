@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -25,8 +26,10 @@ from .scaling.plots import new_axes, plot_curves, save, save_figures
 Found = dict[str, dict[str, Curve]]  # variant -> metric -> curve
 
 
-def write_report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) -> None:
-    """Write the results of a study, draw them and print what they say."""
+def write_report(
+    results: dict[str, Any], epochs: pd.DataFrame, folder: Path, notes: Sequence[str] = ()
+) -> None:
+    """Write the results of a study, draw them, print what they say and what else was found."""
     studies = views(results)
     found = {name: curves(runs_table(one), chance_errors(one)) for name, one in studies.items()}
     laws = {name: law_record(each) for name, each in found.items()}
@@ -52,6 +55,7 @@ def write_report(results: dict[str, Any], epochs: pd.DataFrame, folder: Path) ->
             print(f"{ahead}\n")
     if len(studies) > 1:
         _compare(found, folder / "figures")
+    print("".join(f"{note}\n\n" for note in notes), end="")
     print(f"numbers      {folder / 'metrics.json'}")
     print(f"figures      {folder / 'figures'}")
     print("notebook     results.ipynb")

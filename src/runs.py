@@ -180,8 +180,8 @@ class RunDirectory:
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        kept = {key: self.config().get(key) for key in ("recipe", "pixel_moments")}
-        described = {"epoch": best_epoch, "classes": list(classes), **kept}
+        config, described = self.config(), {"epoch": best_epoch, "classes": list(classes)}
+        described |= {key: config.get(key) for key in ("recipe", "pixel_moments")}
         # One key: safetensors writes several in random order; equal runs give equal bytes.
         content = save(tensors, {"run": json.dumps(described)})
         write_verified(self.path / "best.safetensors", content)

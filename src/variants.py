@@ -18,7 +18,8 @@ SHARED = (
     "dataset", "dataset_revision", "image_column", "label_column", "on_bad_image",
     "validation_fraction", "image_size", "select_by",
 )  # fmt: skip  # fields that all variants share, so that their errors can be compared
-NAME = r"(?![0-9.]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # a folder, and no subset size
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of a folder
+NO_SIZE = r"(?![0-9.]+$)"  # a variant's folder lies where those of subset sizes may lie
 
 
 def as_pairs(value: Any) -> Any:
@@ -49,7 +50,7 @@ def checked(variants: Pairs) -> Pairs:
     """
     names = [name for name, _ in variants]
     for name, changes in variants:
-        if not re.fullmatch(NAME, name):
+        if not re.fullmatch(NO_SIZE + NAME, name):
             raise ValueError(f"{name[:60]!r} is no name for a variant: begin with a letter")
         if names.count(name) > 1:
             raise ValueError(f"{name!r} is given twice")

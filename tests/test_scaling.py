@@ -122,7 +122,7 @@ def test_forecasts_fall_stay_below_chance_and_know_no_unit_or_order(
 def test_same_points_give_the_same_posterior():
     error = points(5 * N**-0.3, seeds=2, spread=0.02)
     first, again = (fit(error, 0.95) for _ in range(2))
-    assert (first.exponent == again.exponent).sum() == np.isfinite(first.exponent).sum()
+    assert np.array_equal(first.exponent, again.exponent, equal_nan=True)
     assert first.shares == again.shares
 
 

@@ -18,8 +18,8 @@ from ..files import DamagedError, write_whole
 from ..identity import check_same
 from ..models import build_model
 from ..runs import RunDirectory
-from .intervals import beats_chance, wilson_interval
-from .metrics import Scores, chance_error, score
+from .intervals import beats_chance, chance_error, wilson_interval
+from .metrics import Scores, score
 
 
 @torch.inference_mode()
@@ -96,7 +96,7 @@ def evaluate_run(
         raise DamagedError(f"{directory.path}: the weights answer with infinity or NaN")
     _save_predictions(predictions_dir / run.path, test=test, validation=validation)
     scores = score(*test)
-    chance = chance_error(test[1].cpu())
+    chance = chance_error(test[1].cpu().numpy())
     trained = beats_chance(scores.top_1_error, chance, scores.num_images)
     outcomes = {"test": scores, "validation": score(*validation), "train": score(*fitted)}
     return {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 UNTRAINED_P = 0.001  # a run less surely better than chance than this is called untrained
 Z = 1.959963984540054  # of a 95 % interval: the normal quantile at 0.975
 
@@ -35,6 +38,12 @@ def mean_interval(
         max(0.0, mean - math.hypot(mean - low, seeds)),
         min(1.0, mean + math.hypot(high - mean, seeds)),
     )
+
+
+def chance_error(labels: NDArray[np.int64], k: int = 1) -> float:
+    """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
+    counts = np.sort(np.bincount(labels))[::-1]
+    return float(1 - counts[:k].sum() / len(labels))
 
 
 def beats_chance(error: float, chance: float, n: int) -> bool:

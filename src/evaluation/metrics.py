@@ -97,9 +97,3 @@ def chance_loss(labels: Tensor) -> float:
     """
     shares = labels.bincount() / len(labels)
     return float(-torch.special.xlogy(shares, shares).sum())
-
-
-def chance_error(labels: Tensor, k: int = 1) -> float:
-    """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
-    counts = torch.bincount(labels).sort(descending=True).values
-    return 1 - counts[:k].sum().item() / len(labels)

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..config import InputError
-from .intervals import mean_interval
+from .intervals import chance_error, mean_interval
 from .schema import SCHEMA, what_is_wrong
 
 
@@ -89,17 +89,11 @@ def build_results(
         "data": dict(study["data"]),
         "recipe": dict(recipe),
         "environment": dict(environment),
-        "chance_error": _chance_errors(test_labels),
+        "chance_error": {f"top_{k}_error": chance_error(test_labels, k) for k in (1, 5)},
         "runs": _in_order(runs),
         "missing": dict(missing),
         "subset_sizes": summarise(runs),
     }
-
-
-def _chance_errors(labels: NDArray[np.int64]) -> dict[str, float]:
-    """Top-k errors of always naming the k commonest classes: what knows no image achieves."""
-    counts = np.sort(np.bincount(labels))[::-1]
-    return {f"top_{k}_error": float(1 - counts[:k].sum() / len(labels)) for k in (1, 5)}
 
 
 def chance_errors(results: Mapping[str, Any]) -> dict[str, float]:

@@ -35,12 +35,15 @@ class Classifier:
     moments: Moments = IMAGENET  # channel means and deviations that inputs are normalised by
     num_images: int | None = None  # it was trained on, if known
 
-    def inputs(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Crop and normalise as in evaluation: (b, side, side, 3) -> float (b, 3, size, size)."""
+    def seen(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Crop as in evaluation: (b, side, side, 3) -> (b, size, size, 3)."""
         size = self.recipe.image_size
         start = int(EpochPlan.plain(1, pixels.shape[1] - size).top[0])
-        crop = pixels[:, start : start + size, start : start + size]
-        return normalise(torch.tensor(crop, device=self.device), self.moments)
+        return pixels[:, start : start + size, start : start + size]
+
+    def inputs(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Crop and normalise as in evaluation: (b, side, side, 3) -> float (b, 3, size, size)."""
+        return normalise(torch.tensor(self.seen(pixels), device=self.device), self.moments)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answer squares of shape (b, side, side, 3) with logits (b, classes)."""

@@ -81,9 +81,7 @@ def save_explanation(
         Its probabilities.
     """
     top = np.argsort(-shares, kind="stable")[:MOST_CLASSES].tolist()
-    maps, size = grad_cam(classifier, pixels, top), classifier.recipe.image_size
-    start = (pixels.shape[0] - size) // 2
-    seen = pixels[start : start + size, start : start + size]
+    maps, seen = grad_cam(classifier, pixels, top), classifier.seen(pixels[None])[0]
     figure = Figure(figsize=(2.6 * (len(top) + 1), 3), layout="constrained", dpi=120)
     first, *others = figure.subplots(1, len(top) + 1)
     first.imshow(seen)

@@ -60,12 +60,13 @@ def _noise(analysis: Analysis) -> list[Array]:
     relative = np.maximum(points.means, 1e-3) ** 2
     seeds, sampling = points.seed_variance / relative, points.sampling_variance / relative
     own = posterior.scatter**2
-    added = []
-    for seed, sample, runs in zip(seeds, sampling, points.num_runs, strict=True):
-        before, after = (own + sample + seed / r for r in (runs, runs + 1))
-        added.append(1 / np.maximum(1 / after - 1 / before, 1e-12))
-    ends = (own + seeds[i] + sampling[i] for i in (0, -1))
-    return [next(ends), *added, next(ends)]
+
+    def another(i: int) -> Array:
+        before, after = (own + sampling[i] + seeds[i] / (points.num_runs[i] + r) for r in (0, 1))
+        return np.asarray(1 / np.maximum(1 / after - 1 / before, 1e-12))
+
+    smaller, larger = (own + seeds[i] + sampling[i] for i in (0, -1))
+    return [smaller, *map(another, range(len(points.sizes))), larger]
 
 
 def _narrowing(wanted: Array, predicted: Array, variance: Array) -> float:

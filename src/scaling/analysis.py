@@ -13,7 +13,6 @@ from .forecasting import (
     LEVEL,
     RELIABLE,
     Backtest,
-    Requirement,
     backtests,
     check_identifiable,
     gains,
@@ -127,12 +126,6 @@ def record(
             _finite(vars(required_images(posterior, target))) for target in targets
         ],
     }
-
-
-def requirement(analysis: Analysis, target: float) -> Requirement:
-    """Find the training images for a target error, a share."""
-    assert analysis.posterior is not None
-    return required_images(analysis.posterior, target)
 
 
 def _summary(draws: Array) -> dict[str, Any]:

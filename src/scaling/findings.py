@@ -36,12 +36,17 @@ def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
     chance : mapping
         Metric -> error of guessing, a share.
     """
-    test = runs[(runs["split"] == "test") & (runs["status"] == "complete")]
+    test = test_scores(runs)
     return {
         metric: Curve(metric, test, analyse(points(test, metric), chance[metric]))
         for metric in METRICS
         if test[metric].notna().any()
     }
+
+
+def test_scores(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows that are points of a curve: test scores of complete runs."""
+    return runs[(runs["split"] == "test") & (runs["status"] == "complete")]
 
 
 def points(test: pd.DataFrame, metric: str) -> Points:

@@ -51,9 +51,7 @@ class _Likelihood:
         return weighed
 
 
-def fit(
-    points: Points, chance: float, members: Sequence[Member] = MEMBERS, seed: int = 0
-) -> Posterior:
+def fit(points: Points, chance: float, members: Sequence[Member] = MEMBERS) -> Posterior:
     """Weigh every law and parameter by how well it explains the points.
 
     Parameters
@@ -63,8 +61,8 @@ def fit(
         Error of guessing, a share.
     members : sequence of Member
         The laws that are tried, with their priors.
-    seed : int
-        Of the Monte Carlo draws; the same points give the same posterior.
+
+    The draws are seeded: the same points give the same posterior.
 
     Raises
     ------
@@ -75,13 +73,13 @@ def fit(
         raise NotIdentifiableError(
             f"{len(points.sizes)} sizes were measured and {LEAST_SIZES} are needed"
         )
-    rng, measured = np.random.default_rng(seed), points.logs()
+    rng, measured = np.random.default_rng(0), points.logs()
     tried = [m for m in members if LAWS[m.law].least_sizes <= len(points.sizes)]
     likelihoods = [_Likelihood.build(member, *measured) for member in tried]
     drawn, evidence = [], []
     for member, likelihood in zip(tried, likelihoods, strict=True):
         z, log_evidence = draw(
-            _of(member, likelihood, chance), len(LAWS[member.law].parameters), rng
+            _log_likelihood(member, likelihood, chance), len(LAWS[member.law].parameters), rng
         )
         drawn.append(z)
         evidence.append(log_evidence + np.log(member.weight))
@@ -108,10 +106,12 @@ def fit(
     )
 
 
-def _of(member: Member, likelihood: _Likelihood, chance: float) -> Callable[[Array], Array]:
+def _log_likelihood(
+    member: Member, likelihood: _Likelihood, chance: float
+) -> Callable[[Array], Array]:
     law, last = LAWS[member.law], likelihood.last_error
 
-    def log_likelihood(z: Array) -> Array:
+    def of(z: Array) -> Array:
         grid = likelihood.grid(
             law.formula(likelihood.x, chance, *member.parameters(z, last, chance))
         )
@@ -119,7 +119,7 @@ def _of(member: Member, likelihood: _Likelihood, chance: float) -> Callable[[Arr
         total: Array = most + np.log(np.exp(grid - most[:, None]).sum(axis=1))
         return total
 
-    return log_likelihood
+    return of
 
 
 def _whole(shares: Array, total: int) -> list[int]:

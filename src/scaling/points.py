@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,8 +105,7 @@ class Points:
         num_test = None if self.num_test is None else self.num_test[kept]
         return Points(self.n[kept], self.error[kept], num_test)
 
-    def _per_size(self, values: Array, reduce: object = np.mean) -> Array:
-        assert callable(reduce)
+    def _per_size(self, values: Array, reduce: Callable[[Array], float] = np.mean) -> Array:
         return np.array([reduce(values[self.n == size]) for size in self.sizes], dtype=float)
 
 

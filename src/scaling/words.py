@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .advice import Candidate
-from .analysis import Analysis, Forecast, forecasts, requirement
-from .forecasting import FARTHEST, RELIABLE, gains, interval
+from .analysis import Analysis, Forecast, forecasts
+from .forecasting import FARTHEST, RELIABLE, gains, interval, required_images
 
 NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
 WIDE = 2.0  # an exponent whose interval spans this factor is called hardly known
@@ -66,7 +66,7 @@ def target(analysis: Analysis, goal: float) -> str:
     """Say how many training images an error takes."""
     if analysis.posterior is None or analysis.shape is None:
         return f"Error {goal:.1%}: no answer without a law."
-    need, largest = requirement(analysis, goal), analysis.points.sizes[-1]
+    need, largest = required_images(analysis.posterior, goal), analysis.points.sizes[-1]
     met = analysis.points.sizes[analysis.points.means <= goal]
     if len(met):
         return f"Error {goal:.1%}: already met, at {met[0]:,.0f} images."
