@@ -33,6 +33,11 @@ def requested() -> int | None:
     return _Inbox.received
 
 
+def heed(number: int) -> None:
+    """Take a signal that came to another process of the run as our own."""
+    _Inbox.received = _Inbox.received or number
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Turn signals into :class:`Stop`; what the parent had us ignore (nohup, &) stays ignored."""

@@ -14,10 +14,12 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "disk",
         "environment",
         "epochs",
+        "exchanges",
         "files",
         "identity",
         "locks",
         "mappings",
+        "processes",
         "scaling",
         "screen",
         "signals",
@@ -48,8 +50,8 @@ PURE = {
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.per_class", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "mappings", "planning",
+    "evaluation.per_class", "evaluation.results", "exchanges", "files",
+    "flags", "forecasts", "identity", "locks", "mappings", "planning", "processes",
     "prediction.conformal",
     "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
     "snapshots",
