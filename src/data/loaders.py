@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import Recipe
+from ..processes import share
 from .plans import EpochPlan
 from .sources import Batch, Source, Sources
 from .splits import Split
@@ -22,6 +23,7 @@ class Loader:
     """Batches of a split, spread evenly over as few batches as ``batch_size`` allows.
 
     So no step sees a tiny last batch, whose gradient (and batch statistics) would be mostly noise.
+    Of the batches of training, each process gets its share.
     """
 
     source: Source
@@ -56,6 +58,11 @@ class Loader:
         """Images in the batches of an epoch before ``batch``."""
         return batch * len(self.split) // self.num_batches
 
+    def num_images(self, step: int) -> int:
+        """Images in the batch of a step, counted through all epochs, for all processes."""
+        batch = step % self.num_batches
+        return self.images_before(batch + 1) - self.images_before(batch)
+
     def walk(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step ``start`` on, before they are images.
 
@@ -71,10 +78,13 @@ class Loader:
 
     def inputs(self, plan: EpochPlan, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Yield batches ``start`` to ``stop`` of a pass before they are images."""
-        last = self.num_batches if stop is None else stop
-        bounds = [self.images_before(batch) for batch in range(start, last + 1)]
-        slices = [slice(*pair) for pair in pairwise(bounds)]
+        slices = [share(*pair) for pair in self.bounds(start, stop)]
         return self.source.batches(self.split, plan, self.size, slices) if slices else iter(())
+
+    def bounds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """Return first image and end of batches ``start`` to ``stop`` of a pass."""
+        last = self.num_batches if stop is None else stop
+        return list(pairwise(self.images_before(batch) for batch in range(start, last + 1)))
 
     def images(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Make float32 images (b, 3, size, size), channels last, of a batch's inputs."""
@@ -87,7 +97,13 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every image once, in order, without augmentation."""
-        for inputs, labels in self.inputs(EpochPlan.plain(len(self.split), self.margin)):
+        return self.whole(0, 1)
+
+    def whole(self, first: int, stride: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the same, of every ``stride``-th batch from ``first`` on."""
+        plan = EpochPlan.plain(len(self.split), self.margin)
+        slices = [slice(*pair) for pair in self.bounds()[first::stride]]
+        for inputs, labels in self.source.batches(self.split, plan, self.size, slices):
             yield self.images(inputs), labels
 
 

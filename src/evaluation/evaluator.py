@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.sources import Sources
+from ..exchanges import add_up, largest
 from ..files import DamagedError, write_whole
 from ..identity import check_same
 from ..models import build_model
+from ..processes import num_processes, rank
 from ..runs import RunDirectory
 from .intervals import beats_chance, chance_error, wilson_interval
 from .metrics import Scores, score
@@ -26,15 +28,30 @@ from .metrics import Scores, score
 def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     """Run ``model`` over every image once, without augmentation.
 
+    Several processes take turns with whole batches, so that their number changes no bit.
+
     Returns
     -------
     logits : float32 Tensor of shape (n, classes)
     labels : int64 Tensor of shape (n,)
     """
     model.eval()
-    outputs = [(model(images).float(), labels) for images, labels in loader]
+    turns = loader.whole(rank(), num_processes())
+    outputs = [(model(images).float(), labels) for images, labels in turns]
+    if num_processes() > 1:
+        return _put_together([logits for logits, _ in outputs], loader)
     logits, labels = zip(*outputs, strict=True)
     return torch.cat(logits), torch.cat(labels)
+
+
+def _put_together(outputs: Sequence[Tensor], loader: Loader) -> tuple[Tensor, Tensor]:
+    """Return the logits of all processes' batches in the order of the images, and the labels."""
+    (classes,) = largest(*{part.shape[1] for part in outputs} or {0})  # some may have no batch
+    logits = torch.zeros(len(loader.split), classes, device=loader.device)
+    for part, bounds in zip(outputs, loader.bounds()[rank() :: num_processes()], strict=True):
+        logits[slice(*bounds)] = part
+    add_up([logits.view(torch.int32)])  # as bits: nothing is rounded, -0.0 stays
+    return logits, torch.from_numpy(loader.split.labels).to(loader.device)
 
 
 def evaluate_runs(

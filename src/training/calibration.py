@@ -63,7 +63,7 @@ def measure_speed(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> Sp
 
     def train() -> None:
         for inputs, labels in loader.inputs(loader.plan(0, 0)):
-            step(inputs, labels)
+            step(inputs, labels, recipe.batch_size)
         step.tally.means()  # waits for the device
 
     def validate() -> None:

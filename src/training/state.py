@@ -16,6 +16,8 @@ from torch.optim import Optimizer
 from ..config import Recipe
 from ..devices import seed_torch
 from ..models import build_model
+from ..processes import num_processes
+from .batch_norm import share_statistics
 from .optimization import build_optimizer
 
 Weights = dict[str, Tensor]
@@ -40,6 +42,8 @@ class TrainState:
     def build(cls, recipe: Recipe, num_classes: int, device: torch.device) -> TrainState:
         """Make the model and its optimiser; :meth:`restart` gives them their weights."""
         model = _fresh_model(recipe, num_classes).to(memory_format=torch.channels_last).to(device)
+        if num_processes() > 1:
+            share_statistics(model)
         optimizer = build_optimizer(model.parameters(), recipe, device)
         _make_buffers(optimizer)
         return cls(recipe, num_classes, model, optimizer)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from ..data.loaders import Loader
 from ..devices import autocast
 from ..evaluation.metrics import label_ranks
+from ..exchanges import add_up
 from .state import TrainState
 
 WARM_UP = 3  # steps before a capture: kernels are chosen, buffers are made
@@ -61,8 +62,10 @@ class Step(Protocol):
         """Time that compiling and recording took, once for all runs."""
         ...
 
-    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
-        """Change the weights."""
+    def __call__(
+        self, inputs: tuple[Tensor, ...], labels: Tensor, total: int | None = None
+    ) -> None:
+        """Change the weights; ``total`` counts the batch in all processes (None: it is whole)."""
         ...
 
 
@@ -82,26 +85,41 @@ class EagerStep:
     def __post_init__(self) -> None:
         self.tally = Tally.empty(self.loader.device)
 
-    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+    def __call__(
+        self, inputs: tuple[Tensor, ...], labels: Tensor, total: int | None = None
+    ) -> None:
         """Forward, backward, update."""
         began = time.perf_counter()
-        self.run(inputs, labels)
-        self.tally.num_images += len(labels)
+        total = total or len(labels)
+        self.run(inputs, labels, total)
+        self.tally.num_images += total
         if self.compiled_sizes is not None and len(labels) not in self.compiled_sizes:
             self.compiled_sizes.add(len(labels))
             self.preparing_seconds += time.perf_counter() - began
 
-    def run(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+    def run(self, inputs: tuple[Tensor, ...], labels: Tensor, total: int) -> None:
         """Do everything that happens on the device."""
         with autocast(self.loader.device, self.precision):
             logits = self.forward(self.loader.images(inputs)).float()  # (b, classes)
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if is_part := total > len(labels):
+            loss = loss * (len(labels) / total)  # the others have theirs
         self.state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.state.optimizer.step()
         ranks = label_ranks(logits.detach(), labels)
-        sums = loss.detach() * len(labels), (ranks >= 1).sum(), (ranks >= 5).sum()
+        sums = [loss.detach() * total, (ranks >= 1).sum(), (ranks >= 5).sum()]
+        if is_part:
+            sums = self._add_up(sums)
+        self.state.optimizer.step()
         self.tally.sums += torch.stack([value.to(self.tally.sums.dtype) for value in sums])
+
+    def _add_up(self, sums: list[Tensor]) -> list[Tensor]:
+        """Add the gradients of all processes, and the sums, in one exchange."""
+        parameters = self.state.model.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        own = [value.float() for value in sums]
+        add_up([*gradients, *own])
+        return own
 
 
 @dataclass
@@ -127,24 +145,27 @@ class GraphStep:
         """Time that warming up and recording took."""
         return self.eager.preparing_seconds
 
-    def __call__(self, inputs: tuple[Tensor, ...], labels: Tensor) -> None:
+    def __call__(
+        self, inputs: tuple[Tensor, ...], labels: Tensor, total: int | None = None
+    ) -> None:
         """Copy the batch into the recorded buffers and replay."""
-        if len(labels) not in self.graphs:
+        total = total or len(labels)  # not every share grows with it: all record at the same step
+        if total not in self.graphs:
             began = time.perf_counter()
-            self.graphs[len(labels)] = self._record(inputs, labels)
+            self.graphs[total] = self._record(inputs, labels, total)
             self.eager.preparing_seconds += time.perf_counter() - began
-        graph, own_inputs, own_labels = self.graphs[len(labels)]
+        graph, own_inputs, own_labels = self.graphs[total]
         for own, given in zip(own_inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
         own_labels.copy_(labels, non_blocking=True)
         if graph is None:
-            self.eager.run(own_inputs, own_labels)
+            self.eager.run(own_inputs, own_labels, total)
         else:
             graph.replay()
-        self.tally.num_images += len(labels)
+        self.tally.num_images += total
 
     def _record(
-        self, inputs: tuple[Tensor, ...], labels: Tensor
+        self, inputs: tuple[Tensor, ...], labels: Tensor, total: int
     ) -> tuple[torch.cuda.CUDAGraph | None, tuple[Tensor, ...], Tensor]:
         own_inputs, own_labels = tuple(t.clone() for t in inputs), labels.clone()
         device = self.eager.loader.device
@@ -157,12 +178,12 @@ class GraphStep:
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
-                self.eager.run(own_inputs, own_labels)
+                self.eager.run(own_inputs, own_labels, total)
         torch.cuda.current_stream(device).wait_stream(side)
         state.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.eager.run(own_inputs, own_labels)
+            self.eager.run(own_inputs, own_labels, total)
         for tensor, value in zip((*state.tensors(), sums), before, strict=True):
             tensor.copy_(value)  # the warm-up leaves no trace
         torch.cuda.set_rng_state(random_state, device)
