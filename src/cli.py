@@ -11,11 +11,13 @@ from signal import Signals
 
 from .config import InputError, Machine, Recipe
 from .disk import check_room
+from .exchanges import from_writer, leader_first
 from .files import sweep
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
 from .planning import plan_study, settle_study
 from .prediction.flags import PredictFlags
+from .processes import joined, refuse_several
 from .runs import RunDirectory
 from .screen import say, warn
 from .signals import Stop, listening, requested
@@ -29,7 +31,7 @@ UNHEARD = 141  # as a signal: nobody reads what is printed
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    exit_with(lambda: _train(words), "python train.py --resume goes on from here")
+    exit_with(lambda: _train_together(words), "python train.py --resume goes on from here")
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
@@ -76,13 +78,19 @@ def _explain(error: BaseException) -> int:
     return BUG
 
 
+def _train_together(words: Sequence[str] | None) -> int:
+    with joined():
+        return _train(words)
+
+
 def _train(words: Sequence[str] | None) -> int:
-    flags, name = settle_study(words)
+    flags, name = from_writer(lambda: settle_study(words))
     machine = flags.machine
     if flags.print_config:
         print(to_yaml(flags.recipe, flags.study, machine), end="")
         return DONE
-    plan = plan_study(flags, name)
+    with leader_first():
+        plan = plan_study(flags, name)
     say(plan.describe())
     if flags.list or flags.plan:
         say(plan.table())
@@ -94,16 +102,21 @@ def _train(words: Sequence[str] | None) -> int:
     from .devices import pick_device
     from .launchers import LAUNCHERS
 
-    check_room(plan.needs(machine))
-    data = open_data(plan.data_recipe, machine)
+    with leader_first():
+        check_room(plan.needs(machine))
+        data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
         say(f"note: {note}")
     say(describe_place(data, pick_device(machine.device), machine.residency))
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
             say(f"warning: {shared} images of train are also in {role}, byte for byte")
-    with owned(plan.study_dir, wait=True):
-        write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset)
+
+    def write() -> None:
+        with owned(plan.study_dir, wait=True):
+            write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset)
+
+    from_writer(write)
     failures = LAUNCHERS["local"](plan.runs, machine, data, plan.study_dir)
     say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():
@@ -122,6 +135,7 @@ def _eval_command(machine: Machine) -> str:
 
 def _evaluate(words: Sequence[str] | None) -> int:
     flags = parse(EvalFlags, words, EvalFlags())
+    refuse_several("eval.py")
     name = flags.experiment_id or newest_study(flags.checkpoint_dir)
     study_dir = flags.checkpoint_dir / name
     there = read_study(study_dir)

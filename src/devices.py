@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from .config import InputError
+from .processes import place
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 STREAM = 0x5EED_0003  # keeps these draws apart from every other use of the same seed
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve ``auto`` to the best device present.
+    """Resolve ``auto`` to the best device present; several processes get a GPU each.
 
     Raises
     ------
@@ -27,7 +28,7 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return _own_gpu(torch.device("cuda"))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -36,7 +37,21 @@ def pick_device(name: str) -> torch.device:
         raise InputError(
             f"--device {name}: not found on this machine; use --device auto or cpu"
         ) from None
-    return device
+    return _own_gpu(device) if device.type == "cuda" else device
+
+
+def _own_gpu(device: torch.device) -> torch.device:
+    """Return the GPU of this process: the one asked for, or one each where they are several."""
+    index, several = place()
+    if several == 1:
+        return device
+    if device.index is not None or several > torch.cuda.device_count():
+        raise InputError(
+            f"--device {device}: {several} processes take a GPU each and this machine has "
+            f"{torch.cuda.device_count()}; start as many, with --device cuda"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 @cache

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from .processes import num_processes
+
 PACKAGES = ("torch", "torchvision", "datasets", "pillow", "numpy", "scipy", "scikit-learn")
 
 
@@ -25,6 +27,7 @@ def describe_environment(device: torch.device) -> dict[str, str | int]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
+        "processes": num_processes(),
         **{package: _version(package) for package in PACKAGES},
     }
 

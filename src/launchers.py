@@ -16,6 +16,7 @@ from .data.prepare import PreparedData
 from .evaluation.metrics import chance_loss
 from .files import write_whole
 from .locks import HeldError
+from .processes import fatal
 from .progress import Progress
 from .screen import say
 from .signals import Stop
@@ -67,6 +68,8 @@ def _attempt(run: Run, bench: Workbench, study_dir: Path, progress: Progress) ->
         return str(held), True
     except Stop:
         progress.finish("interrupted")
+        raise
+    except fatal():
         raise
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()

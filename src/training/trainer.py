@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..config import Recipe, Run
+from ..config import InputError, Recipe, Run
 from ..data.loaders import Loader, get_train_loader, get_val_loader
 from ..data.prepare import PreparedData
 from ..data.subsets import Indices, subset_indices
 from ..devices import autocast, seed_torch
 from ..environment import describe_environment
-from ..epochs import EpochRow, append_epoch, keep_epochs
+from ..epochs import EpochRow
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, score
+from ..exchanges import copy_from_writer, from_writer, leader_first
 from ..files import write_json
 from ..identity import identify
 from ..locks import owned
+from ..processes import is_writer, num_processes, own_stream
 from ..runs import RunDirectory
 from ..signals import Stop, at_once, deferred
-from .board import open_board
 from .optimization import learning_rate
-from .saving import DivergedError, Saver
+from .saving import DivergedError, Saver, check_finite, recorded
 from .state import TrainState
 from .steps import Step
 from .workbench import Workbench
@@ -41,14 +43,14 @@ def train_epoch(
     """
     recipe, epoch = run.recipe, state.epoch
     if state.step == 0:
-        seed_torch(run.seed, epoch + 1)  # dropout; (seed, 0) drew the weights
+        seed_torch(*own_stream(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
         step.tally.reset()
     state.model.train()
     begun = time.perf_counter() - state.seconds
     for inputs, labels in loader.walk(run.seed, epoch, state.step):
         progress = (epoch + state.step / loader.steps) / recipe.epochs
         state.set_learning_rate(learning_rate(recipe, progress))
-        step(inputs, labels)
+        step(inputs, labels, loader.num_images(epoch * loader.steps + state.step))
         state.step, state.seconds = state.step + 1, time.perf_counter() - begun
         after_step()
     loss, top_1, top_5 = step.tally.means()
@@ -84,13 +86,16 @@ def train_run(
         If a signal asks for it; the run is saved.
     """
     directory, identity, indices = _place(run, bench.data, study_dir)
-    if directory.status:
-        directory.tidy()
-        return directory.status
-    with owned(directory.path):
-        moments = bench.data.moments(run.recipe.normalise)
-        directory.claim(identity, bench.machine, indices, moments)
-        return directory.status or _train_claimed(run, bench, indices, directory, report)
+    if status := from_writer(lambda: directory.status):
+        from_writer(directory.tidy)
+        return status
+    with ExitStack() as held:
+        from_writer(lambda: held.enter_context(owned(directory.path)))
+        with leader_first():
+            moments = bench.data.moments(run.recipe.normalise)
+        from_writer(lambda: directory.claim(identity, bench.machine, indices, moments))
+        status = from_writer(lambda: directory.status)
+        return status or _train_claimed(run, bench, indices, directory, report)
 
 
 def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
@@ -99,10 +104,16 @@ def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
     Raises
     ------
     InputError
-        Naming each field, its value there and the value asked.
+        Naming each field, its value there and the value asked; or if a batch has fewer images
+        than there are processes.
     """
-    directory, identity, _ = _place(run, data, study_dir)
+    directory, identity, indices = _place(run, data, study_dir)
     directory.check(identity)
+    n, processes = len(indices), num_processes()
+    if (least := n // -(-n // run.recipe.batch_size)) < processes:
+        raise InputError(
+            f"{run.path}: {processes} processes cannot share a batch of {least} images; start fewer"
+        )
     return directory
 
 
@@ -122,23 +133,23 @@ def _train_claimed(
     report: Callable[[EpochRow], None],
 ) -> str:
     """Train a run that is ours from its last snapshot to its end."""
-    write_json(directory.path / "environment.json", describe_environment(bench.device))
+    if is_writer():
+        write_json(directory.path / "environment.json", describe_environment(bench.device))
     state = bench.state
     state.restart(run.seed)
     train = get_train_loader(bench.sources, indices, run.recipe)
     val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
     step = bench.step_for(train)
     saver = Saver(directory, state, step.tally, bench.machine.checkpoint_seconds)
-    if snapshot := directory.load_last():
-        saver.resume(snapshot)
-    keep_epochs(directory.path, state.epoch)
+    if snapshot := from_writer(directory.load_last):
+        saver.resume(snapshot, run.seed)
+    copy_from_writer(state.tensors())  # equal seeds draw equal weights, on equal hardware
     watched = state.model if bench.machine.tensorboard_histograms else None
-    with deferred(), saver.writer, open_board(directory.path, run, state.epoch, watched) as show:
+    with deferred(), saver.writer, recorded(directory.path, run, state.epoch, watched) as record:
         try:
             while state.epoch < run.recipe.epochs:
                 row = _epoch(state, step, train, val, run, bench.machine.precision, saver)
-                append_epoch(directory.path, row)
-                show(row)
+                record(row)
                 report(row)
                 saver.at_boundary()
             status = "complete"
@@ -149,7 +160,8 @@ def _train_claimed(
             state.restart(run.seed)
             state.keep_if_best(0.0)
         classes = bench.data.dataset.classes
-        directory.finish(status, state.best_weights, state.best_epoch, classes)
+        if is_writer():
+            directory.finish(status, state.best_weights, state.best_epoch, classes)
     return status
 
 
@@ -164,14 +176,15 @@ def _epoch(
 ) -> EpochRow:
     """Train and validate one epoch; keep the weights if they are the best so far."""
     trained = train_epoch(state, step, train, run, saver.at_boundary)
+    # Several processes end together, at the next boundary.
+    leaving = at_once() if num_processes() == 1 else nullcontext()
     try:
-        with autocast(val.device, precision), at_once():
+        with autocast(val.device, precision), leaving:
             validated = score(*predict(state.model, val))
     except Stop:
         saver.at_boundary()
         raise
-    if not (math.isfinite(trained.loss + validated.loss) and state.is_finite()):
-        raise DivergedError
+    check_finite(math.isfinite(trained.loss + validated.loss) and state.is_finite())
     seconds = state.seconds
     state.end_epoch()
     state.keep_if_best(_selection_score(validated, run.recipe))
