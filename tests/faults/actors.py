@@ -1,11 +1,13 @@
 """Small programs for the processes of :mod:`tests.faults.victims`."""
 
+import importlib
 import multiprocessing
 import os
 import threading
 import time
 from pathlib import Path
 
+from src import processes
 from src.config import Machine, Recipe
 from src.data import decoding
 from src.data.prepare import open_data
@@ -74,6 +76,85 @@ def train_on_a_disk_that_fills(words):
     (disk / "filler").unlink()
     runs.save_snapshot = save
     print("again", command(cli.train, *words, "--checkpoint-dir", disk), flush=True)
+
+
+def be_one_of(words):
+    """Be process ``rank`` of ``size``; give up the others after ``patience`` seconds."""
+    rank, size, port, patience, function, *rest = words
+    ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    os.environ.update(ours, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    processes.PATIENCE = float(patience)
+    module, name = function.split(":")
+    getattr(importlib.import_module(module), name)(rest)
+
+
+def train_and_keep_steps(words):
+    """Train; keep the pixels, labels and running loss of every step in a file of one's own."""
+    import numpy as np
+
+    from src import cli
+    from src.training.steps import EagerStep
+
+    kept, original = [], EagerStep.__call__
+
+    def step(self, inputs, labels, total=None):
+        original(self, inputs, labels, total)
+        kept.append((inputs[0].numpy(), labels.numpy(), self.tally.sums.tolist(), total))
+
+    EagerStep.__call__ = step
+    code = command(cli.train, *words)
+    names = [f"{kind}-{i}" for i in range(len(kept)) for kind in ("pixels", "labels", "sums", "n")]
+    values = [value for step in kept for value in step]
+    rank = os.environ.get("RANK", "alone")
+    np.savez(f"steps-{rank}.npz", code=code, **dict(zip(names, values, strict=True)))
+
+
+def keep_logits(words):
+    """Run fixed weights over the validation split, 30 images at a time; keep what they answer."""
+    import torch
+
+    from src.data.loaders import get_val_loader
+    from src.data.sources import Sources
+    from src.evaluation.evaluator import predict
+    from src.training.state import TrainState
+
+    recipe = DIGITS.replace(model="alexnet-small", batch_size=int(words[0]))
+    with processes.joined():
+        state = TrainState.build(recipe, 10, torch.device("cpu"))
+        state.restart(1)
+        loader = get_val_loader(Sources(open_data(recipe, Machine()), torch.device("cpu")), recipe)
+        answers = predict(state.model, loader)
+    torch.save(answers, f"logits-{os.environ.get('RANK', 'alone')}.pt")
+
+
+def keep_double(words):
+    """Make three steps in float64 with shares of a batch of 33; keep losses and weights."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from src.exchanges import add_up
+    from src.models import build_model
+    from src.training.batch_norm import share_statistics
+
+    torch.Tensor.float = torch.Tensor.double
+    with processes.joined():
+        torch.manual_seed(1)
+        model = build_model(words[0], 10, 32, dropout=0.0).double()
+        images, labels = torch.randn(33, 3, 32, 32).double(), torch.randint(0, 10, (33,))
+        own, several = processes.share(0, 33), processes.num_processes() > 1
+        if several:
+            share_statistics(model)
+        optimizer, losses = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), []
+        for _ in range(3):
+            loss = cross_entropy(model(images[own]), labels[own], reduction="sum") / 33
+            optimizer.zero_grad()
+            loss.backward()
+            losses.append(loss.detach())
+            if several:
+                add_up([*losses[-1:], *(p.grad for p in model.parameters())])
+            optimizer.step()
+    kept = {**model.state_dict(), "losses": torch.stack(losses)}
+    torch.save(kept, f"double-{os.environ.get('RANK', 'alone')}.pt")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from multiprocessing import forkserver
@@ -75,6 +76,18 @@ class Victim:
     @property
     def text(self):
         return "".join(self.output)
+
+
+def team(function, words=(), size=2, marks=(), patience=20):
+    """Victims that train together, as torchrun starts them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return [
+        Victim(
+            "tests.faults.actors:be_one_of", [rank, size, port, patience, function, *words], marks
+        )
+        for rank in range(size)
+    ]
 
 
 def _live(pipe, function, words, marks, folder, file_limit):
