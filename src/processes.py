@@ -70,7 +70,7 @@ def waiting() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).split(". ")[0].splitlines()[0]
         raise LostError(
             f"another process of this run ended, or was silent for {PATIENCE:.0f} s ({reason}); "
             "the same command goes on from the last snapshot"

@@ -83,7 +83,8 @@ class Saver:
         self.tally.resume(snapshot["tally"], snapshot["num_images"])
         streams = torch.atleast_2d(snapshot["random"])  # one for each process
         if len(streams) == num_processes():
-            set_random_state(self.tally.sums.device, streams[rank()])
+            # A copy: torch reads from the beginning of a view's storage, and beyond its end.
+            set_random_state(self.tally.sums.device, streams[rank()].clone())
         else:
             seed_torch(seed, self.state.epoch + 1, rank(), self.state.step)
 

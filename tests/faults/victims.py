@@ -78,7 +78,7 @@ class Victim:
         return "".join(self.output)
 
 
-def team(function, words=(), size=2, marks=(), patience=20):
+def team(function, words=(), size=2, marks=(), patience=60):
     """Victims that train together, as torchrun starts them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
