@@ -60,6 +60,9 @@ FAULTS = {
     52: "too few calibration images, alpha of 0 or 1",
     53: "folders with non-images, with none, with one bad image",
     55: "Grad-CAM for a model without a convolution map",
+    57: "a data-parallel worker dies",
+    58: "the end of data-parallel training",
+    59: "one process against two",
 }
 
 

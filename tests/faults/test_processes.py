@@ -49,6 +49,7 @@ def test_a_killed_process_ends_the_others_and_the_same_bits_come_of_it(place, pa
     assert bits(place) == bits(pair)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(57)
 def test_a_silent_process_is_given_up_after_the_time_out(place):
     first, second = team("src.cli:train", TINY, marks=[STEP], patience=15)
@@ -60,12 +61,10 @@ def test_a_silent_process_is_given_up_after_the_time_out(place):
 
 
 @pytest.mark.fault(3, 57)
-@pytest.mark.parametrize("struck", [(0, 1), (1,)])
-def test_processes_agree_on_the_step_at_which_they_stop(place, pair, struck):
+def test_processes_agree_on_the_step_at_which_they_stop(place, pair):
     victims = team("src.cli:train", TINY, marks=[STEP])
-    assert victims[struck[0]].until("step", 6)
-    for one in struck:
-        os.kill(victims[one].pid, signal.SIGTERM)
+    assert victims[1].until("step", 6)
+    os.kill(victims[1].pid, signal.SIGTERM)  # torchrun sends it to all, at different moments
     assert [victim.end() for victim in victims] == [143, 143]
     assert "interrupted by SIGTERM; python train.py --resume goes on" in victims[0].text
     assert "Traceback" not in victims[0].text + victims[1].text
@@ -107,7 +106,7 @@ def test_twenty_of_twenty_ends_are_clean(place):
 @pytest.mark.fault(57)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_torchrun_hands_on_a_signal_and_the_run_is_saved(place, pair, number):
-    words = [*TORCHRUN, ROOT / "train.py", *TINY, "--epochs", "3"]
+    words = [*TORCHRUN, ROOT / "train.py", *TINY]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("run 1/2"):
