@@ -11,6 +11,7 @@ from signal import Signals
 
 from .config import InputError, Machine, Recipe
 from .disk import check_room
+from .explorer.flags import ExplorerFlags
 from .files import sweep
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
@@ -45,6 +46,11 @@ def forecast(words: Sequence[str] | None = None) -> None:
 def predict(words: Sequence[str] | None = None) -> None:
     """Name what is on pictures."""
     exit_with(lambda: _predict(words), "the same command begins again")
+
+
+def explore(words: Sequence[str] | None = None) -> None:
+    """Serve a page on which a study answers."""
+    exit_with(lambda: _explore(words), "the page is closed, uploads are deleted")
 
 
 def exit_with(command: Callable[[], int], after_signal: str) -> None:
@@ -182,3 +188,10 @@ def _predict(words: Sequence[str] | None) -> int:
     if failed:
         warn(f"{failed} of {total} pictures failed")
     return DONE if not failed else INPUT if failed == total else INCOMPLETE
+
+
+def _explore(words: Sequence[str] | None) -> int:
+    flags = parse(ExplorerFlags, words, ExplorerFlags())
+    from .explorer.server import serve
+
+    return serve(flags)

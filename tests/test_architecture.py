@@ -27,7 +27,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
     {"forecasts", "prediction", "reports", "training"},
-    {"appendix", "launchers", "planning"},
+    {"appendix", "explorer", "launchers", "planning"},
     {"cli"},
     {"export"},
 ]
@@ -48,7 +48,7 @@ PURE = {
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.per_class", "evaluation.results", "files",
+    "evaluation.per_class", "evaluation.results", "explorer.flags", "explorer.server", "files",
     "flags", "forecasts", "identity", "locks", "mappings", "planning",
     "prediction.conformal",
     "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
