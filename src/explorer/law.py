@@ -16,11 +16,13 @@ STEPS = 100  # of the slider of images, about
 
 
 @dataclass(frozen=True)
-class Ranges:
-    """What the sliders offer."""
+class Offer:
+    """What a slider offers, in percent of error or in images."""
 
-    target: tuple[float, float, float]  # least, most and step, in percent
-    budget: tuple[int, int, int]  # the same in images
+    least: float
+    most: float
+    step: float
+    value: float  # at first
 
 
 def name_of(measured: Measured) -> str:
@@ -28,25 +30,31 @@ def name_of(measured: Measured) -> str:
     return metric_name(measured.curve.metric)
 
 
-def ranges(measured: Measured) -> Ranges:
-    """Offer what the plot shows: the measured sizes, and BEYOND times the largest."""
+def offers(measured: Measured) -> tuple[Offer, Offer]:
+    """Offer the errors and the images that the plot shows: up to BEYOND times the largest size."""
     points = measured.curve.analysis.points
     most = BEYOND * points.sizes[-1]
     (farthest,) = forecasts(measured.curve.analysis, [most])
-    low, high = 100 * farthest.lower, 100 * points.means[0]
-    step = 1.0 if high - low > 40 else 0.5 if high - low > 10 else 0.1
-    images = max(1, _round(most / STEPS))
-    first, last = -(-int(points.sizes[0]) // images), int(most // images)
-    return Ranges(
-        (max(step, round(low / step) * step), round(high / step) * step, step),
-        (first * images, last * images, images),
+    low, high, last = 100 * farthest.lower, 100 * points.means[0], 100 * points.means[-1]
+    step = 1.0 if last > 40 else 0.5 if last > 10 else 0.1
+    images = _round(most / STEPS)
+    return (
+        _offer(low, high, step, (100 * farthest.error + last) / 2),
+        _offer(points.sizes[0], most, images, 2 * points.sizes[-1]),
     )
+
+
+def _offer(least: float, most: float, step: float, value: float) -> Offer:
+    """Put everything on the grid of the steps, without its zero."""
+    grid = [round(max(1, round(end / step)) * step, 1) for end in (least, most, value)]
+    return Offer(grid[0], grid[1], step, grid[2])
 
 
 def _round(value: float) -> int:
     """Round down to 1, 2 or 5 times a power of ten."""
-    power = 10 ** (len(str(int(value))) - 1)
-    return int(power * max(m for m in (1, 2, 5) if m * power <= max(value, 1)))
+    value = max(value, 1)
+    power: int = 10 ** (len(str(int(value))) - 1)
+    return max(m * power for m in (1, 2, 5) if m * power <= value)
 
 
 def sentences(measured: Measured, target: float, budget: int) -> tuple[str, str]:
@@ -82,8 +90,9 @@ def figure(measured: Measured, target: float | None = None, budget: int | None =
     if budget is not None:
         ax.axvline(budget, color=GREY, lw=1, ls=(0, (2, 2)))
         ax.annotate(
-            "images you could have", (budget, 0), xycoords=("data", "axes fraction"), color=GREY,
-            xytext=(-2, 3), textcoords="offset points", rotation=90, ha="right", fontsize=8,
+            "images you could have", (budget, 1), xycoords=("data", "axes fraction"), color=GREY,
+            xytext=(-2, -3), textcoords="offset points", rotation=90, ha="right", va="top",
+            fontsize=8,
         )  # fmt: skip
     ax.set_ylim(limits)
     file = io.BytesIO()

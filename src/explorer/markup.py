@@ -12,16 +12,15 @@ from PIL import Image
 from ..data.images import decode_square
 from ..scaling import words
 from . import law
-from .answers import Answer, Pixels
+from .answers import SHOWN, Answer, Pixels
 from .study import Example, Measured
 
 THUMBNAIL = 96  # pixels
-MOST_MEMBERS = 6  # of a set that are named at once
 CAPTION = (
     "Bars: the probability that a model gives to its five likeliest classes. Bright in the "
     "picture: what speaks for its first answer (Grad-CAM)."
 )
-SETS = " The set of classes holds the truth for {:.0%} of images like those it was calibrated on."
+SETS = " The set, in blue, holds the truth for {:.0%} of images like those it was calibrated on."
 NO_SETS = " Sets of classes that keep a promise: run <code>python eval.py --conformal</code>."
 NO_MAP = "This model has no map of places, so where it looks cannot be shown."
 
@@ -81,10 +80,12 @@ def _card(answer: Answer, truth: str | None) -> str:
     looks = f"<p>{NO_MAP}</p>"
     if answer.looks is not None:
         looks = f'<img alt="Bright where this model sees {first}" src="{_png(answer.looks)}">'
+    blue = dict(answer.top) if answer.members is None else set(answer.members)
     bars = "".join(
         f'<li><span class="name">{escape(name)}{" ✓" if name == truth else ""}</span>'
         f'<span class="share">{share:.1%}</span>'
-        f'<span class="bar" style="width:{100 * share:.1f}%"></span></li>'
+        f'<span class="bar{"" if name in blue else " out"}" style="width:{100 * share:.1f}%">'
+        "</span></li>"
         for name, share in answer.top
     )
     return (
@@ -98,13 +99,9 @@ def _set(answer: Answer) -> str:
         return ""
     if not answer.members:
         return '<p class="set">Set: empty, no class is likely enough</p>'
-    named = ", ".join(map(escape, answer.members[:MOST_MEMBERS]))
-    more = len(answer.members) - MOST_MEMBERS
-    rest = f" and {more} more" if more > 0 else ""
     count = len(answer.members)
-    return (
-        f'<p class="set">Set of {count} {"class" if count == 1 else "classes"}: {named}{rest}</p>'
-    )
+    named = ": " + ", ".join(map(escape, answer.members)) if count <= SHOWN else ""
+    return f'<p class="set">Set of {count} {"class" if count == 1 else "classes"}{named}</p>'
 
 
 def law_panel(measured: Measured | None, percent: float, budget: float) -> str:
@@ -161,12 +158,14 @@ CSS = """
   list-style: none; margin: 0; padding: 0; }
 .card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 10px;
   min-width: 0; }
+.thumb, .card { margin: 0 !important; }
 .card h3 { margin: 0 0 8px; font-size: 15px; }
-.card img { width: 100%; max-width: 180px; aspect-ratio: 1; border-radius: 6px; display: block; }
+.card img { width: 100%; max-width: 240px; aspect-ratio: 1; border-radius: 6px; display: block; }
 .bars { list-style: none; margin: 12px 0 0; padding: 0; font-size: 14px; }
 .bars li { display: grid; grid-template-columns: 1fr auto; gap: 0 8px; margin-bottom: 6px; }
 .bars .name { overflow: hidden; text-overflow: ellipsis; }
 .bars .share { font-variant-numeric: tabular-nums; }
+.bars .out { background: #8A8A8A !important; }
 .bars .bar { grid-column: 1 / 3; height: 6px; min-width: 1px; border-radius: 3px;
   background: #0072B2; }
 .set, .caption { font-size: 13px; opacity: 0.8; overflow-wrap: anywhere; }

@@ -12,6 +12,7 @@ from .answers import ask, read
 from .study import Explored
 
 PICTURES = {"concurrency_id": "pictures", "concurrency_limit": 1}  # Grad-CAM hooks into the models
+DELETED = (60, 600)  # seconds: uploads are looked through, and are old
 QUIET: dict[str, Any] = {"api_visibility": "private"}
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels"
 PICK = """element.addEventListener('click', event => {
@@ -26,15 +27,16 @@ def build(explored: Explored) -> Any:
     import gradio as gr
 
     title = f"{explored.name}: what did more data teach?"
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 600)) as page:
+    # Tab titles are short: gradio hides what does not fit a phone.
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=DELETED) as page:
         gr.HTML(_heading(explored))
         several = len(explored.variants) > 1
         variant = gr.Dropdown(
             list(explored.variants), label="Model or recipe", visible=several, buttons=[]
         )
-        with gr.Tab("Show it a picture"):
+        with gr.Tab("Try a picture"):
             _picture_tab(explored, variant)
-        with gr.Tab("How much more data?"):
+        with gr.Tab("More data?"):
             _law_tab(explored, variant, page)
     return page
 
@@ -58,7 +60,7 @@ def _picture_tab(explored: Explored, variant: Any) -> None:
         "Upload a picture", variant="primary", file_types=["image"], size="md", scale=0
     )
     offer = "<p>Or pick a test image; no model was trained on it:</p>" if explored.examples else ""
-    gr.HTML(f'<p class="caption">{FORMATS}. It stays on this machine.</p>{offer}')
+    gr.HTML(f'<p class="caption">{FORMATS}; deleted after ten minutes.</p>{offer}')
     thumbs = gr.HTML(markup.examples(explored.examples), js_on_load=PICK)
     shown = gr.HTML(PROMPT, elem_id="answers")
 
@@ -99,34 +101,30 @@ def respond(explored: Explored, variant: str, data: bytes, name: str, truth: str
 def _law_tab(explored: Explored, variant: Any, page: Any) -> None:
     import gradio as gr
 
-    target, budget = gr.Slider(buttons=[]), gr.Slider(buttons=[])
-    shown = gr.HTML(elem_id="law")
-
     def sliders(name: str) -> tuple[Any, Any]:
         measured = explored.measured.get(name)
         if measured is None or measured.curve.analysis.posterior is None:
             return gr.Slider(visible=False), gr.Slider(visible=False)
-        offered = law.ranges(measured)
-        (low, high, step), (least, most, images) = offered.target, offered.budget
-        return (
-            gr.Slider(
-                low, high, round((low + high) / 2 / step) * step, step=step, visible=True,
-                label=f"Test {law.name_of(measured)} that you would accept (%)",
-            ),
-            gr.Slider(
-                least, most, round(most / 2 / images) * images, step=images, visible=True,
-                label="Training images that you could have",
-            ),
-        )  # fmt: skip
+        labels = (
+            f"Test {law.name_of(measured)} that you would accept (%)",
+            "Training images that you could have",
+        )
+        first, second = (
+            gr.Slider(o.least, o.most, o.value, step=o.step, label=label, visible=True, buttons=[])
+            for o, label in zip(law.offers(measured), labels, strict=True)
+        )
+        return first, second
 
     def answered(name: str, percent: float, images: float) -> str:
         return markup.law_panel(explored.measured.get(name), percent, images)
 
-    page.load(sliders, variant, [target, budget], **QUIET)
-    page.load(answered, [variant, target, budget], shown, **QUIET)
-    variant.change(sliders, variant, [target, budget], **QUIET)
+    target, budget = sliders(explored.variants[0])
+    shown = gr.HTML(elem_id="law")
+    asked = [variant, target, budget]
+    page.load(answered, asked, shown, **QUIET)
+    changed = variant.change(sliders, variant, [target, budget], **QUIET)
+    changed.then(answered, asked, shown, **QUIET)
     gr.on(
-        [target.change, budget.change, variant.change],
-        answered, [variant, target, budget], shown,
+        [target.change, budget.change], answered, asked, shown,
         trigger_mode="always_last", show_progress="hidden", **QUIET,
     )  # fmt: skip
