@@ -50,13 +50,13 @@ def read(data: bytes, name: str, image_size: int) -> Picture:
     return picture
 
 
-def thresholds(classifiers: Sequence[Classifier], alpha: float) -> list[Array] | None:
-    """Read what makes the models' sets; None, said on the terminal, where one has none."""
+def thresholds(classifiers: Sequence[Classifier], alpha: float) -> list[Array | None]:
+    """Read what makes the models' sets; all None, said on the terminal, where one has none."""
     try:
         return [read_thresholds(c.path.parent, c.belongs, alpha, METHOD) for c in classifiers]
     except InputError as error:
         say(f"note: no sets of classes: {error}")
-        return None
+        return [None] * len(classifiers)
 
 
 def ask(classifier: Classifier, picture: Picture, limits: Array | None) -> Answer:

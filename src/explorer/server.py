@@ -24,18 +24,21 @@ def serve(flags: ExplorerFlags) -> int:
     InputError
         If gradio is not installed, there is no finished study, or the port is taken.
     """
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise InputError("app.py needs gradio: pip install -r requirements-demo.txt") from None
-    check_address(flags.host, flags.port)
-    from .page import build
-    from .study import open_study
+    with TemporaryDirectory(prefix="explorer-") as uploads:
+        os.environ |= {  # read by gradio as it is imported
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": uploads,
+            "HF_HUB_OFFLINE": "1",
+        }
+        try:
+            import gradio  # noqa: F401
+        except ImportError:
+            raise InputError("app.py needs gradio: pip install -r requirements-demo.txt") from None
+        check_address(flags.host, flags.port)
+        from .page import build
+        from .study import open_study
 
-    page = build(open_study(flags))
-    with TemporaryDirectory(prefix="explorer-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # of uploads
+        page = build(open_study(flags))
         try:
             launch(page, flags.host, flags.port)
             say(f"explorer     http://{flags.host}:{flags.port}    Ctrl-C ends it")

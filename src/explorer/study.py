@@ -66,8 +66,7 @@ class Explored:
             device=self.flags.device,
         )
         found = choose(asked, all_sizes=True)
-        limits = thresholds(found, self.flags.alpha) or [None] * len(found)
-        return list(zip(found, limits, strict=True))
+        return list(zip(found, thresholds(found, self.flags.alpha), strict=True))
 
 
 def open_study(flags: ExplorerFlags) -> Explored:
