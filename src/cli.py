@@ -12,6 +12,7 @@ from signal import Signals
 from .config import InputError, Machine, Recipe
 from .disk import check_room
 from .exchanges import from_writer, leader_first
+from .explorer.flags import ExplorerFlags
 from .files import sweep
 from .flags import EvalFlags, ForecastFlags, parse, to_yaml
 from .locks import owned
@@ -47,6 +48,11 @@ def forecast(words: Sequence[str] | None = None) -> None:
 def predict(words: Sequence[str] | None = None) -> None:
     """Name what is on pictures."""
     exit_with(lambda: _predict(words), "the same command begins again")
+
+
+def explore(words: Sequence[str] | None = None) -> None:
+    """Serve a page on which a study answers."""
+    exit_with(lambda: _explore(words), "the page is closed, uploads are deleted")
 
 
 def exit_with(command: Callable[[], int], after_signal: str) -> None:
@@ -196,3 +202,10 @@ def _predict(words: Sequence[str] | None) -> int:
     if failed:
         warn(f"{failed} of {total} pictures failed")
     return DONE if not failed else INPUT if failed == total else INCOMPLETE
+
+
+def _explore(words: Sequence[str] | None) -> int:
+    flags = parse(ExplorerFlags, words, ExplorerFlags())
+    from .explorer.server import serve
+
+    return serve(flags)

@@ -19,7 +19,13 @@ from .studies import read_study
 if TYPE_CHECKING:
     from .prediction.classifier import Classifier
 
-CARD = """# {model}, {num_classes} classes of {dataset}
+CARD = """---
+license: other
+license_name: that-of-the-training-data
+pipeline_tag: image-classification
+---
+
+# {model}, {num_classes} classes of {dataset}
 
 Written by `python -m src.export`. File: `{file}`, SHA-256 `{digest}`.
 
@@ -31,6 +37,16 @@ Written by `python -m src.export`. File: `{file}`, SHA-256 `{digest}`.
 | run | {run} |
 | recipe | {recipe} |
 | test error | {measured} |
+
+## Intended use
+
+A point of a data-scaling study: it was trained from fresh weights, on a subset if the table says
+so, to measure how error falls with data. Use it to repeat that measurement and to compare networks
+trained alike. It is not meant to decide about people, nor wherever an error does harm.
+
+## Data and licence
+
+{licence}
 
 ## Input and output
 
@@ -45,14 +61,26 @@ Output: logits (b, {num_classes}); softmax makes them probabilities. With a safe
 
 ## Limits
 
-It knows its {num_classes} classes and names one of them for any picture. Its probabilities are
-those of a network, not frequencies: `eval.py --full` measures how far they can be believed,
-`eval.py --conformal` makes sets that keep a promise. The licence of the training data applies.
+The test error above holds for pictures like those of the test split; its 95 % interval covers the
+choice of test images, not another training seed or other pictures. The model knows its
+{num_classes} classes and names one of them for any picture. What the training pictures leave out or
+show one-sidedly, it has not learned. Its probabilities are those of a network, not frequencies:
+`eval.py --full` measures how far they can be believed, `eval.py --conformal` makes sets that keep a
+promise.
 
 ## Classes
 
 {classes}
 """
+
+IMAGENET_LICENCE = (
+    "Trained on photographs of ImageNet, which are for non-commercial research and education only "
+    "(https://www.image-net.org/download); keep to that with these weights too."
+)
+OTHER_LICENCE = (
+    "Trained on {dataset}. Its licence decides what may be done with these weights; name it here "
+    "before you pass them on."
+)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -117,6 +145,7 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
     from .data.prepare import cache_side
 
     recipe, images = classifier.recipe, classifier.num_images
+    licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
     shown = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
     return CARD.format(
         model=recipe.model,
@@ -135,6 +164,7 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         std=classifier.moments[1],
         classes=", ".join(classifier.classes),
         measured=measured_errors(classifier),
+        licence=licence.format(dataset=recipe.dataset),
     )
 
 

@@ -29,7 +29,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     {"data", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
     {"forecasts", "prediction", "reports", "training"},
-    {"appendix", "launchers", "planning"},
+    {"appendix", "explorer", "launchers", "planning"},
     {"cli"},
     {"export"},
 ]
@@ -50,8 +50,9 @@ PURE = {
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.per_class", "evaluation.results", "exchanges", "files",
-    "flags", "forecasts", "identity", "locks", "mappings", "planning", "processes",
+    "evaluation.per_class", "evaluation.results", "exchanges", "explorer.flags",
+    "explorer.server", "files", "flags", "forecasts", "identity", "locks", "mappings",
+    "planning", "processes",
     "prediction.conformal",
     "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
     "snapshots",

@@ -251,6 +251,9 @@ def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
     assert command(export.main, "--output", folder) == 0
     card = (folder / "README.md").read_text()
     assert "top-1 " in card
+    for title in ("Intended use", "Data and licence", "Input and output", "Limits", "Classes"):
+        assert f"## {title}" in card
+    assert "{" not in card
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in card
     answers = []
     for words in ([], ["--weights", folder / "model.safetensors"]):

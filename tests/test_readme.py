@@ -1,16 +1,22 @@
 """What README.md says can be typed, and what it names is there."""
 
+import io
 import json
 import re
 import shlex
 
+import datasets
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from src.evaluation.results import chance_errors, read_results, runs_table, sizes_table
+from src.explorer.flags import ExplorerFlags
 from src.flags import EvalFlags, ForecastFlags, parse, parse_train
 from src.prediction.flags import ExportFlags, PredictFlags
 from src.scaling.findings import curves, describe, headline
-from tests.conftest import ROOT
+from tests.conftest import ROOT, evaluate, train
 
 TEXT = (ROOT / "README.md").read_text()
 LINES = TEXT.replace("\\\n", " ").splitlines()
@@ -30,6 +36,8 @@ def test_every_command_parses(command, monkeypatch):
         parse(PredictFlags, words, PredictFlags())
     elif script == "forecast.py":
         parse(ForecastFlags, words, ForecastFlags())
+    elif script == "app.py":
+        parse(ExplorerFlags, words, ExplorerFlags())
     elif "--help" in words:
         with pytest.raises(SystemExit, match="0"):
             parse_train(words)
@@ -87,3 +95,46 @@ def test_forecast_scores_are_those_of_the_committed_measurement():
         ours, best = row["mean_absolute_log_error"], row["best_baseline_error"]
         assert f"| {row['curves']} | {ours:.3f} | {best:.3f} ({row['best_baseline']})" in table
         assert f"| {row['ratio']:.2f} | {row['coverage_90']:.0%}".replace("%", " %") in table
+
+
+def test_citation_is_what_its_schema_asks_for():
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert found["cff-version"] == "1.2.0"
+    assert found.keys() >= {"message", "title", "authors"}
+    assert found["type"] == "software"
+    assert all("name" in author for author in found["authors"])
+
+
+@pytest.fixture
+def mini_imagenet(workplace):
+    """A stand-in of mini-ImageNet's schema: parquet, 100 names of synsets, sides of 84 to 500."""
+    rng = np.random.default_rng(0)
+    names = [f"n{10_000_000 + k}" for k in range(100)]
+    schema = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+    )
+    folder = workplace / "mini-imagenet" / "data"
+    folder.mkdir(parents=True)
+    for split, per_class in (("train", 2), ("validation", 1), ("test", 1)):
+        rows = []
+        for label in np.repeat(np.arange(100), per_class):
+            size, file = rng.choice([84, 120, 333, 500], 2, p=[0.5, 0.3, 0.1, 0.1]), io.BytesIO()
+            noise = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+            noise.resize(tuple(map(int, size))).save(file, "jpeg")
+            rows.append({"image": {"bytes": file.getvalue(), "path": None}, "label": int(label)})
+        table = datasets.Dataset.from_list(rows, features=schema)
+        table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    return workplace / "mini-imagenet"
+
+
+def test_mini_imagenets_commands_work_on_a_stand_in_of_its_schema(mini_imagenet, capsys):
+    cheap = ["--epochs", 1, "--image-size", 63, "--subset-sizes", 1.0, "--checkpoint-seconds", 999]
+    assert train("--dataset", mini_imagenet, *cheap) == 0
+    said = capsys.readouterr().out
+    assert "200 train, 100 validation, 100 test images of 100 classes" in said
+    assert "the two errors are not comparable" in said
+    assert evaluate() == 0
+    (path,) = mini_imagenet.parent.glob("results/*/metrics.json")
+    results = read_results(path)
+    assert (results["model"], results["num_classes"]) == ("alexnet", 100)
+    assert results["runs"][0]["splits"]["test"]["top_5_error"] is not None

@@ -51,12 +51,17 @@ def find_pictures(folder: Path, recursive: bool) -> tuple[list[Path], int]:
 def read_picture(path: Path, side: int) -> Picture:
     """Decode one file as the cache does; what is wrong with it is told, not raised."""
     try:
-        data = path.read_bytes()
+        return decoded(path.read_bytes(), path, side)
+    except OSError as error:
+        return Picture(path, None, reason=error.strerror or str(error))
+
+
+def decoded(data: bytes, path: Path, side: int) -> Picture:
+    """Decode the bytes of a file of that name, as :func:`read_picture`."""
+    try:
         pixels = decode_square(data, side)
     except BadImageError as error:
         return Picture(path, None, reason=" ".join(str(error).split()))
-    except OSError as error:
-        return Picture(path, None, reason=error.strerror or str(error))
     return Picture(path, pixels, int.from_bytes(hashlib.sha256(data).digest()[:6]) / 2**48)
 
 

@@ -62,28 +62,28 @@ def forecast_lines(found: list[Forecast]) -> str:
     )
 
 
-def target(analysis: Analysis, goal: float) -> str:
-    """Say how many training images an error takes."""
+def target(analysis: Analysis, goal: float, name: str = "Error") -> str:
+    """Say how many training images an error takes; ``name`` says which error."""
     if analysis.posterior is None or analysis.shape is None:
-        return f"Error {goal:.1%}: no answer without a law."
+        return f"{name} {goal:.1%}: no answer without a law."
     need, largest = required_images(analysis.posterior, goal), analysis.points.sizes[-1]
     met = analysis.points.sizes[analysis.points.means <= goal]
     if len(met):
-        return f"Error {goal:.1%}: already met, at {met[0]:,.0f} images."
+        return f"{name} {goal:.1%}: already met, at {met[0]:,.0f} images."
     if goal < (floor := interval(analysis.shape.floor)[0]):
         return (
-            f"Error {goal:.1%}: not reachable at any size under this law (90 %): the floor is "
+            f"{name} {goal:.1%}: not reachable at any size under this law (90 %): the floor is "
             f"above {floor:.1%}."
         )
     if not np.isfinite(need.estimate):
         return (
-            f"Error {goal:.1%}: beyond what these points can tell. It takes more than "
+            f"{name} {goal:.1%}: beyond what these points can tell. It takes more than "
             f"{min(need.lower, FARTHEST * largest):,.0f} images (95 %); with probability "
             f"{1 - need.probability:.0%} even {FARTHEST * largest:,.0f} are not enough."
         )
     upper = f"{need.upper:,.0f}" if np.isfinite(need.upper) else "more than can be told"
     between = f"90 % interval {need.lower:,.0f} to {upper}"
-    text = f"Error {goal:.1%}: {need.estimate:,.0f} images ({between})"
+    text = f"{name} {goal:.1%}: {need.estimate:,.0f} images ({between})"
     if need.estimate > RELIABLE * largest:
         text += f", beyond {RELIABLE:.0f}x the largest size: unreliable"
     return text + "."

@@ -59,6 +59,7 @@ FAULTS = {
     51: "weights that do not fit the model or the classes",
     52: "too few calibration images, alpha of 0 or 1",
     53: "folders with non-images, with none, with one bad image",
+    54: "the explorer: large upload, bomb, text, path traversal, ten clicks at once",
     55: "Grad-CAM for a model without a convolution map",
     57: "a data-parallel worker dies",
     58: "the end of data-parallel training",

@@ -1,0 +1,349 @@
+"""app.py: every size answers, the law answers, and nothing that is uploaded does any harm."""
+
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from src import cli
+from src.data.prepare import load_dataset
+from src.evaluation.calibration import probabilities
+from src.evaluation.results import read_results
+from src.explorer import law, markup
+from src.explorer.answers import ask, read
+from src.explorer.flags import ExplorerFlags
+from src.explorer.page import respond
+from src.explorer.study import _measure, open_study
+from tests.conftest import QUICK, ROOT, command, inside, train
+
+CHROMIUM = Path("/usr/bin/chromium")
+TROUBLE = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
+
+
+def explore(*words):
+    return command(cli.explore, *words)
+
+
+def png(width, height, rows=b""):
+    """A PNG file that claims a size, whatever it holds."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+BOMB = png(30_000, 30_000)
+
+
+@pytest.fixture(scope="module")
+def explored(extended):
+    with inside(extended):
+        return open_study(ExplorerFlags(experiment_id="s"))
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The committed study of photographs."""
+    path = ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json"
+    return _measure(read_results(path), ("",))[""]
+
+
+def test_every_size_answers_as_in_the_evaluation(explored, extended):
+    test = load_dataset(explored.recipe).splits["test"]
+    models = explored.models("")
+    assert [model.num_images for model, _ in models] == [323, 647, 1293]
+    for example in explored.examples[:3]:
+        row = int(np.flatnonzero(test.labels == int(example.truth))[0])
+        picture = read(example.data, "test image", explored.recipe.image_size)
+        for size, (model, limits) in zip(("0.25", "0.5", "1.0"), models, strict=True):
+            arrays = np.load(extended / "results" / "s" / "predictions" / size / "seed-1.npz")
+            (expected,) = probabilities(arrays["test_logits"][row : row + 1])
+            answer = ask(model, picture, limits)
+            order = np.argsort(-expected, kind="stable")
+            assert [name for name, _ in answer.top] == [str(k) for k in order[:5]]
+            assert [share for _, share in answer.top] == pytest.approx(
+                expected[order[:5]], abs=1e-5
+            )
+            assert answer.members == tuple(str(k) for k in order if 1 - expected[k] <= limits[0])
+            assert answer.looks.shape == (32, 32, 3)
+
+
+def test_sizes_stand_side_by_side_with_the_truth(explored):
+    example = explored.examples[0]
+    page = respond(explored, "", example.data, "Test image 1", example.truth)
+    assert re.findall(r"<h3>([\d,]+) training images", page) == ["323", "647", "1,293"]
+    assert page.count('<span class="bar') == 15
+    assert "Set of" in page
+    assert "holds the truth for 90% of images" in page
+    assert f"It is <b>{example.truth}</b>" in page
+    assert page.count("<img alt=") == 4
+
+
+def test_the_law_answers_both_questions_in_a_sentence(measured):
+    first, second = law.sentences(measured, 0.6, 20_000)
+    assert re.match(r"For a top-5 error of 60.0%: [\d,]+ images \(90 % interval [\d,]+ to", first)
+    assert re.match(r"With 20,000 training images: a top-5 error of 6\d\.\d% \(90 % inter", second)
+    assert "unreliable" not in second
+    assert "beyond 4x the largest size: unreliable" in law.sentences(measured, 0.6, 30_000)[1]
+    assert "already met, at 6,400 images" in law.sentences(measured, 0.71, 30_000)[0]
+
+
+def test_sliders_offer_what_the_plot_shows(measured):
+    target, budget = law.offers(measured)
+    assert 0 < target.least < target.value < 71 < target.most < 100
+    assert 800 <= budget.least < 6_400 < budget.value < budget.most <= 51_200
+    assert (budget.most - budget.least) / budget.step >= 50
+    for percent, count in ((target.least, budget.least), (target.most, budget.most)):
+        drawn = law.figure(measured, percent / 100, int(count))
+        assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_a_study_that_was_not_evaluated_says_what_to_run():
+    assert "run python eval.py" in markup.law_panel(None, 10, 100)
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("bomb.png", BOMB, "its pixels exceed 40,000,000"),
+        ("large.png", png(8_000, 8_000), "8000 x 8000 pixels exceed 40,000,000"),
+        ("notes.jpg", b"no picture at all", "not a whole image"),
+        ("empty.png", b"", "not a whole image"),
+        ("half.png", png(40, 40, b"\0" * 121)[:50], "not a whole image"),
+        ("/srv/secret/photo.jpg", b"text", "not a whole image"),
+        ("<img src=x onerror=alert(1)>.png", b"text", "not a whole image"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_a_line_without_a_path(explored, name, data, reason):
+    shown = respond(explored, "", data, name, None)
+    assert f"{reason}. {TROUBLE}" in shown
+    assert shown.count("<") == 2
+    assert "/srv" not in shown
+    assert "0x" not in shown
+
+
+def test_names_of_classes_and_files_are_never_markup(explored):
+    example = explored.examples[0]
+    shown = respond(explored, "", example.data, "<b>x</b>.png", "<script>")
+    assert "&lt;b&gt;x" in shown
+    assert "<script" not in shown
+
+
+def test_without_gradio_one_line_says_what_to_install(workplace, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert explore() == 2
+    assert capsys.readouterr().err == (
+        "error: app.py needs gradio: pip install -r requirements-demo.txt\n"
+    )
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_cannot_be_explored_is_one_line(workplace, capsys):
+    pytest.importorskip("gradio")
+    assert explore("--port", 7999) == 2
+    assert "no study in checkpoints; run train.py first" in capsys.readouterr().err
+    assert explore("--experiment-id", "../s") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert explore("--port", port) == 2
+        error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--port {port}: Address already in use" in error
+
+
+def test_a_study_without_a_finished_run_is_one_line(workplace, capsys):
+    pytest.importorskip("gradio")
+    words = [*QUICK, "--learning-rate", "1e9", "--subset-sizes", "0.25", "--experiment-id", "d"]
+    train(*words)
+    capsys.readouterr()
+    assert explore("--experiment-id", "d") == 2
+    assert "no finished run in checkpoints/d" in capsys.readouterr().err
+
+
+# In a real browser, against the real command.
+
+
+@pytest.fixture(scope="module")
+def site(extended, tmp_path_factory):
+    """Address of the running page, and the folder of its temporary files."""
+    pytest.importorskip("gradio")
+    temporary = tmp_path_factory.mktemp("temporary")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, ROOT / "app.py", "--experiment-id", "s", "--port", str(port)]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        words, cwd=extended, env=environment, text=True, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert "explorer " in process.stdout.readline(), "the page did not start"
+            yield f"http://127.0.0.1:{port}/", temporary
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+    assert list(temporary.iterdir()) == [], "uploads are left behind"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("no chromium (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open the page; at the end, nothing may have left the machine or gone wrong in the console."""
+    address, trouble = site[0], []
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+
+    def watch(request):
+        if not request.url.startswith((address, "data:", "blob:")):
+            trouble.append(request.url)
+
+    def opened(width=1200, expected="nothing"):
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        page.on("request", watch)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "console",
+            lambda line: (
+                trouble.append(line.text)
+                if line.type == "error" and expected not in line.text
+                else None
+            ),
+        )
+        page.goto(address)
+        page.wait_for_selector(".thumb")
+        return page
+
+    yield opened
+    context.close()
+    assert trouble == []
+
+
+def upload(page, name, data):
+    kind = "image/png" if name.endswith("png") else "image/jpeg"
+    file = {"name": name, "mimeType": kind, "buffer": data}
+    page.locator("input[type=file]").set_input_files(files=[file])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 390])
+def test_an_uploaded_picture_is_answered_on_every_screen(visit, explored, tmp_path, width):
+    page = visit(width)
+    upload(page, "seven.png", explored.examples[0].data)
+    page.wait_for_selector(".card")
+    assert page.locator(".card").count() == 3
+    assert page.locator(".bar").first.bounding_box()["width"] > 20
+    assert "seven.png" in page.locator("#answers").inner_text()
+    page.get_by_role("tab").nth(1).click()
+    page.wait_for_selector("#law img.law")
+    assert "For a top-5 error of" in page.locator("#law").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not re.search(r"/tmp|explorer-|checkpoints", page.locator("body").inner_text())
+    assert len(page.screenshot(path=tmp_path / "page.png", full_page=True)) > 20_000
+
+
+@pytest.mark.slow
+def test_the_keyboard_alone_is_enough(visit):
+    page = visit()
+
+    def tab_to(selector):
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("s => document.activeElement.matches(s)", selector):
+                return
+        pytest.fail(f"Tab never reaches {selector}")
+
+    tab_to(".thumb")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card")
+    page = visit()
+    tab_to("[role=tab][aria-selected=false]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#law img.law")
+    before = page.locator("#law .answer").first.inner_text()
+    tab_to("input[type=range]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#law .answer').innerText !== before", arg=before
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("bomb.png", BOMB, f"bomb.png: its pixels exceed 40,000,000. {TROUBLE}"),
+        ("notes.jpg", b"no picture", f"notes.jpg: not a whole image. {TROUBLE}"),
+        ("notes.txt", b"no picture", "Invalid file type"),
+        ("large.png", bytes(6_000_000), "maximum allowed size"),
+    ],
+)
+def test_an_upload_that_is_no_picture_gets_a_friendly_line(visit, name, data, message):
+    page = visit(expected="413")
+    upload(page, name, data)
+    page.get_by_text(message).first.wait_for()
+    assert not re.search(r"/tmp|Traceback|explorer-", page.locator("body").inner_text())
+    page.locator(".thumb").first.click()  # and it still works
+    page.wait_for_selector(".card")
+
+
+@pytest.mark.slow
+@pytest.mark.fault(54)
+def test_ten_clicks_of_ten_users_at_once_are_answered(visit):
+    pages = [visit() for _ in range(10)]
+    for i, page in enumerate(pages):
+        page.locator(".thumb").nth(i % 8).click(no_wait_after=True)
+    for i, page in enumerate(pages):
+        page.wait_for_selector(".card")
+        assert f"Test image {i % 8 + 1}:" in page.locator("#answers").inner_text()
+    for _ in range(10):
+        pages[0].locator(".thumb").nth(3).click(no_wait_after=True)
+    pages[0].get_by_text("Test image 4:").wait_for()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=/etc/passwd",
+        "gradio_api/file=%2Fetc%2Fpasswd",
+        "gradio_api/file=../../../../etc/passwd",
+        "gradio_api/file={root}/app.py",
+        "gradio_api/file={study}/checkpoints/s/study.json",
+        "gradio_api/file=checkpoints/s/1.0/seed-1/best.safetensors",
+        "static/../../../../../etc/passwd",
+        "assets/..%2f..%2f..%2f..%2fetc/passwd",
+    ],
+)
+def test_files_of_the_machine_are_forbidden(site, extended, path):
+    address = site[0] + path.format(root=ROOT, study=extended)
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(address)
+    answer.value.close()
+    assert answer.value.code == 403

@@ -1,0 +1,74 @@
+"""docs/tutorial.md: its commands can be typed, and do what it says on folders of photographs."""
+
+import io
+import re
+import shlex
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from src import cli
+from src.explorer.flags import ExplorerFlags
+from src.flags import EvalFlags, ForecastFlags, parse, parse_train
+from src.prediction.flags import PredictFlags
+from tests.conftest import ROOT, command
+
+TEXT = (ROOT / "docs" / "tutorial.md").read_text()
+COMMANDS = re.findall(r"^    python (\w+)\.py(.*)$", TEXT, re.MULTILINE)
+FLAGS = {
+    "app": ExplorerFlags,
+    "eval": EvalFlags,
+    "forecast": ForecastFlags,
+    "predict": PredictFlags,
+}
+RUN = {
+    "eval": cli.evaluate,
+    "forecast": cli.forecast,
+    "predict": cli.predict,
+    "train": cli.train,
+}
+
+
+@pytest.mark.parametrize(("script", "words"), COMMANDS)
+def test_every_command_of_the_tutorial_parses(script, words):
+    words = shlex.split(words)
+    if script == "train":
+        parse_train(words)
+    else:
+        parse(FLAGS[script], words, FLAGS[script]())
+
+
+def write_photos(folder, num_train, num_test):
+    """Digits as JPEG files of 64 pixels, in a folder per class."""
+    images, labels = load_digits(return_X_y=True)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if i >= num_train + num_test:
+            break
+        split = "train" if i < num_train else "test"
+        path = folder / split / f"class {label}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = Image.fromarray((image.reshape(8, 8) * 15).astype("uint8")).resize((64, 80))
+        file = io.BytesIO()
+        pixels.convert("RGB").save(file, "jpeg")
+        path.write_bytes(file.getvalue())
+    return path
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_folders_to_a_decision(workplace, capsys):
+    last = write_photos(workplace / "photos", 480, 240)
+    (workplace / "photo.jpg").write_bytes(last.read_bytes())
+    said = {}
+    for script, words in COMMANDS:
+        if script in RUN:
+            assert command(RUN[script], *shlex.split(words)) == 0, words
+            said[f"{script}{words}"] = capsys.readouterr().out
+    told = "\n".join(said.values())
+    assert "10 classes" in told
+    assert "12 of 12 runs complete" in told
+    assert "per doubling the last step bought" in " ".join(told.split())
+    assert "Without the largest size, the forecast for" in told
+    assert "Error 5.0%: " in told
+    assert "What one more run would narrow" in told
+    assert (workplace / "results" / "photos" / "per_class.csv").exists()
