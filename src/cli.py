@@ -141,8 +141,8 @@ def _evaluate(words: Sequence[str] | None) -> int:
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
+    from .outcomes import write_outcomes
     from .prediction.thresholds import check_apart
-    from .reports import write_report
 
     device = pick_device(flags.device)
     prepare_process(device)
@@ -160,7 +160,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
         results = build_results(name, there, describe_environment(device), rows, missing, labels)
         usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
         notes = extend(results, flags, usable, sources.data, results_dir)
-        write_report(results, epochs_table(usable), results_dir, notes)
+        write_outcomes(results, epochs_table(usable), results_dir, notes)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

@@ -24,9 +24,9 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "snapshots",
         "variants",
     },
-    {"data", "flags", "models", "runs", "studies"},
+    {"data", "figures", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"forecasts", "prediction", "reports", "training"},
+    {"forecasts", "outcomes", "prediction", "training"},
     {"appendix", "launchers", "planning"},
     {"cli"},
     {"export"},
@@ -49,9 +49,9 @@ PURE = {
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.results", "files",
-    "flags", "forecasts", "identity", "locks", "mappings", "planning",
+    "figures", "flags", "forecasts", "identity", "locks", "mappings", "planning",
     "prediction.conformal",
-    "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
+    "outcomes", "prediction.flags", "runs", "scaling", "screen", "signals",
     "snapshots",
     "studies", "variants",
 }  # fmt: skip

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..config import InputError
-from ..scaling.plots import new_axes, save
+from ..figures import save
+from ..scaling.plots import new_axes
 from .classifier import Classifier
 
 MOST_CLASSES = 3  # shown beside the picture
@@ -95,8 +96,7 @@ def save_explanation(
     bar = figure.colorbar(image, ax=others, shrink=0.7, ticks=[0, 1])
     bar.ax.set_yticklabels(["nothing", "most"], fontsize=8)
     bar.set_label("speaks for the class", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(first, path)
 
 
 def save_filters(classifier: Classifier, path: Path) -> None:
