@@ -27,7 +27,8 @@ LEVELS = [  # a module imports from its own line or from the lines above it
     {"data", "figures", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
     {"forecasts", "outcomes", "prediction", "training"},
-    {"appendix", "launchers", "planning"},
+    {"launchers", "planning", "report"},
+    {"appendix"},
     {"cli"},
     {"export"},
 ]
@@ -55,7 +56,15 @@ NO_TORCH = {
     "snapshots",
     "studies", "variants",
 }  # fmt: skip
-HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
+HEAVY = {
+    "datasets",
+    "torchvision",
+    "sklearn",
+    "ray",
+    "captum",
+    "gradio",
+    "jinja2",
+}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")
 
 

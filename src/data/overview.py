@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Machine, Recipe, Study
+from ..scaling.plots import plain
 from ..studies import asked_before, newest_study, pinned, read_study
 from .datasets import ImageDataset
 from .images import decode, header
@@ -136,7 +137,7 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
             ax.imshow(image, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
     for ax, label in zip(axes[0], split.labels[chosen], strict=True):
-        ax.set_title(data.dataset.classes[label], fontsize=9)
+        ax.set_title(plain(data.dataset.classes[label]), fontsize=9)
     names = ("as published", "in the cache", "epoch 1", "epoch 2")
     for ax, name in zip(axes[:, 0], names, strict=True):
         ax.set_ylabel(name)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from ..figures import save_printed
-from ..scaling.plots import BLUE, GREY, ORANGE, caption, new_axes
+from ..scaling.plots import BLUE, GREY, ORANGE, caption, new_axes, plain
 from ..scaling.words import sample
 
 VERDICTS = {"gains": (BLUE, "o"), "saturated": (ORANGE, "s"), "undecided": (GREY, ".")}
@@ -102,8 +102,9 @@ def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[
     ax.spines[["top", "right"]].set_visible(True)
     if len(classes) <= MOST_NAMES:
         places = np.arange(len(classes))
-        ax.set_xticks(places, classes, rotation=90, fontsize=8)
-        ax.set_yticks(places, classes, fontsize=8)
+        names = [plain(name) for name in classes]
+        ax.set_xticks(places, names, rotation=90, fontsize=8)
+        ax.set_yticks(places, names, fontsize=8)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
     return ax

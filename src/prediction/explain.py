@@ -12,7 +12,7 @@ from torch import nn
 
 from ..config import InputError
 from ..figures import save
-from ..scaling.plots import new_axes
+from ..scaling.plots import new_axes, plain
 from .classifier import Classifier
 
 MOST_CLASSES = 3  # shown beside the picture
@@ -90,7 +90,7 @@ def save_explanation(
     for ax, k, found in zip(others, top, maps, strict=True):
         ax.imshow(seen.mean(axis=2), cmap="gray", vmin=0, vmax=255)
         image = ax.imshow(found, cmap="inferno", alpha=0.75 * found, vmin=0, vmax=1)
-        ax.set_title(f"{classifier.classes[k]}: {shares[k]:.1%}", fontsize=9)
+        ax.set_title(f"{plain(classifier.classes[k])}: {shares[k]:.1%}", fontsize=9)
     for ax in (first, *others):
         ax.axis("off")
     bar = figure.colorbar(image, ax=others, shrink=0.7, ticks=[0, 1])

@@ -22,6 +22,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for 
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 MARKERS = "osD^v<>P"  # so that colour is not all that tells curves apart
 SHIFT = 1.015  # between curves of the same sizes, so that their bars do not hide each other
+DEEPEST = 20.0  # times below the least error: where the axis ends, however low the band goes
 BEYOND = 8.0  # times the largest size: how far the law is drawn
 
 
@@ -31,6 +32,11 @@ def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     axes: Axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def plain(name: str) -> str:
+    """Spell a name so that matplotlib does not take it for a formula."""
+    return name.replace("$", r"\$")
 
 
 def caption(ax: Axes, text: str) -> None:
@@ -56,7 +62,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
     ax.plot(runs["num_train_images"], shown, "o", color=BLUE, ms=4, mfc="none", label="one run")
     bars = np.array((mean - low, high - mean))
     ax.errorbar(n, mean, bars, fmt="o", color=BLUE, ms=6, capsize=3, label="mean, 95 % interval")
-    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}")
+    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}", mean.min())
     caption(ax, sample(runs))
     return ax
 
@@ -66,7 +72,7 @@ def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     points = analysis.points
     least = 0.5 / analysis.num_test if analysis.num_test else points.error.min()
     ax.plot(points.n, np.maximum(points.error, least), "o", color=BLUE, ms=5, label="measured")
-    _finish_error_axes(ax, analysis, name)
+    _finish_error_axes(ax, analysis, name, max(points.means.min(), least))
     caption(ax, words.measured(points))
     return ax
 
@@ -92,10 +98,11 @@ def plot_backtest(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     return ax
 
 
-def _finish_error_axes(ax: Axes, analysis: Analysis, name: str) -> None:
+def _finish_error_axes(ax: Axes, analysis: Analysis, name: str, least: float) -> None:
     if analysis.posterior is not None:
         _draw_law(ax, analysis.posterior, analysis.points.sizes)
     ax.set(xscale="log", yscale="log")
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], least / DEEPEST))
     _label_log_axes(ax, analysis.points.sizes)
     ax.set_xlabel("training images")
     ax.set_ylabel(name)

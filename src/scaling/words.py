@@ -8,7 +8,7 @@ import numpy as np
 
 from .advice import Candidate
 from .analysis import Analysis, Forecast, forecasts
-from .forecasting import FARTHEST, RELIABLE, gains, interval, required_images
+from .forecasting import FARTHEST, RELIABLE, Requirement, gains, interval, requirements
 from .points import Points
 
 NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
@@ -95,9 +95,19 @@ def forecast_lines(found: list[Forecast]) -> str:
 
 def target(analysis: Analysis, goal: float) -> str:
     """Say how many training images an error takes."""
-    if analysis.posterior is None or analysis.shape is None:
-        return f"Error {goal:.1%}: no answer without a law."
-    need, largest = required_images(analysis.posterior, goal), analysis.points.sizes[-1]
+    return targets(analysis, [goal])[0]
+
+
+def targets(analysis: Analysis, goals: Sequence[float]) -> list[str]:
+    """Say how many training images each of several errors takes."""
+    if analysis.posterior is None:
+        return [f"Error {goal:.1%}: no answer without a law." for goal in goals]
+    return [_need(analysis, need) for need in requirements(analysis.posterior, goals)]
+
+
+def _need(analysis: Analysis, need: Requirement) -> str:
+    assert analysis.shape is not None
+    goal, largest = need.target, analysis.points.sizes[-1]
     met = analysis.points.sizes[analysis.points.means <= goal]
     if len(met):
         return f"Error {goal:.1%}: already met, at {met[0]:,.0f} images."
