@@ -21,6 +21,7 @@ ROUND = (  # errors of the table, in units of a power of ten: the densest that f
     (1, 1.5, 2, 3, 5, 7),
     (1, 2, 5),
 )
+DIGITS = 3  # of a target: tenths of a percent
 MOST_ROWS = 12  # of that table
 FINE = 60  # targets of the slider
 FARTHER = 16.0  # times the largest size: about where targets end,
@@ -83,9 +84,10 @@ def targets(analysis: Analysis, name: str) -> Targets | None:
     farthest = np.array([FARTHER * analysis.posterior.anchor])
     measured = analysis.points.means
     low = min(float(measured.min()), float(np.median(analysis.posterior.error(farthest)))) / BELOW
+    low = max(low, 10.0**-DIGITS)
     high = float(measured.max())
-    coarse, fine = _round_goals(low, high), np.geomspace(low, high, FINE).round(3).tolist()
-    goals = sorted({goal for goal in (*coarse, *fine) if goal > 0}, reverse=True)
+    coarse, fine = _round_goals(low, high), np.geomspace(low, high, FINE).round(DIGITS).tolist()
+    goals = sorted({*coarse, *fine}, reverse=True)
     answers = dict(zip(goals, words.targets(analysis, goals), strict=True))
     pairs = {goal: _pair(answer) for goal, answer in answers.items()}
     start = next((i for i, goal in enumerate(goals) if goal < measured[-1]), len(goals) - 1)
@@ -110,8 +112,9 @@ def forecasts(analysis: Analysis, name: str) -> Table:
 def _round_goals(low: float, high: float) -> list[float]:
     """Return the round errors between two, as many as a table holds, largest first."""
     for steps in ROUND:
-        goals = [round(s * 10.0**p, 4) for p in range(-3, 1) for s in steps]
-        goals = [goal for goal in goals if low <= goal <= high and goal < 1]
+        scaled = (s * 10.0**p for p in range(-DIGITS, 1) for s in steps)
+        near = ((goal, round(goal, DIGITS)) for goal in scaled if low <= goal <= high)
+        goals = [spelt for goal, spelt in near if np.isclose(goal, spelt)]
         if len(goals) <= MOST_ROWS:
             break
     return goals[::-1]
