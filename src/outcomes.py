@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .config import InputError
 from .evaluation.results import (
     chance_errors,
     format_table,
+    newest_results,
     read_results,
     runs_table,
     sizes_table,
@@ -46,6 +48,16 @@ class Outcome:
     epochs: pd.DataFrame  # a row per run and epoch
 
     @property
+    def told(self) -> str:
+        """What was found, as a paragraph of Markdown."""
+        study = self.results["experiment_id"]
+        return f"**{study}, {self.name}.** {describe(self.curves, self.sizes)}"
+
+    def place(self, folder: Path, name: str) -> Path:
+        """Path of a figure below a folder of results."""
+        return folder / "figures" / self.branch / f"{name}.png"
+
+    @property
     def largest(self) -> pd.DataFrame:
         """Epochs of the largest size."""
         return self.epochs.query("num_train_images == num_train_images.max()")
@@ -73,6 +85,21 @@ def outcomes(results: Mapping[str, Any], epochs: pd.DataFrame) -> list[Outcome]:
 def read_outcomes(folder: Path) -> list[Outcome]:
     """Analyse what ``eval.py`` wrote into a folder of results."""
     return outcomes(read_results(folder / "metrics.json"), pd.read_csv(folder / "epochs.csv"))
+
+
+def newest_outcomes(results_dir: Path) -> tuple[Path, list[Outcome]]:
+    """Analyse the study evaluated last; return its folder, and its variants that have a curve.
+
+    Raises
+    ------
+    InputError
+        If there is no study, or none of its runs is complete and better than chance.
+    """
+    folder = newest_results(results_dir).parent
+    found = [one for one in read_outcomes(folder) if one.curves]
+    if not found:
+        raise InputError(f"{folder}: no run is complete and better than chance: there is no curve")
+    return folder, found
 
 
 def write_outcomes(

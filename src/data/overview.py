@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Machine, Recipe, Study
+from ..figures import save_printed
 from ..scaling.plots import plain
 from ..studies import asked_before, newest_study, pinned, read_study
 from .datasets import ImageDataset
@@ -40,6 +41,22 @@ def newest_data(
         sizes = list(asked_before(path)[-1].subset_sizes)
         recipe = pinned(path, recipe)
     return recipe, open_data(recipe, machine), sizes
+
+
+def describe(dataset: ImageDataset) -> str:
+    """Say in Markdown what the data are, and what was done to them."""
+    splits = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    examples = ", ".join(f"`{name}`" for name in dataset.classes[:5])
+    notes = "".join(f"\n- {note}" for note in dataset.notes)
+    text = (
+        f"**{dataset.name}: {len(dataset.classes)} classes**, such as {examples}; {splits} images."
+    )
+    return f"{text}\n{notes}"
+
+
+def save(ax: Axes, name: str, folder: Path = Path("results/eda")) -> None:
+    """Save a figure as PNG and PDF."""
+    save_printed(ax, folder / f"{name}.png")
 
 
 def splits_table(dataset: ImageDataset) -> pd.DataFrame:
