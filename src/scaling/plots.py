@@ -135,10 +135,10 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     right = ax.twinx()
     for _, run in epochs.groupby("seed"):
         ax.plot(run["epoch"], run["train_loss"], color=BLUE, lw=1.2)
-        right.plot(run["epoch"], run[f"validation_top_{k}_error"], color=ORANGE, lw=1.2)
+        right.plot(run["epoch"], run[f"validation_top_{k}_error"], "--", color=ORANGE, lw=1.2)
     ax.set_xlabel("epoch")
     ax.set_ylabel("training loss (nats per image)", color=BLUE)
-    right.set_ylabel(f"validation top-{k} error", color=ORANGE)
+    right.set_ylabel(f"validation top-{k} error (dashed)", color=ORANGE)
     right.yaxis.set_major_formatter(FuncFormatter(_percent))
     right.spines["top"].set_visible(False)
     (n,), seeds = epochs["num_train_images"].unique(), epochs["seed"].nunique()
