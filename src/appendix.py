@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .config import InputError, Run
 from .data.prepare import PreparedData
 from .evaluation.full import add_full
-from .evaluation.results import views
+from .evaluation.results import read_results, views
 from .flags import EvalFlags
+from .outcomes import Outcome
 from .prediction.coverage import add_conformal
 from .runs import RunDirectory
+
+ADDED = ("full", "conformal")  # keys of a run in metrics.json
 
 
 def extend(
@@ -25,6 +30,7 @@ def extend(
 
     Each variant of a study is evaluated by itself, into a folder of its own.
     """
+    keep(results, folder / "metrics.json")
     notes, steps, parts = [], {}, views(results)
     for name, part in parts.items():
         variant = name if len(parts) > 1 else ""
@@ -38,3 +44,40 @@ def extend(
     if flags.full:
         results["size_steps"] = steps if len(parts) > 1 else steps.popitem()[1]
     return notes
+
+
+def keep(results: dict[str, Any], path: Path) -> None:
+    """Take over what an earlier command added to runs whose scores are the same, bit for bit."""
+    try:
+        before = read_results(path)
+    except InputError:
+        return
+    there = {_key(run): run for run in before["runs"]}
+    same = []
+    for run in results["runs"]:
+        was, now = there.get(_key(run), {}), json.loads(json.dumps(run))
+        same.append({key: was.get(key) for key in now} == now)
+        if same[-1]:
+            run |= {key: was[key] for key in ADDED if key in was}
+    if all(same) and len(same) == len(there) and "size_steps" in before:
+        results["size_steps"] = before["size_steps"]
+
+
+def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return run.get("variant", ""), run["subset_size"], run["seed"]
+
+
+def add_page(
+    results: Mapping[str, Any],
+    found: Sequence[Outcome],
+    flags: EvalFlags,
+    planned: Mapping[Run, RunDirectory],
+    data: PreparedData,
+    folder: Path,
+) -> None:
+    """Write report.html if ``--report`` asks for it, and say where."""
+    if flags.report:
+        from .report.page import write_page
+
+        page = write_page(results, found, planned, data, folder, flags.mistakes)
+        print(f"report       {page}")

@@ -145,24 +145,23 @@ def _evaluate(words: Sequence[str] | None) -> int:
     name = flags.experiment_id or newest_study(flags.checkpoint_dir)
     study_dir = flags.checkpoint_dir / name
     there = read_study(study_dir)
-    recipe, machine = Recipe(**there["recipe"]), Machine(**there["machine"])
-    if flags.cache_dir is not None:
-        machine = machine.replace(cache_dir=flags.cache_dir)
+    changes = {} if flags.cache_dir is None else {"cache_dir": flags.cache_dir}
+    recipe, machine = Recipe(**there["recipe"]), Machine(**there["machine"] | changes)
     results_dir = (flags.results_dir or machine.results_dir) / name
-    planned = {run.path: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
-    missing = {str(path): d.standing for path, d in planned.items() if not d.usable}
+    planned = {run: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
+    missing = {str(run.path): d.standing for run, d in planned.items() if not d.usable}
     finished = [directory for directory in planned.values() if directory.usable]
     if not finished:
         raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
-    from .appendix import extend
+    from .appendix import add_page, extend
     from .data.prepare import open_data
     from .data.sources import Sources
     from .devices import pick_device, prepare_process
     from .environment import describe_environment
     from .evaluation.evaluator import evaluate_runs
     from .evaluation.results import build_results
+    from .outcomes import write_outcomes
     from .prediction.thresholds import check_apart
-    from .reports import write_report
 
     device = pick_device(flags.device)
     prepare_process(device)
@@ -178,9 +177,10 @@ def _evaluate(words: Sequence[str] | None) -> int:
             raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
         labels = sources.data.dataset.splits["test"].labels
         results = build_results(name, there, describe_environment(device), rows, missing, labels)
-        usable = [d for path, d in planned.items() if d in finished and str(path) not in failures]
+        usable = [d for run, d in planned.items() if d.usable and str(run.path) not in failures]
         notes = extend(results, flags, usable, sources.data, results_dir)
-        write_report(results, epochs_table(usable), results_dir, notes)
+        found = write_outcomes(results, epochs_table(usable), results_dir, notes)
+        add_page(results, found, flags, planned, sources.data, results_dir)
     print(f"checkpoints  {study_dir}")
     for path, reason in missing.items():
         print(f"  {path}: {reason}", file=sys.stderr)

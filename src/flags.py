@@ -65,6 +65,10 @@ class EvalFlags(Record):
     batch_size: int = Field(256, gt=0, description="images per forward pass")
     full: bool = Field(False, description="confusion, per-class scores, calibration, top-1 to 10")
     conformal: bool = Field(False, description="prediction sets, calibrated on validation")
+    report: bool = Field(False, description="everything on one page, report.html, to pass on")
+    mistakes: int = Field(
+        12, ge=0, description="with --report: pictures of the surest mistakes of a size; 0: none"
+    )
     alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)] = Field(
         (0.1,), description="with --conformal: shares of images whose set may miss the label"
     )

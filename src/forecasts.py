@@ -45,7 +45,8 @@ def answer(flags: ForecastFlags) -> int:
         write_json(flags.json_file, record(analysis, flags.at, targets))
         print(f"numbers  {flags.json_file}")
     if flags.plot is not None:
-        from .scaling.plots import new_axes, plot_points, save
+        from .figures import save
+        from .scaling.plots import new_axes, plot_points
 
         save(plot_points(new_axes(), analysis, name), flags.plot)
         print(f"figure   {flags.plot}")

@@ -26,10 +26,11 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "snapshots",
         "variants",
     },
-    {"data", "flags", "models", "runs", "studies"},
+    {"data", "figures", "flags", "models", "runs", "studies"},
     {"evaluation", "progress"},
-    {"forecasts", "prediction", "reports", "training"},
-    {"appendix", "explorer", "launchers", "planning"},
+    {"forecasts", "outcomes", "prediction", "training"},
+    {"explorer", "launchers", "planning", "report"},
+    {"appendix"},
     {"cli"},
     {"export"},
 ]
@@ -51,14 +52,21 @@ PURE = {
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.results", "exchanges", "explorer.flags",
-    "explorer.server", "files", "flags", "forecasts", "identity", "locks", "mappings",
-    "planning", "processes",
-    "prediction.conformal",
-    "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
+    "explorer.server", "figures", "files", "flags", "forecasts", "identity", "locks",
+    "mappings", "outcomes", "planning", "prediction.conformal", "prediction.flags",
+    "processes", "runs", "scaling", "screen", "signals",
     "snapshots",
     "studies", "variants",
 }  # fmt: skip
-HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
+HEAVY = {
+    "datasets",
+    "torchvision",
+    "sklearn",
+    "ray",
+    "captum",
+    "gradio",
+    "jinja2",
+}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")
 
 

@@ -348,7 +348,13 @@ def test_forecast_and_backtest_are_drawn():
 
 def test_learning_curves_have_one_pair_of_lines_per_seed():
     rows = [
-        {"seed": seed, "epoch": epoch, "train_loss": 1 / epoch, "validation_top_5_error": 0.5}
+        {
+            "num_train_images": 90,
+            "seed": seed,
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "validation_top_5_error": 0.5,
+        }
         for seed in (1, 2)
         for epoch in (1, 2, 3)
     ]

@@ -127,7 +127,8 @@ def test_tables_and_figures_are_written(study):
     assert len(runs_table(read_results(folder / "metrics.json"))) == 6 * 3
     assert "exponent" in json.dumps(json.loads((folder / "scaling_law.json").read_text()))
     figures = {path.name for path in (folder / "figures").iterdir()}
-    assert figures == {"top_1_error.png", "top_5_error.png", "learning_curves.png"}
+    names = ("top_1_error", "top_5_error", "learning_curves")
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     assert newest_results(study / "results") == folder / "metrics.json"
 
 

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Machine, Recipe, Study
+from ..figures import save_printed
+from ..scaling.plots import plain
 from ..studies import asked_before, newest_study, pinned, read_study
 from .datasets import ImageDataset
 from .images import decode, header
@@ -39,6 +41,22 @@ def newest_data(
         sizes = list(asked_before(path)[-1].subset_sizes)
         recipe = pinned(path, recipe)
     return recipe, open_data(recipe, machine), sizes
+
+
+def describe(dataset: ImageDataset) -> str:
+    """Say in Markdown what the data are, and what was done to them."""
+    splits = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    examples = ", ".join(f"`{name}`" for name in dataset.classes[:5])
+    notes = "".join(f"\n- {note}" for note in dataset.notes)
+    text = (
+        f"**{dataset.name}: {len(dataset.classes)} classes**, such as {examples}; {splits} images."
+    )
+    return f"{text}\n{notes}"
+
+
+def save(ax: Axes, name: str, folder: Path = Path("results/eda")) -> None:
+    """Save a figure as PNG and PDF."""
+    save_printed(ax, folder / f"{name}.png")
 
 
 def splits_table(dataset: ImageDataset) -> pd.DataFrame:
@@ -136,7 +154,7 @@ def plot_transforms(data: PreparedData, recipe: Recipe, columns: int = 6) -> Fig
             ax.imshow(image, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
     for ax, label in zip(axes[0], split.labels[chosen], strict=True):
-        ax.set_title(data.dataset.classes[label], fontsize=9)
+        ax.set_title(plain(data.dataset.classes[label]), fontsize=9)
     names = ("as published", "in the cache", "epoch 1", "epoch 2")
     for ax, name in zip(axes[:, 0], names, strict=True):
         ax.set_ylabel(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from ..scaling.plots import BLUE, GREY, ORANGE, new_axes, save
+from ..figures import save_printed
+from ..scaling.plots import BLUE, GREY, ORANGE, caption, new_axes, plain
+from ..scaling.words import sample
 
+VERDICTS = {"gains": (BLUE, "o"), "saturated": (ORANGE, "s"), "undecided": (GREY, ".")}
 MOST_NAMES = 30  # classes whose names fit beside a confusion matrix
 
 
 def size_colors(sizes: Sequence[int]) -> dict[int, Any]:
     """Give each number of training images a shade, the darkest to the largest."""
-    shades = mpl.colormaps["viridis_r"](np.linspace(0.95, 0.1, len(sizes)))
+    shades = mpl.colormaps["viridis_r"](np.linspace(0.95, 0.2, len(sizes)))
     return dict(zip(sorted(sizes, reverse=True), shades, strict=True))
 
 
@@ -53,6 +57,7 @@ def plot_reliability(ax: Axes, runs: Sequence[Mapping[str, Any]]) -> Axes:
     ax.set_xlabel("mean confidence of a bin")
     ax.set_ylabel("share of correct test images")
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    caption(ax, _sample(runs))
     return ax
 
 
@@ -70,12 +75,11 @@ def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
         ax.plot(counts[name], wide[name], ".-", color=GREY, lw=0.6, ms=3, alpha=0.45)
     ax.plot(counts.mean(axis=1), wide.mean(axis=1), "ko-", lw=2, ms=5, label="mean of the classes")
     last = table[table["num_images"] == table["num_images"].max()]
-    colors = {"gains": BLUE, "saturated": ORANGE, "undecided": GREY}
-    for word, color in colors.items() if "verdict" in last else ():
+    for word, (color, marker) in VERDICTS.items() if "verdict" in last else ():
         those = last[last["verdict"] == word]
         if len(those):
             x, y = those["num_train_images"], those["top_1_error"]
-            ax.plot(x, y, "o", color=color, ms=4, label=f"{word} in the last step: {len(those)}")
+            ax.plot(x, y, marker, color=color, ms=4, label=f"{word} in the last step: {len(those)}")
     ax.set_xscale("log")
     ticks = np.unique(counts.mean(axis=1).round().astype(int))
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -84,6 +88,9 @@ def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set_xlabel("training images of the class")
     ax.set_ylabel("test top-1 error of the class")
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    groups = table.groupby("num_images")
+    seeds, num_test = groups["num_runs"].max(), groups["num_test_images"].sum().max()
+    caption(ax, sample(seeds.index.tolist(), seeds.tolist(), num_test))
     return ax
 
 
@@ -95,8 +102,9 @@ def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[
     ax.spines[["top", "right"]].set_visible(True)
     if len(classes) <= MOST_NAMES:
         places = np.arange(len(classes))
-        ax.set_xticks(places, classes, rotation=90, fontsize=8)
-        ax.set_yticks(places, classes, fontsize=8)
+        names = [plain(name) for name in classes]
+        ax.set_xticks(places, names, rotation=90, fontsize=8)
+        ax.set_yticks(places, names, fontsize=8)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
     return ax
@@ -105,10 +113,18 @@ def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[
 def save_full_figures(results: Mapping[str, Any], table: pd.DataFrame, folder: Path) -> None:
     """Save reliability, errors per class, and the confusion of the largest size (all seeds)."""
     complete = [run for run in results["runs"] if run["status"] == "complete"]
-    save(plot_reliability(new_axes(6.4, 4.2), complete), folder / "reliability.png")
-    save(plot_class_errors(new_axes(), table), folder / "per_class.png")
+    save_printed(plot_reliability(new_axes(6.4, 4.2), complete), folder / "reliability.png")
+    save_printed(plot_class_errors(new_axes(), table), folder / "per_class.png")
     largest = max(run["num_images"] for run in complete)
-    counts = [r["full"]["confusion_matrix"] for r in complete if r["num_images"] == largest]
+    runs = [run for run in complete if run["num_images"] == largest]
+    counts = [run["full"]["confusion_matrix"] for run in runs]
     classes = results["data"]["classes"]
     ax = plot_confusion(new_axes(6, 5), np.sum(counts, axis=0), classes)
-    save(ax, folder / "confusion.png")
+    caption(ax, _sample(runs))
+    save_printed(ax, folder / "confusion.png")
+
+
+def _sample(runs: Sequence[Mapping[str, Any]]) -> str:
+    seeds = Counter(run["num_images"] for run in runs)
+    num_test = runs[0]["splits"]["test"]["num_images"]
+    return sample(list(seeds), list(seeds.values()), num_test)

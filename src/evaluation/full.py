@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from .per_class import (
     classification,
     paired_drop,
     verdict,
+    verdicts_in_words,
     wrong_by_size,
 )
 
@@ -170,10 +170,5 @@ def _describe(results: Mapping[str, Any], table: pd.DataFrame) -> str:
             f"falls by {100 * drop:.1f} points ({100 * low:.1f} to {100 * high:.1f}, paired)."
         )
     if "verdict" in last:
-        found = Counter(last["verdict"])
-        lines.append(
-            f"In the last step {found['gains']} of {len(last)} classes still gain, "
-            f"saturated (surely below 5 points): {found['saturated']}, undecided: "
-            f"{found['undecided']}; {len(last) / 40:.1f} would seem to gain by chance alone."
-        )
+        lines.append(verdicts_in_words(last["verdict"].tolist()))
     return "\n".join(lines)

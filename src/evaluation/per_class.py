@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,16 @@ def verdict(low: float, high: float) -> str:
     if low > 0:
         return "gains"
     return "saturated" if high < SATURATED else "undecided"
+
+
+def verdicts_in_words(verdicts: Sequence[str]) -> str:
+    """Say how many classes the last step served, and how many chance alone would name."""
+    found, total = Counter(verdicts), len(verdicts)
+    return (
+        f"In the last step {found['gains']} of {total} classes still gain, saturated (surely "
+        f"below {100 * SATURATED:.0f} points): {found['saturated']}, undecided: "
+        f"{found['undecided']}; {total / 40:.1f} would seem to gain by chance alone."
+    )
 
 
 def wrong_by_size(wrong: Mapping[int, list[Array]]) -> dict[int, Array]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..config import InputError
-from ..scaling.plots import new_axes, save
+from ..figures import save
+from ..scaling.plots import new_axes, plain
 from .classifier import Classifier
 
 MOST_CLASSES = 3  # shown beside the picture
@@ -89,14 +90,13 @@ def save_explanation(
     for ax, k, found in zip(others, top, maps, strict=True):
         ax.imshow(seen.mean(axis=2), cmap="gray", vmin=0, vmax=255)
         image = ax.imshow(found, cmap="inferno", alpha=0.75 * found, vmin=0, vmax=1)
-        ax.set_title(f"{classifier.classes[k]}: {shares[k]:.1%}", fontsize=9)
+        ax.set_title(f"{plain(classifier.classes[k])}: {shares[k]:.1%}", fontsize=9)
     for ax in (first, *others):
         ax.axis("off")
     bar = figure.colorbar(image, ax=others, shrink=0.7, ticks=[0, 1])
     bar.ax.set_yticklabels(["nothing", "most"], fontsize=8)
     bar.set_label("speaks for the class", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(first, path)
 
 
 def save_filters(classifier: Classifier, path: Path) -> None:

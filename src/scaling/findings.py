@@ -113,15 +113,20 @@ def describe(found: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
     if len(sizes) < 2:
         return "Fewer than two subset sizes have a complete run: there is no curve yet."
     curve = headline(found)
-    metric, first, last = curve.metric, sizes.iloc[0], sizes.iloc[-1]
+    law = words.law(curve.analysis, metric_name(curve.metric))
+    return f"{fall(curve.metric, sizes)} {law}"
+
+
+def fall(metric: str, sizes: pd.DataFrame) -> str:
+    """Say how far an error fell from the smallest size to the largest."""
+    first, last = sizes.iloc[0], sizes.iloc[-1]
     low, high = last[f"{metric}_interval"]
     gain = gains_table(sizes)[metric.replace("error", "gain_per_doubling")].iloc[-1]
     return (
         f"From {first['num_images']:,} to {last['num_images']:,} training images the test "
         f"{metric_name(metric)} goes from {first[metric]:.1%} to {last[metric]:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%}); "
-        f"per doubling the last step bought {100 * gain:.1f} points. "
-        f"{words.law(curve.analysis, metric_name(metric))}"
+        f"per doubling the last step bought {100 * gain:.1f} points."
     )
 
 
@@ -144,6 +149,13 @@ def exponents_table(found: Mapping[str, Curve]) -> pd.DataFrame:
         error = f"{points.means[-1]:.1%} at {points.sizes[-1]:,.0f}"
         rows.append({"curve": name, metric_name(curve.metric): error, "exponent": exponent})
     return pd.DataFrame(rows)
+
+
+def sample(runs: pd.DataFrame) -> str:
+    """Say how much was measured, of test scores of complete runs."""
+    groups = runs.groupby([*({"variant"} & {*runs}), "num_train_images"])["seed"].nunique()
+    sizes = runs["num_train_images"].unique().tolist()
+    return words.sample(sizes, groups.tolist(), runs["num_images"].max())
 
 
 def metric_name(metric: str) -> str:

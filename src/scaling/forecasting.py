@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,20 @@ class Requirement:
 
 def required_images(posterior: Posterior, target: float, level: float = LEVEL) -> Requirement:
     """Find how many training images the mean error of many runs needs to fall to ``target``."""
-    first = reaching_sizes(posterior, target)
+    return requirements(posterior, [target], level)[0]
+
+
+def requirements(
+    posterior: Posterior, targets: Sequence[float], level: float = LEVEL
+) -> list[Requirement]:
+    """Find the same for several targets, which costs little more than one."""
+    n, expected = _ahead(posterior)
+    return [
+        _requirement(posterior, target, _first(n, expected, target), level) for target in targets
+    ]
+
+
+def _requirement(posterior: Posterior, target: float, first: Array, level: float) -> Requirement:
     first = np.where(first < FARTHEST * posterior.anchor, first, np.inf)
     edges = [0.5, (1 - level) / 2, (1 + level) / 2]
     estimate, lower, upper = (
@@ -86,10 +100,19 @@ def required_images(posterior: Posterior, target: float, level: float = LEVEL) -
 
 def reaching_sizes(posterior: Posterior, target: float) -> Array:
     """Return the least number of images with ``target`` error, (draws,), FARTHEST at most."""
-    steps = np.arange(-20 * PER_DOUBLING, int(np.log2(FARTHEST)) * PER_DOUBLING)
+    return _first(*_ahead(posterior), target)
+
+
+def _ahead(posterior: Posterior) -> tuple[Array, Array]:
+    """Return numbers of images up to FARTHEST, and the mean error of many runs at each."""
+    steps = np.arange(-20 * PER_DOUBLING, int(np.log2(FARTHEST)) * PER_DOUBLING + 1)
     n = posterior.anchor * 2.0 ** (steps / PER_DOUBLING)
-    met = posterior.expected(n) <= target
-    return np.where(met.any(axis=1), n[met.argmax(axis=1)], FARTHEST * posterior.anchor)
+    return n, posterior.expected(n)
+
+
+def _first(n: Array, expected: Array, target: float) -> Array:
+    met = expected <= target
+    return np.asarray(np.where(met.any(axis=1), n[met.argmax(axis=1)], n[-1]))
 
 
 def gains(posterior: Posterior, sizes: Array) -> tuple[Array, Array, Array]:

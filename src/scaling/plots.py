@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,14 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from . import words
 from .analysis import Analysis
-from .findings import Curve, metric_name
+from .findings import Curve, metric_name, sample
 from .forecasting import RELIABLE, interval
 from .laws import Array
 from .posterior import Posterior
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
+MARKERS = "osD^v<>P"  # so that colour is not all that tells curves apart
+SHIFT = 1.015  # between curves of the same sizes, so that their bars do not hide each other
+DEEPEST = 20.0  # times below the least error: where the axis ends, however low the band goes
 BEYOND = 8.0  # times the largest size: how far the law is drawn
 
 
@@ -29,6 +32,18 @@ def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     axes: Axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def plain(name: str) -> str:
+    """Spell a name so that matplotlib does not take it for a formula."""
+    return name.replace("$", r"\$")
+
+
+def caption(ax: Axes, text: str) -> None:
+    """Write below the axes what was measured: sizes, seeds, test images."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    figure.supxlabel(text, fontsize=8, color=GREY)
 
 
 def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
@@ -42,15 +57,13 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
         One row per size: columns num_images, the error and its interval (95 %).
     """
     metric, runs = curve.metric, curve.runs
-    n, mean = sizes["num_images"].to_numpy(float), sizes[metric].to_numpy(float)
-    low, high = np.array(sizes[f"{metric}_interval"].tolist(), float).T
-    least = 0.5 / runs["num_images"].max()  # half an image: where a log axis puts zero errors
-    low, mean, high = (np.maximum(values, least) for values in (low, mean, high))
-    shown = runs[metric].clip(lower=least)
+    n, low, mean, high = _means(curve, sizes)
+    shown = runs[metric].clip(lower=0.5 / runs["num_images"].max())
     ax.plot(runs["num_train_images"], shown, "o", color=BLUE, ms=4, mfc="none", label="one run")
     bars = np.array((mean - low, high - mean))
     ax.errorbar(n, mean, bars, fmt="o", color=BLUE, ms=6, capsize=3, label="mean, 95 % interval")
-    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}")
+    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}", mean.min())
+    caption(ax, sample(runs))
     return ax
 
 
@@ -59,7 +72,8 @@ def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     points = analysis.points
     least = 0.5 / analysis.num_test if analysis.num_test else points.error.min()
     ax.plot(points.n, np.maximum(points.error, least), "o", color=BLUE, ms=5, label="measured")
-    _finish_error_axes(ax, analysis, name)
+    _finish_error_axes(ax, analysis, name, max(points.means.min(), least))
+    caption(ax, words.measured(points))
     return ax
 
 
@@ -80,13 +94,15 @@ def plot_backtest(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     ax.xaxis.set_major_formatter(FuncFormatter(_percent))
     ax.set_xlabel(f"{name} at {analysis.points.sizes[-1]:,.0f} training images")
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    caption(ax, words.measured(analysis.points))
     return ax
 
 
-def _finish_error_axes(ax: Axes, analysis: Analysis, name: str) -> None:
+def _finish_error_axes(ax: Axes, analysis: Analysis, name: str, least: float) -> None:
     if analysis.posterior is not None:
         _draw_law(ax, analysis.posterior, analysis.points.sizes)
     ax.set(xscale="log", yscale="log")
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], least / DEEPEST))
     _label_log_axes(ax, analysis.points.sizes)
     ax.set_xlabel("training images")
     ax.set_ylabel(name)
@@ -112,74 +128,62 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     Parameters
     ----------
     epochs : DataFrame
-        Rows of one subset size: columns seed, epoch, train_loss and validation_top_5_error (or
-        validation_top_1_error where there are fewer than 6 classes).
+        Rows of one subset size: columns num_train_images, seed, epoch, train_loss and
+        validation_top_5_error (or validation_top_1_error where there are fewer than 6 classes).
     """
     k = 5 if epochs["validation_top_5_error"].notna().any() else 1
     right = ax.twinx()
     for _, run in epochs.groupby("seed"):
         ax.plot(run["epoch"], run["train_loss"], color=BLUE, lw=1.2)
-        right.plot(run["epoch"], run[f"validation_top_{k}_error"], color=ORANGE, lw=1.2)
+        right.plot(run["epoch"], run[f"validation_top_{k}_error"], "--", color=ORANGE, lw=1.2)
     ax.set_xlabel("epoch")
     ax.set_ylabel("training loss (nats per image)", color=BLUE)
-    right.set_ylabel(f"validation top-{k} error", color=ORANGE)
+    right.set_ylabel(f"validation top-{k} error (dashed)", color=ORANGE)
     right.yaxis.set_major_formatter(FuncFormatter(_percent))
     right.spines["top"].set_visible(False)
+    (n,), seeds = epochs["num_train_images"].unique(), epochs["seed"].nunique()
+    caption(ax, words.sample([n], [seeds]))
     return ax
 
 
-def plot_curves(ax: Axes, found: Mapping[str, Curve]) -> Axes:
-    """Draw several curves of one error on log axes: means over seeds, laws and forecasts to 4x."""
-    sizes: set[float] = set()
-    for colour, (name, curve) in zip(itertools.cycle(COLOURS), found.items(), strict=False):
-        points, posterior = curve.analysis.points, curve.analysis.posterior
-        sizes |= set(points.sizes.tolist())
-        ax.plot(points.sizes, points.means, "o", color=colour, ms=5, label=name)
-        if posterior is None:
-            ax.plot(points.sizes, points.means, color=colour, lw=0.8)
+def plot_curves(ax: Axes, found: Mapping[str, Curve], sizes: Mapping[str, pd.DataFrame]) -> Axes:
+    """Draw several curves of one error on log axes: means over seeds, laws and forecasts to 4x.
+
+    Parameters
+    ----------
+    sizes : mapping
+        Of each curve, as for :func:`plot_error`: where the means have their intervals.
+    """
+    metric, all_sizes = next(iter(found.values())).metric, set[float]()
+    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+    shifts = SHIFT ** (np.arange(len(found)) - (len(found) - 1) / 2)
+    for shift, (colour, marker), (name, curve) in zip(shifts, styles, found.items(), strict=False):
+        n, low, mean, high = _means(curve, sizes[name])
+        all_sizes |= set(n.tolist())
+        bars = np.array((mean - low, high - mean))
+        ax.errorbar(n * shift, mean, bars, fmt=marker, color=colour, ms=5, capsize=2, label=name)
+        if (posterior := curve.analysis.posterior) is None:
+            ax.plot(n * shift, mean, color=colour, lw=0.8)
             continue
-        first, last = points.sizes[[0, -1]]
-        for start, end, line in ((first, last, "-"), (last, RELIABLE * last, "--")):
-            n = np.geomspace(start, end, 40)
-            ax.plot(n, np.median(posterior.error(n), axis=0), line, color=colour, lw=1.2)
+        for start, end, line in ((n[0], n[-1], "-"), (n[-1], RELIABLE * n[-1], "--")):
+            x = np.geomspace(start, end, 40)
+            ax.plot(x, np.median(posterior.error(x), axis=0), line, color=colour, lw=1.2)
     ax.set(xscale="log", yscale="log", xlabel="training images")
-    ax.set_ylabel(f"test {metric_name(next(iter(found.values())).metric)}")
-    _label_log_axes(ax, np.array(sorted(sizes)))
+    ax.set_ylabel(f"test {metric_name(metric)} (95 % interval)")
+    _label_log_axes(ax, np.array(sorted(all_sizes)))
     ax.legend(frameon=False)
     ax.grid(which="major", alpha=0.25)
+    caption(ax, sample(pd.concat([curve.runs for curve in found.values()])))
     return ax
 
 
-def save_figures(
-    curves: Mapping[str, Curve], sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
-) -> None:
-    """Save the curve of each error and the learning curves of the largest subset."""
-    for metric, curve in curves.items():
-        save(plot_error(new_axes(), curve, sizes), folder / f"{metric}.png")
-    largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
-    save(plot_learning(new_axes(), largest), folder / "learning_curves.png")
-
-
-def save_table(table: pd.DataFrame, path: Path) -> None:
-    """Save a table of text as a picture."""
-    ax = new_axes(1.1 + 1.5 * len(table.columns), 0.5 + 0.32 * len(table))
-    ax.axis("off")
-    cells = [[str(index), *(str(v) for v in row)] for index, *row in table.itertuples()]
-    columns = [str(table.index.name), *table.columns]
-    drawn = ax.table(cells, colLabels=columns, loc="center", edges="horizontal", cellLoc="center")
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(9)
-    drawn.auto_set_column_width(list(range(len(columns))))
-    drawn.scale(1, 1.4)
-    save(ax, path)
-
-
-def save(ax: Axes, path: Path) -> None:
-    """Save the figure of ``ax``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "axes belong to a figure"
-    figure.savefig(path)
+def _means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Array]:
+    """Return sizes, and the mean error there between its limits, as a log axis can show them."""
+    n, mean = sizes["num_images"].to_numpy(float), sizes[curve.metric].to_numpy(float)
+    low, high = np.array(sizes[f"{curve.metric}_interval"].tolist(), float).T
+    least = 0.5 / curve.runs["num_images"].max()  # half an image: where zero errors are put
+    low, mean, high = (np.maximum(values, least) for values in (low, mean, high))
+    return n, low, mean, high
 
 
 def _label_log_axes(ax: Axes, n: Array) -> None:

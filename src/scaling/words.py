@@ -8,24 +8,55 @@ import numpy as np
 
 from .advice import Candidate
 from .analysis import Analysis, Forecast, forecasts
-from .forecasting import FARTHEST, RELIABLE, gains, interval, required_images
+from .forecasting import FARTHEST, RELIABLE, Requirement, gains, interval, requirements
+from .points import Points
 
 NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
 WIDE = 2.0  # an exponent whose interval spans this factor is called hardly known
 
 
+def sample(sizes: Sequence[float], num_seeds: Sequence[int], num_test: float | None = None) -> str:
+    """Say what was measured: sizes, the seeds of each, test images if known."""
+    low, high = (f"{end:,.0f}" for end in (min(sizes), max(sizes)))
+    few, many = min(num_seeds), max(num_seeds)
+    between = low if low == high else f"{low} to {high}"
+    runs = f"{few} to {many} seeds" if few != many else "1 seed" if few == 1 else f"{few} seeds"
+    text = f"{between} training images, {runs}{' per size' if len(sizes) > 1 else ''}"
+    return text if num_test is None else f"{text}, {num_test:,.0f} test images"
+
+
+def measured(points: Points) -> str:
+    """Say what lies behind some points."""
+    num_test = None if points.num_test is None else points.num_test.max()
+    return sample(points.sizes.tolist(), points.num_runs.astype(int).tolist(), num_test)
+
+
 def law(analysis: Analysis, name: str = "error") -> str:
     """Say what the points determine: gain of a doubling, exponent, floor."""
-    if analysis.posterior is None or analysis.shape is None:
+    return " ".join(filter(None, (doubling(analysis, name), shape(analysis))))
+
+
+def doubling(analysis: Analysis, name: str = "error") -> str:
+    """Say what twice the data would buy, or why that is not known."""
+    if analysis.posterior is None:
         return f"No law can be read from these points (not identifiable): {analysis.reason}."
-    shape, last = analysis.shape, analysis.points.sizes[-1:]
+    last = analysis.points.sizes[-1:]
     (gain,), (low,), (high,) = gains(analysis.posterior, last)
+    return (
+        f"Doubling the {last[0]:,.0f} training images would lower the {name} by "
+        f"{100 * gain:.1f} points (90 % interval {100 * low:.1f} to {100 * high:.1f})."
+    )
+
+
+def shape(analysis: Analysis) -> str:
+    """Say what is known of exponent and floor; nothing without a law."""
+    if analysis.shape is None:
+        return ""
+    shape = analysis.shape
     exponent = shape.exponent[np.isfinite(shape.exponent)]
     c_low, c_high = interval(exponent)
     floor_low, floor_high = interval(shape.floor)
     text = (
-        f"Doubling the {last[0]:,.0f} training images would lower the {name} by "
-        f"{100 * gain:.1f} points (90 % interval {100 * low:.1f} to {100 * high:.1f}). "
         f"The exponent, at which the removable error falls in the end, is "
         f"{np.median(exponent):.2f} ({c_low:.2f} to {c_high:.2f}); "
     )
@@ -64,9 +95,19 @@ def forecast_lines(found: list[Forecast]) -> str:
 
 def target(analysis: Analysis, goal: float, name: str = "Error") -> str:
     """Say how many training images an error takes; ``name`` says which error."""
-    if analysis.posterior is None or analysis.shape is None:
-        return f"{name} {goal:.1%}: no answer without a law."
-    need, largest = required_images(analysis.posterior, goal), analysis.points.sizes[-1]
+    return targets(analysis, [goal], name)[0]
+
+
+def targets(analysis: Analysis, goals: Sequence[float], name: str = "Error") -> list[str]:
+    """Say how many training images each of several errors takes."""
+    if analysis.posterior is None:
+        return [f"{name} {goal:.1%}: no answer without a law." for goal in goals]
+    return [_need(analysis, need, name) for need in requirements(analysis.posterior, goals)]
+
+
+def _need(analysis: Analysis, need: Requirement, name: str) -> str:
+    assert analysis.shape is not None
+    goal, largest = need.target, analysis.points.sizes[-1]
     met = analysis.points.sizes[analysis.points.means <= goal]
     if len(met):
         return f"{name} {goal:.1%}: already met, at {met[0]:,.0f} images."

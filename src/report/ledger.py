@@ -1,0 +1,176 @@
+"""What became of every run, how long it took, and where it was trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..config import InputError, Run
+from ..files import read_json
+from ..locks import held
+from ..runs import RunDirectory
+from .tables import Table, duration, from_pairs, spelled
+
+WAITING = ("not begun", "interrupted", "running")
+COLUMNS = (
+    "run", "images", "status", "epochs", "best epoch", "training time", "images/s", "top-1 error",
+    "top-5 error", "why",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One planned run."""
+
+    run: Run
+    state: str  # complete, untrained, diverged, failed, damaged, or one of WAITING
+    why: str  # it is no point of the curve
+    epochs: pd.DataFrame  # the rows that metrics.csv has so far
+    row: Mapping[str, Any]  # of metrics.json, if it was evaluated
+    environment: Mapping[str, Any]  # it was trained in
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in its epochs."""
+        return float(self.epochs["seconds"].sum()) if len(self.epochs) else 0.0
+
+
+def entries(runs: Mapping[Run, RunDirectory], results: Mapping[str, Any]) -> list[Entry]:
+    """Tell what became of each planned run.
+
+    Parameters
+    ----------
+    results : mapping
+        The content of metrics.json.
+    """
+    rows = {
+        (row.get("variant", ""), row["subset_size"], row["seed"]): row for row in results["runs"]
+    }
+    found = []
+    for run, directory in runs.items():
+        row = rows.get((run.variant, run.subset_size, run.seed), {})
+        state, why = _state(directory, row, results["missing"].get(str(run.path), ""))
+        found.append(Entry(run, state, why, _epochs(directory), row, _environment(directory)))
+    return found
+
+
+def _state(directory: RunDirectory, row: Mapping[str, Any], reason: str) -> tuple[str, str]:
+    if row:
+        guess = "not better than chance: in no mean and no fit"
+        return row["status"], guess if row["status"] == "untrained" else ""
+    if directory.status == "diverged":
+        return "diverged", "the loss stopped being finite"
+    if directory.usable:  # finished, but not evaluated
+        return "damaged", reason
+    if held(directory.path):
+        return "running", ""
+    if (error := directory.path / "error.txt").exists():
+        return "failed", (error.read_text(errors="replace").strip().splitlines() or [""])[-1]
+    return ("not begun", "") if reason == "not finished" else ("interrupted", "")
+
+
+def _epochs(directory: RunDirectory) -> pd.DataFrame:
+    """Read whole rows; the last one of a run that goes on may be torn."""
+    try:
+        table = pd.read_csv(directory.path / "metrics.csv", on_bad_lines="skip")
+    except (OSError, ValueError):
+        return pd.DataFrame()
+    return table.dropna(subset=["seconds", "images_per_second"])
+
+
+def _environment(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        return read_json(directory.path / "environment.json")
+    except (OSError, InputError):
+        return {}
+
+
+def ledger(found: Sequence[Entry]) -> Table:
+    """List the runs."""
+    total = duration(sum(entry.seconds for entry in found))
+    columns = COLUMNS if any(entry.why for entry in found) else COLUMNS[:-1]
+    rows = [_cells(entry)[: len(columns)] for entry in found]
+    return Table(f"{len(found)} runs, {total} of training", columns, rows)
+
+
+def _cells(entry: Entry) -> list[str]:
+    row, epochs = entry.row, entry.epochs
+    test = row.get("splits", {}).get("test", {})
+    errors = (test.get(f"top_{k}_error") for k in (1, 5))
+    return [
+        str(entry.run.path),
+        f"{row['num_images']:,}" if row else "-",
+        entry.state,
+        f"{len(epochs)} of {entry.run.recipe.epochs}",
+        spelled(row.get("best_epoch")),
+        duration(entry.seconds) if len(epochs) else "-",
+        f"{epochs['images_per_second'].median():,.0f}" if len(epochs) else "-",
+        *("-" if error is None else f"{error:.2%}" for error in errors),
+        entry.why,
+    ]
+
+
+def standing(found: Sequence[Entry], name: str) -> tuple[str, list[str]]:
+    """Say in a word whether the study is complete, and if it is not, what is missing and why."""
+    states = Counter(entry.state for entry in found)
+    done = states["complete"] + states["untrained"]
+    if done == len(found):
+        return "complete", []
+    word = "in progress" if states["running"] else "incomplete"
+    lines = [
+        f"{done} of {len(found)} runs are evaluated. Everything below is about these; intervals "
+        "and forecasts will change with the others.",
+    ]
+    for state in dict.fromkeys(entry.state for entry in found):
+        those = [entry for entry in found if entry.state == state]
+        if state not in ("complete", "untrained"):
+            lines.append(f"{state} ({len(those)}): {', '.join(_where(e) for e in those)}")
+    if any(states[state] for state in (*WAITING, "failed", "damaged")):
+        lines.append(f"To finish: python train.py --resume {name}, then eval.py --report again.")
+    return word, lines
+
+
+def _where(entry: Entry) -> str:
+    so_far = f", epoch {len(entry.epochs)} of {entry.run.recipe.epochs}"
+    note = so_far if entry.state in ("running", "interrupted") else ""
+    return f"{entry.run.path}{note}" + (f" ({entry.why})" if entry.why else "")
+
+
+def configuration(found: Sequence[Entry]) -> Table:
+    """List the settings; a column per variant."""
+    recipes = {e.run.variant: e.run.recipe.model_dump(mode="json") for e in found}
+    names = [name or "value" for name in recipes]
+    keys = list(next(iter(recipes.values())))
+    rows = [[key, *(spelled(recipe[key]) for recipe in recipes.values())] for key in keys]
+    return Table("Settings of every run", ("setting", *names), rows)
+
+
+def provenance(found: Sequence[Entry], results: Mapping[str, Any]) -> Table:
+    """Say where the numbers come from: data, training, evaluation."""
+    data, here = results["data"], results["environment"]
+    trained = [entry.environment for entry in found if entry.environment]
+
+    def of_training(key: str) -> list[str]:
+        return list(dict.fromkeys(str(one[key]) for one in trained if key in one))
+
+    dates = sorted(of_training("date"))
+    return from_pairs(
+        "Where the numbers come from",
+        [
+            ("data", results["dataset"]),
+            ("revision", data.get("revision")),
+            ("images", data.get("splits")),
+            ("notes on the data", "; ".join(data.get("notes", []))),
+            ("seeds", list(dict.fromkeys(entry.run.seed for entry in found))),
+            ("training: command", "; ".join(of_training("command"))),
+            ("training: commit", of_training("commit")),
+            ("training: hardware", "; ".join(of_training("device"))),
+            ("training: torch", of_training("torch")),
+            ("training: runs begun", " to ".join(dict.fromkeys((*dates[:1], *dates[-1:])))),
+            *((f"evaluation: {key}", value) for key, value in here.items()),
+        ],
+    )

@@ -1,0 +1,299 @@
+"""report.html: complete, honest about what is missing, safe, readable by all; in a real browser."""
+
+import itertools
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.config import InputError
+from src.evaluation.results import read_results
+from src.figures import drawn, save
+from src.files import read_json, write_json
+from src.locks import held, owned
+from src.outcomes import read_outcomes
+from src.report.page import HERE
+from src.report.sections import answer
+from src.report.tables import targets
+from src.scaling import words
+from src.scaling.plots import new_axes
+from tests.conftest import evaluate, inside, train
+from tests.test_notebooks import execute, text_of
+
+CHROMIUM = "/usr/bin/chromium"
+HOSTILE = ("<script>alert(1)", "<img src=x onerror=alert(1)>", "$\\frac{", "a&amp;'\"b")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text that a reader sees."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self.hidden = [], "", ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.hidden = tag if tag in ("style", "script") else ""
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        self.hidden = ""
+
+    def handle_data(self, data):
+        self.text += "" if self.hidden else f" {data}"
+
+    def all(self, *tags):
+        return [attrs for tag, attrs in self.tags if tag in tags]
+
+
+def page_of(folder, name="s"):
+    return Page(folder / "results" / name / "report.html")
+
+
+@pytest.fixture(scope="module")
+def reported(extended, tmp_path_factory):
+    """A copy of the fully evaluated study, after a plain ``eval.py --report``."""
+    folder = tmp_path_factory.mktemp("reported") / "copy"
+    shutil.copytree(extended, folder)
+    with inside(folder):
+        assert evaluate("--report") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A study of two variants on classes with hostile names, reported."""
+    with inside(tmp_path_factory.mktemp("several")) as folder:
+        rng = np.random.default_rng(0)
+        for split, n in (("train", 24), ("validation", 8), ("test", 8)):
+            for k, name in enumerate(HOSTILE):
+                (folder / "d" / split / name).mkdir(parents=True)
+                for i in range(n):
+                    pixels = rng.integers(0, 60, (32, 32, 3)) + np.eye(4)[k, :3] * 190
+                    image = Image.fromarray(pixels.astype(np.uint8))
+                    image.save(folder / "d" / split / name / f"{i}.png")
+        words = ["--dataset", "d", "--model", "alexnet-small", "--image-size", "32"]
+        words += ["--epochs", "3", "--batch-size", "8", "--budget", "epochs", "steps"]
+        words += ["--subset-sizes", "1.0", "0.5", "0.25", "--experiment-id", "h"]
+        assert train(*words) == 0
+        assert evaluate("--full", "--conformal", "--alpha", 0.2, "--report") == 0
+    return folder
+
+
+def test_answers_with_the_numbers_of_metrics_json(reported):
+    page, folder = page_of(reported), reported / "results" / "s"
+    results, (one,) = read_results(folder / "metrics.json"), read_outcomes(folder)
+    assert answer(one) in page.text
+    assert "Study s: complete" in page.text
+    for row in results["subset_sizes"].values():
+        for k in (1, 5):
+            low, high = row[f"top_{k}_error_interval"]
+            assert f"{row[f'top_{k}_error']:.1%} [{low:.1%}, {high:.1%}]" in page.text
+    for run in results["runs"]:
+        error = run["splits"]["test"]["top_1_error"]
+        assert re.search(rf"{run['subset_size']}/seed-{run['seed']} .*? {error:.2%}", page.text)
+    for value in (results["environment"]["commit"], results["environment"]["torch"]):
+        assert value in page.text
+
+
+def test_what_was_added_by_an_earlier_command_is_kept(reported, extended):
+    ours, theirs = (
+        read_json(f / "results" / "s" / "metrics.json")["runs"] for f in (reported, extended)
+    )
+    assert [run["full"] for run in ours] == [run["full"] for run in theirs]
+    assert [run["conformal"] for run in ours] == [run["conformal"] for run in theirs]
+    assert "eval.py --experiment-id s --full" not in page_of(reported).text
+
+
+def test_what_an_earlier_command_said_of_other_scores_is_not_kept(reported, workplace):
+    shutil.copytree(reported, workplace, dirs_exist_ok=True)
+    path = workplace / "results" / "s" / "metrics.json"
+    content = read_json(path)
+    content["runs"][0]["splits"]["test"]["loss"] += 1
+    write_json(path, content)
+    assert evaluate("--report", "--mistakes", 0) == 0
+    assert "full" not in read_json(path)["runs"][0]
+    page = page_of(workplace)
+    assert "python eval.py --experiment-id s --full --report" in page.text
+    assert "python eval.py --experiment-id s --conformal --report" in page.text
+    assert "left out by --mistakes 0" in page.text
+    assert not page.all("img")
+
+
+@pytest.mark.parametrize("name", ["reported", "several"])
+def test_is_one_small_file_that_asks_for_nothing(name, request):
+    page = page_of(request.getfixturevalue(name), {"several": "h"}.get(name, "s"))
+    assert len(page.source.encode()) < 3_000_000
+    for _, attrs in page.tags:
+        assert not {key for key in attrs if key.startswith("on")}
+        for key in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert attrs.get(key, "#").startswith(("#", "data:"))
+    assert not re.search(r"url\((?!#)|@import", page.source)
+    assert len(page.all("script")) == 1
+    (policy,) = (a["content"] for a in page.all("meta") if "http-equiv" in a)
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize("name", ["reported", "several"])
+def test_can_be_read_by_everybody(name, request):
+    page = page_of(request.getfixturevalue(name), {"several": "h"}.get(name, "s"))
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == 1
+    assert any(attrs.get("name") == "viewport" for attrs in page.all("meta"))
+    assert page.all("svg")
+    for attrs in page.all("svg"):
+        assert attrs["role"] == "img"
+        assert re.search(r"\d", attrs["aria-label"])
+    assert all(attrs["alt"] for attrs in page.all("img"))
+    assert {attrs.get("scope") for attrs in page.all("th")} == {"col", "row"}
+    ids = Counter(attrs["id"] for _, attrs in page.tags if "id" in attrs)
+    assert set(ids.values()) == {1}
+    named = re.findall(r'(?:href="|url\()#([^")]+)', page.source)
+    assert named
+    assert set(named) <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_colours_of_text_stand_out():
+    style = (HERE / "page.css").read_text()
+
+    def light(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    for name in ("ink", "pale", "blue"):
+        (colour,) = re.findall(rf"--{name}: (#\w{{6}})", style)
+        for ground in ("#ffffff", "#f4f4f4", "#fff6e0"):
+            assert (light(ground) + 0.05) / (light(colour) + 0.05) >= 4.5
+
+
+def test_hostile_names_are_text(several):
+    page = page_of(several, "h")
+    assert "<script>alert" not in page.source
+    assert "<img src=x" not in page.source
+    for name in HOSTILE:
+        assert name in page.text
+    assert len(page.all("img")) < 100
+
+
+def test_every_variant_has_its_part(several):
+    page = page_of(several, "h")
+    for one in read_outcomes(several / "results" / "h"):
+        assert answer(one) in page.text
+    names = [attrs["aria-label"] for attrs in page.all("svg")]
+    assert len([name for name in names if "epochs: " in name and "steps: " in name]) == 1
+    assert "All variants together" in page.text
+
+
+@pytest.mark.filterwarnings("default")  # the kernel client's own
+def test_results_notebook_shows_every_variant(several, workplace):
+    shutil.copytree(several / "results", workplace / "results")
+    text = text_of(execute("results.ipynb", workplace))
+    for name in ("epochs", "steps"):
+        assert f"h, {name}." in text
+        assert (workplace / "results" / "h" / "figures" / name / "plot_1_error.pdf").exists()
+    assert (workplace / "results" / "h" / "figures" / "plot_1_top_1_error.png").exists()
+
+
+def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    folder = workplace / "checkpoints" / "s"
+    shutil.rmtree(folder / "1.0" / "seed-2")
+    for seed in (1, 2):
+        for name in ("done", "best.safetensors"):
+            (folder / "0.25" / f"seed-{seed}" / name).unlink()
+    (folder / "0.25" / "seed-2" / "error.txt").write_text("Traceback\nValueError: <b>broken</b>\n")
+    with owned(folder / "0.25" / "seed-1"):
+        assert held(folder / "0.25" / "seed-1")
+        assert evaluate("--report") == 3
+    assert not held(folder / "0.25" / "seed-1")
+    page = page_of(workplace)
+    assert "This study is in progress. 3 of 6 runs are evaluated." in page.text
+    assert "running (1): 0.25/seed-1, epoch 3 of 3" in page.text
+    assert "failed (1): 0.25/seed-2 (ValueError: <b>broken</b>)" in page.text
+    assert "not begun (1): 1.0/seed-2" in page.text
+    assert "python train.py --resume s" in page.text
+    assert "No law can be read from these points" in page.text
+    assert evaluate("--report") == 3
+    page = page_of(workplace)
+    assert "This study is incomplete." in page.text
+    assert "interrupted" in page.text or "not begun (2)" in page.text
+
+
+def test_a_study_without_a_complete_run_has_a_page(study, workplace):
+    words = ["--dataset", "digits", "--model", "alexnet-small", "--image-size", "32"]
+    words += ["--epochs", "1", "--subset-sizes", "0.25", "--learning-rate", "1e-9"]
+    assert train(*words, "--experiment-id", "s") == 0
+    assert evaluate("--report") == 0
+    page = page_of(workplace)
+    assert "there is no answer yet" in page.text
+    assert "not better than chance" in page.text
+
+
+def test_targets_are_those_of_forecast_py(reported):
+    (one,) = read_outcomes(reported / "results" / "s")
+    analysis = one.curves["top_1_error"].analysis
+    found = targets(analysis, "top-1 error")
+    assert 4 <= len(found.table.rows) <= 12
+    for goal, text in [*found.table.rows, *found.answers[::10]]:
+        share = float(goal.rstrip("%")) / 100
+        assert f"Error {goal}: {text}" == words.target(analysis, share)
+    shown = [
+        json.loads(a["data-answers"]) for a in page_of(reported).all("div") if "data-answers" in a
+    ]
+    assert [list(pair) for pair in found.answers] in shown
+
+
+def test_figures_have_the_same_bytes_each_time(tmp_path):
+    def figure():
+        ax = new_axes()
+        ax.plot([1, 2], label="$x$")
+        return ax
+
+    for kind in ("png", "pdf", "svg"):
+        save(figure(), tmp_path / f"a.{kind}")
+        assert (tmp_path / f"a.{kind}").read_bytes() == drawn(figure(), kind)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.pdf", "a.png", "a.svg"]
+    with pytest.raises(InputError, match=r"a.xyz: no format for figures"):
+        save(figure(), tmp_path / "a.xyz")
+
+
+@pytest.mark.filterwarnings("default")  # the driver's own
+@pytest.mark.parametrize("name", ["reported", "several"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_works_in_a_browser(name, width, request):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not shutil.which(CHROMIUM):
+        pytest.skip(f"{CHROMIUM} is absent")
+    experiment = {"several": "h"}.get(name, "s")
+    path = request.getfixturevalue(name) / "results" / experiment / "report.html"
+    said, asked = [], []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda sent: asked.append(sent.url))
+        page.goto(path.as_uri())
+        for slider in page.locator("input[type=range]").all():
+            before = slider.get_attribute("aria-valuetext")
+            slider.press("Home")
+            slider.press("End")
+            assert slider.get_attribute("aria-valuetext") != before
+        wide, seen = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        browser.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert wide <= seen
