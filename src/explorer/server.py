@@ -61,7 +61,7 @@ def check_address(host: str, port: int) -> None:
             pass
         loopback = ipaddress.ip_address(socket.gethostbyname(host)).is_loopback
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).partition(" (")[0]
         raise InputError(f"--host {host} --port {port}: {reason}; try another --port") from None
     if not loopback:
         warn(f"warning: --host {host}: whoever reaches this machine can use the page")
