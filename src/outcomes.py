@@ -135,21 +135,19 @@ def write_outcomes(
     return found
 
 
-def known(found: Sequence[Outcome], metric: str) -> list[Outcome]:
-    """Keep the variants that have a curve of an error."""
-    return [one for one in found if metric in one.curves]
-
-
-def plot_outcomes(found: Sequence[Outcome], metric: str) -> Axes:
-    """Draw the curves of several variants on one plot."""
-    laws = {one.name: one.curves[metric] for one in known(found, metric)}
-    return plot_curves(new_axes(), laws, {one.name: one.sizes for one in found})
+def together(found: Sequence[Outcome]) -> dict[str, Axes]:
+    """Draw the curves of several variants on one plot per error; of one variant, none."""
+    axes, sizes = {}, {one.name: one.sizes for one in found}
+    for metric in METRICS if len(found) > 1 else ():
+        known = {one.name: one.curves[metric] for one in found if metric in one.curves}
+        if known:
+            axes[metric] = plot_curves(new_axes(), known, sizes)
+    return axes
 
 
 def _compare(found: Sequence[Outcome], figures: Path) -> None:
     """Draw the curves of all variants on one plot per error, and print their exponents."""
-    for metric in METRICS:
-        if known(found, metric):
-            save_printed(plot_outcomes(found, metric), figures / f"{metric}.png")
+    for metric, ax in together(found).items():
+        save_printed(ax, figures / f"{metric}.png")
     table = exponents_table({one.name: headline(one.curves) for one in found if one.curves})
     print(f"{table.to_string(index=False)}\n" if len(table) else "", end="")

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ..evaluation.figures import VERDICTS, size_colors
 from ..figures import drawn
@@ -75,6 +75,7 @@ def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
         for i, (_, run) in enumerate(rows.groupby("seed")):
             label = f"{size:,} images" if i == 0 else None
             ax.plot(run["epoch"], run[column], color=color, lw=1.1, label=label)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     if column.endswith("error"):
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -107,6 +108,7 @@ def plot_gains(ax: Axes, last: pd.DataFrame) -> Axes:
             )  # fmt: skip
     ax.axhline(0, color=GREY, lw=0.8)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("class, the one that gained most first")
     ax.set_ylabel("drop of the test top-1 error (points)")
     ax.legend(frameon=False, fontsize=8)

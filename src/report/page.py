@@ -15,7 +15,7 @@ from ..outcomes import Outcome
 from ..runs import RunDirectory
 from . import ledger
 from .mistakes import galleries
-from .sections import section, together
+from .sections import combined, section
 
 HERE = Path(__file__).parent
 
@@ -55,7 +55,7 @@ def write_page(
             "question": question(results),
             "standing": standing,
             "lines": lines,
-            "together": together(found) if len(found) > 1 else [],
+            "together": combined(found),
             "sections": sections,
             "ledger": ledger.ledger(entries),
             "settings": ledger.configuration(entries),

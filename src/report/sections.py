@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation.per_class import verdicts_in_words
-from ..outcomes import Outcome, plot_outcomes
+from ..outcomes import Outcome, together
 from ..prediction.figures import plot_set_size
 from ..scaling import words
 from ..scaling.findings import (
-    METRICS,
     Curve,
     comparison_table,
     fall,
@@ -96,16 +95,14 @@ def answer(one: Outcome) -> str:
     return f"{fall(curve.metric, one.sizes)} {law}"
 
 
-def together(found: Sequence[Outcome]) -> list[Drawing]:
+def combined(found: Sequence[Outcome]) -> list[Drawing]:
     """Draw the curves of several variants on one plot per error."""
     drawings = []
-    for metric in METRICS:
+    for metric, ax in together(found).items():
         known = {one.name: one.curves[metric] for one in found if metric in one.curves}
-        if known:
-            ends = "; ".join(f"{name}: {_ends(curve)}" for name, curve in known.items())
-            alt = f"Log-log plot of test {metric_name(metric)} against training images. {ends}."
-            ax = plot_outcomes(found, metric)
-            drawings.append(inline(ax, f"all-{metric}", alt, "Means over seeds, 95 % intervals."))
+        ends = "; ".join(f"{name}: {_ends(curve)}" for name, curve in known.items())
+        alt = f"Log-log plot of test {metric_name(metric)} against training images. {ends}."
+        drawings.append(inline(ax, f"all-{metric}", alt, "Means over seeds, 95 % intervals."))
     return drawings
 
 
@@ -152,8 +149,12 @@ def _learning(one: Outcome, key: str) -> Part:
 
 
 def _have(one: Outcome, key: str, path: Path) -> bool:
-    complete = [run for run in one.results["runs"] if run["status"] == "complete"]
-    return bool(complete) and all(key in run for run in complete) and path.exists()
+    runs = _complete(one)
+    return bool(runs) and all(key in run for run in runs) and path.exists()
+
+
+def _complete(one: Outcome) -> list[Mapping[str, Any]]:
+    return [run for run in one.results["runs"] if run["status"] == "complete"]
 
 
 def _command(one: Outcome, flag: str) -> str:
@@ -182,7 +183,6 @@ def _sets(one: Outcome, key: str, folder: Path) -> Part:
     path = folder / one.branch / "conformal.csv"
     if not _have(one, "conformal", path):
         return Part(command=_command(one, "conformal"))
-    complete: list[Mapping[str, Any]] = [r for r in one.results["runs"] if r["conformal"]]
     table, drawings = pd.read_csv(path), list[Drawing]()
     for alpha, rows in table.groupby("alpha"):
         parts = rows[rows["mode"] == "marginal"].groupby("method")
@@ -197,4 +197,4 @@ def _sets(one: Outcome, key: str, folder: Path) -> Part:
         text = f"Mean number of classes in a set that misses the truth in {alpha:.3g} of images."
         ax = plot_set_size(new_axes(7.2, 4.0), rows)
         drawings.append(inline(ax, f"{key}-sets-{len(drawings)}", f"{text} {ends}.", text))
-    return Part((), drawings, [tables.set_sizes(complete)])
+    return Part((), drawings, [tables.set_sizes(_complete(one))])

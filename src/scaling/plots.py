@@ -22,6 +22,7 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for 
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 MARKERS = "osD^v<>P"  # so that colour is not all that tells curves apart
 SHIFT = 1.015  # between curves of the same sizes, so that their bars do not hide each other
+ROOM = 0.108  # of the axis, that a number of images takes
 DEEPEST = 20.0  # times below the least error: where the axis ends, however low the band goes
 BEYOND = 8.0  # times the largest size: how far the law is drawn
 
@@ -188,7 +189,13 @@ def _means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Arra
 
 def _label_log_axes(ax: Axes, n: Array) -> None:
     """Label the sizes that were measured, and errors as percentages, few or many by the span."""
-    ax.set_xticks(n, [f"{int(size):,}" for size in n])
+    left, right = ax.get_xlim()
+    room, labels = ROOM * np.log(right / left), [""] * len(n)
+    place = np.inf
+    for i in reversed(range(len(n))):  # the largest has its label; those too close to it go without
+        if place - np.log(n[i]) >= room:
+            place, labels[i] = np.log(n[i]), f"{int(n[i]):,}"
+    ax.set_xticks(n, labels)
     low, high = ax.get_ylim()
     steps = (
         (1, 2, 5)
