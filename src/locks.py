@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from .config import InputError
 from .screen import warn
 
 LOCK = "lock"  # the file, within the folder; its text names the owner
+LOOK_SECONDS = 0.05
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
@@ -42,6 +44,21 @@ def owned(folder: Path, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def owner(folder: Path) -> str | None:
+    """Name the process that owns a folder, or None; the folder stays as it is."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or the file system knows no locks: then its text is all there is
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _acquire(path: Path, wait: bool) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -57,12 +74,16 @@ def _acquire(path: Path, wait: bool) -> int:
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # perhaps only :func:`owner`, which looks for a moment
+            time.sleep(LOOK_SECONDS)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
         if not wait:
-            raise HeldError(f"{path.parent} is held by {owner}") from None
-        warn(f"waiting for {owner}, which holds {path.parent}")
+            raise HeldError(f"{path.parent} is held by {holder}") from None
+        warn(f"waiting for {holder}, which holds {path.parent}")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in UNSUPPORTED:

@@ -19,15 +19,18 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "locks",
         "mappings",
         "scaling",
+        "scheduling",
         "screen",
         "signals",
         "snapshots",
+        "spelling",
         "variants",
     },
     {"data", "flags", "models", "runs", "studies"},
-    {"evaluation", "progress"},
+    {"evaluation", "progress", "status"},
     {"forecasts", "prediction", "reports", "training"},
-    {"appendix", "launchers", "planning"},
+    {"appendix", "launching"},
+    {"launchers", "planning"},
     {"cli"},
     {"export"},
 ]
@@ -43,6 +46,8 @@ PURE = {
     "evaluation.per_class",
     "prediction.conformal",
     *(f"scaling.{path.stem}" for path in (ROOT / "src" / "scaling").glob("[a-z]*.py")),
+    "scheduling",
+    "spelling",
     "training.optimization",
     "variants",
 } - {"scaling.plots"}
@@ -51,11 +56,19 @@ NO_TORCH = {
     "evaluation.per_class", "evaluation.results", "files",
     "flags", "forecasts", "identity", "locks", "mappings", "planning",
     "prediction.conformal",
-    "prediction.flags", "reports", "runs", "scaling", "screen", "signals",
-    "snapshots",
+    "prediction.flags", "reports", "runs", "scaling", "scheduling", "screen", "signals",
+    "snapshots", "spelling", "status",
     "studies", "variants",
 }  # fmt: skip
-HEAVY = {"datasets", "torchvision", "sklearn", "ray", "captum", "gradio"}  # imported in functions
+HEAVY = {
+    "datasets",
+    "torchvision",
+    "sklearn",
+    "ray",
+    "submitit",
+    "captum",
+    "gradio",
+}  # imported in functions
 MODULES = sorted(p for p in (ROOT / "src").rglob("*.py") if p.name != "__init__.py")
 
 
