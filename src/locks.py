@@ -8,14 +8,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .config import InputError
 from .screen import warn
 
 LOCK = "lock"  # the file, within the folder; its text names the owner
-LOOK_SECONDS = 0.05
+LOOKS, LOOK_SECONDS = 5, 0.01
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
@@ -74,11 +74,12 @@ def _acquire(path: Path, wait: bool) -> int:
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # perhaps only :func:`owner`, which looks for a moment
+        for _ in range(LOOKS):  # perhaps only :func:`owner`, which looks for a moment
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
             time.sleep(LOOK_SECONDS)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
         if not wait:

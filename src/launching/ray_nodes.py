@@ -19,6 +19,7 @@ from ..signals import kept
 from .remote import settle
 
 STORE_BYTES = 2**28  # of Ray's object store: labels travel through it, pixels do not
+STARTS = 3  # Ray gives itself 30 s, which a busy machine may miss
 SURROUNDINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else Ray listens on every interface
 
@@ -44,7 +45,7 @@ def ray_slots(machine: Machine) -> int:
     """Count the runs that the cluster holds at a time."""
     check_ray(machine)
     with connected(machine) as granted:
-        return num_places(granted)
+        return num_places(granted, living_nodes())
 
 
 @contextmanager
@@ -54,19 +55,9 @@ def connected(machine: Machine) -> Iterator[Machine]:
         os.environ.setdefault(name, value)  # before the import, which reads them
     import ray
 
-    here: dict[str, Any] = {
-        "num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES,
-    }  # fmt: skip
-    options = (
-        {"address": machine.ray_address} if machine.ray_address else {"address": "local"} | here
-    )
     try:
         with kept():
-            try:
-                ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-            except Exception as error:
-                where = machine.ray_address or "a local instance"
-                raise InputError(f"Ray, {where}: {str(error).strip().splitlines()[0]}") from None
+            _connect(machine.ray_address)
         if machine.ray_address:
             _check_head(ray.get_runtime_context().gcs_address)
         has_gpus = bool(ray.cluster_resources().get("GPU"))
@@ -75,29 +66,54 @@ def connected(machine: Machine) -> Iterator[Machine]:
         ray.shutdown()
 
 
-def num_places(machine: Machine) -> int:
-    """Count the runs that fit on the living nodes."""
+def _connect(address: str | None) -> None:
     import ray
 
+    here: dict[str, Any] = {
+        "num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES,
+    }  # fmt: skip
+    options = {"address": address} if address else {"address": "local", **here}
+    for left in reversed(range(1 if address else STARTS)):
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:
+            if not left:
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(f"Ray, {address or 'started here'}: {reason}") from None
+            ray.shutdown()
+
+
+def living_nodes() -> list[dict[str, float]]:
+    """Return the resources of each node that is alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def num_places(machine: Machine, nodes: list[dict[str, float]]) -> int:
+    """Count the runs that fit on the nodes at a time.
+
+    Raises
+    ------
+    InputError
+        If not even one does, naming what is asked and what is there.
+    """
     cpus, gpus = machine.cpus_per_run or 1, machine.gpus_per_run or 0.0
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if gpus > 1:  # spread over the nodes, with so many CPUs beside each GPU
-        return int(sum(min(n.get("GPU", 0), n.get("CPU", 0) // cpus) for n in nodes) // gpus)
     by_cpu = [int(node.get("CPU", 0) // cpus) for node in nodes]
-    by_gpu = [int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize for node in nodes]
-    return sum(map(min, by_cpu, by_gpu))
-
-
-def unplaceable(machine: Machine) -> str:
-    """Say what a run asks for and what the nodes have."""
-    import ray
-
-    nodes = (node["Resources"] for node in ray.nodes() if node["Alive"])
-    there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
-    return (
-        f"--gpus-per-run {machine.gpus_per_run:g} --cpus-per-run {machine.cpus_per_run}: "
-        f"no node of the cluster can hold a run; they have: {there}"
-    )
+    if gpus > 1:  # spread over the nodes, with so many CPUs beside each GPU
+        by_gpu = [int(node.get("GPU", 0)) for node in nodes]
+        places = int(sum(map(min, by_cpu, by_gpu)) // gpus)
+    else:
+        by_gpu = [int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize for node in nodes]
+        places = sum(map(min, by_cpu, by_gpu))
+    if not places:
+        there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
+        raise InputError(
+            f"--gpus-per-run {gpus:g} --cpus-per-run {cpus}: no node can hold a run; nodes have: "
+            f"{there or 'nothing'}"
+        )
+    return places
 
 
 def _check_head(address: str) -> None:

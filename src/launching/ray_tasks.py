@@ -14,7 +14,7 @@ from ..runs import RunDirectory
 from ..screen import say
 from ..signals import Stop, listening
 from .local import Failures, unfinished
-from .ray_nodes import connected, num_places, unplaceable
+from .ray_nodes import connected, living_nodes, num_places
 from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, train_alone
 
 RETRIES = 3  # after a worker or a node died
@@ -33,8 +33,7 @@ def on_ray(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir:
     """
     waiting = unfinished(runs, data, study_dir)
     with connected(machine) as granted:
-        if not num_places(granted):
-            raise InputError(unplaceable(granted))
+        num_places(granted, living_nodes())
         tasks = _Tasks(granted, data, study_dir.absolute())
         watch = Watch(runs, data, study_dir)
         try:
@@ -105,10 +104,12 @@ def _follow(waiting: Sequence[Run], tasks: _Tasks, watch: Watch) -> Failures:
             watch.finish(run, note)
             failures |= {str(run.path): note} if note else {}
         watch.look(list(tasks.runs.values()))
-        if num_places(tasks.machine):
+        try:
+            num_places(tasks.machine, living_nodes())
             placed = time.monotonic()
-        elif time.monotonic() - placed > PATIENCE:
-            raise InputError(unplaceable(tasks.machine))
+        except InputError:
+            if time.monotonic() - placed > PATIENCE:
+                raise
     for run, reasons in tasks.lost.items():
         say(f"{run.path}: went on elsewhere {len(reasons)} times ({', '.join(reasons)})")
     return failures

@@ -60,6 +60,7 @@ FAULTS = {
     52: "too few calibration images, alpha of 0 or 1",
     53: "folders with non-images, with none, with one bad image",
     55: "Grad-CAM for a model without a convolution map",
+    60: "a worker or a node of a cluster dies; no GPU in the cluster",
 }
 
 
