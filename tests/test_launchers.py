@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from src.launching.ray_nodes import num_places
 from src.launching.remote import settle
 from src.locks import owned, owner
 from src.scheduling import makespan
+from src.studies import planned_runs
 from tests.conftest import QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
@@ -114,6 +116,17 @@ def test_a_run_gets_by_default_what_the_local_launcher_would_use():
         settle(Machine(gpus_per_run=1.5), True, 7)
 
 
+def test_finished_runs_need_no_cluster_and_diverged_ones_are_named(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    folder = workplace / "checkpoints" / "s"
+    runs, data = planned_runs(folder), open_data(planned_runs(folder)[0].recipe, Machine())
+    (folder / "0.5/seed-1/done").write_text("diverged\n")
+    expected = {"0.5/seed-1": "diverged"}
+    assert LAUNCHERS["local"](runs, Machine(), data, folder) == expected
+    for name in ("ray", "slurm"):
+        assert LAUNCHERS[name](runs, Machine(), data, folder) == expected
+
+
 def test_order_is_smallest_first_or_largest_first(workplace, capsys):
     words = [*QUICK, "--subset-sizes", "100", "0.5", "300", "--budget", "epochs", "steps"]
     for order, sizes in (("smallest-first", ["100", "300", "0.5"]), ("largest-first", ["0.5"])):
@@ -164,8 +177,6 @@ def test_status_names_every_planned_run_without_torch_in_a_second(study, workpla
 
 
 def test_status_tells_planned_failed_diverged_and_interrupted_runs(study, workplace, capsys):
-    import shutil
-
     shutil.copytree(study / "checkpoints", workplace / "checkpoints")
     runs = workplace / "checkpoints" / "s"
     (runs / "0.25/seed-1/done").write_text("diverged\n")

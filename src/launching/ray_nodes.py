@@ -19,7 +19,7 @@ from ..signals import kept
 from .remote import settle
 
 STORE_BYTES = 2**28  # of Ray's object store: labels travel through it, pixels do not
-STARTS = 3  # Ray gives itself 30 s, which a busy machine may miss
+STARTS = 3  # Ray gives its parts 15 s to start, which a busy machine may miss
 SURROUNDINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else Ray listens on every interface
 

@@ -13,9 +13,9 @@ from ..data.prepare import PreparedData
 from ..runs import RunDirectory
 from ..screen import say
 from ..signals import Stop, listening
-from .local import Failures, unfinished
+from .local import Failures
 from .ray_nodes import connected, living_nodes, num_places
-from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, train_alone
+from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, still_to_do, train_alone
 
 RETRIES = 3  # after a worker or a node died
 PATIENCE = 40.0  # seconds in which a node that can hold a run must come back
@@ -31,13 +31,15 @@ def on_ray(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir:
     InputError
         If Ray is missing, its head is open to others, or no node can hold a run.
     """
-    waiting = unfinished(runs, data, study_dir)
+    waiting, failures = still_to_do(runs, data, study_dir)
+    if not waiting:
+        return failures
     with connected(machine) as granted:
         num_places(granted, living_nodes())
         tasks = _Tasks(granted, data, study_dir.absolute())
         watch = Watch(runs, data, study_dir)
         try:
-            return _follow(waiting, tasks, watch)
+            return failures | _follow(waiting, tasks, watch)
         finally:
             tasks.cancel()
             watch.close()

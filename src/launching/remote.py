@@ -15,7 +15,7 @@ from ..epochs import read_epochs
 from ..progress import LINE_SECONDS, say_epoch, warn_if_stuck
 from ..runs import RunDirectory
 from ..screen import warn
-from .local import attempt, guessing_loss, open_bench
+from .local import Failures, attempt, guessing_loss, open_bench, unfinished
 
 LOOK_SECONDS = 1.0  # between two looks at the run directories
 LEASE_SECONDS = 150.0  # until a lock of a dead process has ended: NFS takes 90 s to give it up
@@ -50,6 +50,25 @@ def settle(machine: Machine, has_gpus: bool, num_threads: int) -> Machine:
         cpus_per_run=machine.cpus_per_run or (1 if gpus else num_threads),
         device="cuda" if gpus else "mps" if machine.device == "mps" else "cpu",
     )
+
+
+def still_to_do(
+    runs: Sequence[Run], data: PreparedData, study_dir: Path
+) -> tuple[list[Run], Failures]:
+    """Return the runs that are left to train, and those that ended badly before.
+
+    Raises
+    ------
+    InputError
+        If the directory of any run belongs to another study.
+    """
+    waiting, failures = unfinished(runs, data, study_dir), Failures()
+    for run in runs:
+        directory = RunDirectory(study_dir / run.path)
+        if run not in waiting:
+            directory.tidy()
+            failures |= {} if directory.usable else {str(run.path): directory.standing}
+    return waiting, failures
 
 
 def train_alone(

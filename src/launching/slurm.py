@@ -16,8 +16,8 @@ import yaml
 
 from ..config import InputError, Machine, Run
 from ..data.prepare import PreparedData
-from .local import Failures, unfinished
-from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, settle, train_alone
+from .local import Failures
+from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, settle, still_to_do, train_alone
 
 LOGS = ".slurm"  # folder within the study: what submitit writes
 ROOT = Path(__file__).parents[2]  # of the code, which the nodes import from the shared storage
@@ -57,14 +57,15 @@ def on_slurm(
     InputError
         If submitit or Slurm is missing, or submitit does not know a setting.
     """
-    check_slurm(machine)
-    waiting = unfinished(runs, data, study_dir)
+    waiting, failures = still_to_do(runs, data, study_dir)
+    if not waiting:
+        return failures
     machine = settle(machine, has_gpus=False, num_threads=torch.get_num_threads())
     executor = _executor(machine, study_dir.absolute())
     words = (machine, data, study_dir.absolute(), tuple(sys.argv))
     with executor.batch():
         jobs = {run: executor.submit(Task(run, *words)) for run in waiting}
-    watch, failures = Watch(runs, data, study_dir), Failures()
+    watch = Watch(runs, data, study_dir)
     try:
         while jobs:
             time.sleep(LOOK_SECONDS)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -28,14 +29,19 @@ needs_ray = pytest.mark.skipif(
     not importlib.util.find_spec("ray"), reason="pip install -r requirements-ray.txt"
 )
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
+# Fixed ports: a raylet waits 15 s for its agents to find some, too short on a busy machine.
+PORTS = [
+    "--dashboard-agent-grpc-port", "--runtime-env-agent-port", "--metrics-export-port",
+    "--dashboard-agent-listen-port",
+]  # fmt: skip
 SECONDS = 120  # for a node to start on a busy machine
 
 
 def start_train(*words, **surroundings):
     words = [sys.executable, ROOT / "train.py", *map(str, words)]
     return subprocess.Popen(
-        words, env=os.environ | surroundings, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        words, env=os.environ | quickly("/tmp/ray-quick") | surroundings, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
@@ -55,15 +61,29 @@ def wait_for(condition, seconds=SECONDS):
     return found
 
 
+def quickly(folder):
+    """Surroundings without a grammar that jsonschema, if it is there, compiles in each process."""
+    path = Path(folder, "quick")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "rfc3987_syntax.py").write_text("raise ImportError")
+    return {"PYTHONPATH": f"{path}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 @contextmanager
 def node(temporary, *words, **surroundings):
     """A Ray node whose processes die with the one that is yielded."""
     words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
     words += ["--temp-dir", temporary, "--object-store-memory", "80000000"]
+    words += [word for flag in PORTS for word in (flag, str(free_port()))]
     for _ in range(3):  # Ray gives itself 30 s to start, which a busy machine may miss
         process = subprocess.Popen(
-            [*words, "--disable-usage-stats"], env=os.environ | TOKEN | surroundings, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [*words, "--disable-usage-stats"], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=os.environ | TOKEN | quickly(temporary) | surroundings,
         )  # fmt: skip
         if any("Ray runtime started" in line for line in process.stdout):
             break
@@ -83,18 +103,19 @@ def joined(address, count):
     """Whether the cluster at the address has so many living nodes."""
     code = (
         "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR')\n"
-        "while sum(n['Alive'] for n in ray.nodes()) < int(sys.argv[2]): pass"
+        "sys.exit(sum(n['Alive'] for n in ray.nodes()) < int(sys.argv[2]))"
     )
     words = [sys.executable, "-c", code, address, str(count)]
-    return not subprocess.run(words, env=os.environ | TOKEN, capture_output=True).returncode
+    return not subprocess.run(
+        words, env=os.environ | TOKEN | quickly("/tmp/ray-quick"), capture_output=True
+    ).returncode
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Address, second node, and a function that adds a third."""
     temporary = f"/tmp/ray-{os.getpid()}"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     head = ["--head", "--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "1"]
     join = ["--address", address, "--num-cpus", "1"]
