@@ -51,7 +51,11 @@ def ray_slots(machine: Machine) -> int:
 @contextmanager
 def connected(machine: Machine) -> Iterator[Machine]:
     """Connect to the cluster, or start one on the loopback interface; yield what a run gets."""
-    for name, value in {**SURROUNDINGS, **({} if machine.ray_address else LOOPBACK)}.items():
+    host = (machine.ray_address or "localhost:").rpartition(":")[0]
+    for name, value in {
+        **SURROUNDINGS,
+        **(LOOPBACK if host in ("127.0.0.1", "localhost") else {}),
+    }.items():
         os.environ.setdefault(name, value)  # before the import, which reads them
     import ray
 

@@ -116,17 +116,16 @@ def cluster(tmp_path_factory):
     """Address, second node, and a function that adds a third."""
     temporary = f"/tmp/ray-{os.getpid()}"
     port = free_port()
-    address = f"127.0.0.1:{port}"
-    head = ["--head", "--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "1"]
+    address = f"127.0.0.2:{port}"  # Ray takes 127.0.0.1 for the outer address
+    head = ["--head", "--node-ip-address", "127.0.0.2", "--port", str(port), "--num-cpus", "1"]
     join = ["--address", address, "--num-cpus", "1"]
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-        loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-        stack.enter_context(node(temporary, *head, "--include-dashboard", "false", **loopback))
+        stack.enter_context(node(temporary, *head, "--include-dashboard", "false"))
         wait_for(lambda: joined(address, 1))
-        second = stack.enter_context(node(temporary, *join, "--node-ip-address", "127.0.0.2"))
+        second = stack.enter_context(node(temporary, *join, "--node-ip-address", "127.0.0.3"))
         wait_for(lambda: joined(address, 2))
-        more = ["--node-ip-address", "127.0.0.3", "--num-gpus", "1"]
+        more = ["--node-ip-address", "127.0.0.4", "--num-gpus", "1"]
         yield address, second, lambda: stack.enter_context(node(temporary, *join, *more))
 
 
