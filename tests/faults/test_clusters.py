@@ -34,7 +34,7 @@ PORTS = [
     "--dashboard-agent-grpc-port", "--runtime-env-agent-port", "--metrics-export-port",
     "--dashboard-agent-listen-port",
 ]  # fmt: skip
-SECONDS = 120  # for a node to start on a busy machine
+SECONDS = 300  # for a node or a run to start on a busy machine
 
 
 def start_train(*words, **surroundings):
