@@ -60,7 +60,9 @@ def study(
 
 
 def scale(
-    study: Annotated[Path, tyro.conf.arg(help="checkpoints/ID, or results/ID")],
+    study: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(help="checkpoints/ID or results/ID")
+    ],
     copies: Annotated[int, tyro.conf.arg(help="of each run: as many seeds or models more")] = 1,
     rounds: Annotated[int, tyro.conf.arg(help="of the measurement; 0: none")] = 1,
 ) -> None:
