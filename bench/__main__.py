@@ -59,5 +59,25 @@ def study(
     write("study", measure_study(device, images, scale, epochs, model, image_size, baseline))
 
 
+def scale(
+    study: Annotated[
+        tyro.conf.Positional[Path], tyro.conf.arg(help="checkpoints/ID or results/ID")
+    ],
+    copies: Annotated[int, tyro.conf.arg(help="of each run: as many seeds or models more")] = 1,
+    rounds: Annotated[int, tyro.conf.arg(help="of the measurement; 0: none")] = 1,
+) -> None:
+    """Simulate 1 to 1,000 workers on the run times of a study; measure two processes."""
+    from .scale import measure, run_seconds, simulate
+
+    seconds = run_seconds(study)
+    rows = simulate(seconds, copies)
+    print(f"SIMULATION: {len(seconds)} measured runs, each {copies} times; seconds, speed-up")
+    for row in rows:
+        print("  ".join(f"{key} {value:,.4g}" for key, value in row.items()))
+    simulated = {"study": study.name, "run_seconds": seconds, "copies": copies, "rows": rows}
+    write("scale", {"command": "scale", "simulation": simulated, "measured": measure(rounds)})
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"train": train, "cache": cache, "study": study})
+    commands = {"train": train, "cache": cache, "study": study, "scale": scale}
+    tyro.extras.subcommand_cli_from_dict(commands)

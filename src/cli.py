@@ -14,14 +14,15 @@ from .disk import check_room
 from .exchanges import from_writer, leader_first
 from .explorer.flags import ExplorerFlags
 from .files import sweep
-from .flags import EvalFlags, ForecastFlags, parse, to_yaml
+from .flags import EvalFlags, ForecastFlags, TrainFlags, parse, parse_train, to_yaml
 from .locks import owned
-from .planning import plan_study, settle_study
+from .planning import Plan, plan_study, settle_study
 from .prediction.flags import PredictFlags
 from .processes import joined, refuse_several
 from .runs import RunDirectory
 from .screen import say, warn
 from .signals import Stop, listening, requested
+from .status import status_table
 from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
@@ -90,7 +91,12 @@ def _train_together(words: Sequence[str] | None) -> int:
 
 
 def _train(words: Sequence[str] | None) -> int:
-    flags, name = from_writer(lambda: settle_study(words))
+    flags = parse_train(words)
+    if flags.status:
+        base = flags.machine.checkpoint_dir
+        print(status_table(base / (flags.experiment_id or newest_study(base))))
+        return DONE
+    flags, name = from_writer(lambda: settle_study(flags, words))
     machine = flags.machine
     if flags.print_config:
         print(to_yaml(flags.recipe, flags.study, machine), end="")
@@ -101,19 +107,33 @@ def _train(words: Sequence[str] | None) -> int:
     if flags.list or flags.plan:
         say(plan.table())
         if flags.plan:
-            say(plan.costs(machine))
+            from .launchers import SLOTS
+
+            slots = SLOTS[machine.launcher](machine) if machine.launcher in SLOTS else 1
+            say(plan.costs(machine, slots))
         return DONE
+    return _launch(plan, flags)
+
+
+def _launch(plan: Plan, flags: TrainFlags) -> int:
+    """Prepare the data and let the launcher make the runs."""
     from .data.prepare import open_data
     from .data.sources import describe_place
     from .devices import pick_device
-    from .launchers import LAUNCHERS
+    from .launchers import CHECKS, LAUNCHERS
 
+    machine = flags.machine
+    if machine.launcher != "local":
+        refuse_several(f"--launcher {machine.launcher}")
+    if check := CHECKS.get(machine.launcher):
+        check(machine)
     with leader_first():
         check_room(plan.needs(machine))
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
         say(f"note: {note}")
-    say(describe_place(data, pick_device(machine.device), machine.residency))
+    if machine.launcher == "local":
+        say(describe_place(data, pick_device(machine.device), machine.residency))
     for role in ("validation", "test"):
         if shared := data.duplicates("train", role):
             say(f"warning: {shared} images of train are also in {role}, byte for byte")
@@ -123,11 +143,11 @@ def _train(words: Sequence[str] | None) -> int:
             write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset)
 
     from_writer(write)
-    failures = LAUNCHERS["local"](plan.runs, machine, data, plan.study_dir)
+    failures = LAUNCHERS[machine.launcher](plan.runs, machine, data, plan.study_dir)
     say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():
         warn(f"  {path}: {reason}")
-    say(f"next: {_eval_command(machine)} --experiment-id {name}")
+    say(f"next: {_eval_command(machine)} --experiment-id {plan.name}")
     return INCOMPLETE if failures else DONE
 
 

@@ -7,26 +7,18 @@ Flags, help, config files, saved configs and run paths all derive from these rec
 
 from __future__ import annotations
 
-import difflib
-import reprlib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tyro.conf import Suppress
 
+from .spelling import one_line
 from .variants import Variants, recipes
 
 
 class InputError(Exception):
     """What a user can get wrong: one line that says what, where and how to mend it."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``; did you mean resnet18, resnet50?``, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 class Record(BaseModel):
@@ -38,7 +30,7 @@ class Record(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(_one_line(error, type(self).model_fields)) from None
+            raise InputError(one_line(error, type(self).model_fields)) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a checked copy with some fields changed."""
@@ -169,6 +161,22 @@ class Machine(Record):
     checkpoint_seconds: float = Field(
         60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
     )
+    launcher: Literal["local", "ray", "slurm"] = Field(
+        "local", description="where runs execute: here one by one, on Ray, on Slurm"
+    )
+    order: Literal["smallest-first", "largest-first"] = Field(
+        "smallest-first", description="largest-first ends sooner where several run at a time"
+    )
+    gpus_per_run: float | None = Field(
+        None, ge=0, description="0.25: four runs share one (default: 1 if the cluster has GPUs)"
+    )
+    cpus_per_run: int | None = Field(
+        None, gt=0, description="threads of a run (default: as here; 1 on a cluster's GPUs)"
+    )
+    ray_address: str | None = Field(
+        None, description="auto, or host:port of a cluster (default: start Ray here)"
+    )
+    slurm: tuple[str, ...] = Field((), description="key=value ... as submitit names them")
     tensorboard_histograms: bool = Field(
         False, description="of weights and gradients after each epoch, for TensorBoard"
     )
@@ -197,21 +205,3 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
         if values.count(value) > 1:
             raise ValueError(f"{value!r} is given twice")
     return values
-
-
-def _one_line(error: ValidationError, fields: Mapping[str, Any]) -> str:
-    first = error.errors()[0]
-    field = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {shortened(field)}{nearest(field, fields)}"
-    message = first["msg"].removeprefix("Value error, ")
-    value = first["input"]
-    shown = "" if first["type"] == "value_error" else f" (got {shortened(value)})"
-    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def shortened(value: Any) -> str:
-    """Spell a value for a message; a few bytes of YAML can stand for gigabytes."""
-    spelling = reprlib.Repr()
-    spelling.maxlevel, spelling.maxstring, spelling.maxother, spelling.maxlong = 2, 60, 60, 60
-    return spelling.repr(value)

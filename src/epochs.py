@@ -39,6 +39,21 @@ def append_epoch(folder: Path, row: EpochRow) -> None:
         os.fsync(file.fileno())
 
 
+def read_epochs(folder: Path) -> list[EpochRow]:
+    """Read the rows so far, also while another process appends to them."""
+    path = folder / FILE
+    if not path.exists():
+        return []
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    rows = csv.DictReader(line for line in lines if line.endswith("\n"))
+    return [_row(values) for values in rows if None not in values.values()]
+
+
+def _row(values: dict[str, str]) -> EpochRow:
+    numbers = {key: float(value) if value else None for key, value in values.items()}
+    return EpochRow(**{**numbers, "epoch": int(values["epoch"])})  # type: ignore[arg-type]
+
+
 def keep_epochs(folder: Path, last: int) -> None:
     """Drop the rows of epochs after ``last``, and a torn line: they are trained again."""
     path = folder / FILE

@@ -14,8 +14,9 @@ import tyro
 import yaml
 from pydantic import AfterValidator, Field
 
-from .config import InputError, Machine, Recipe, Record, Study, shortened
+from .config import InputError, Machine, Recipe, Record, Study
 from .mappings import flat_mapping, records_from_mapping
+from .spelling import shortened
 from .variants import NAME, combinations
 
 NEWEST = "newest"  # what a bare --resume means
@@ -46,6 +47,7 @@ class TrainFlags(Record):
     config: Path | None = Field(None, description="YAML file of the options below; flags win")
     list: bool = Field(False, description="print the study's runs and stop")
     plan: bool = Field(False, description="as --list, with the disk and the time that they take")
+    status: bool = Field(False, description="print how far each run is, also while they train")
     print_config: bool = Field(False, description="print the study as a config file and stop")
     study: Annotated[Study, tyro.conf.arg(name="")] = Study()
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()

@@ -6,14 +6,16 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .config import InputError
 from .screen import warn
 
 LOCK = "lock"  # the file, within the folder; its text names the owner
+LOOKS, LOOK_SECONDS = 5, 0.01
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
@@ -42,19 +44,19 @@ def owned(folder: Path, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def held(folder: Path) -> bool:
-    """Tell whether a process owns a folder; a file that a killed one left does not count."""
+def owner(folder: Path) -> str | None:
+    """Name the process that owns a folder, or None; the folder stays as it is."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
+    except OSError:  # held, or the file system knows no locks: then its text is all there is
+        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
     finally:
         os.close(descriptor)
-    return False
+    return None
 
 
 def _acquire(path: Path, wait: bool) -> int:
@@ -72,12 +74,17 @@ def _acquire(path: Path, wait: bool) -> int:
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:
     try:
+        for _ in range(LOOKS):  # perhaps only :func:`owner`, which looks for a moment
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(LOOK_SECONDS)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
         if not wait:
-            raise HeldError(f"{path.parent} is held by {owner}") from None
-        warn(f"waiting for {owner}, which holds {path.parent}")
+            raise HeldError(f"{path.parent} is held by {holder}") from None
+        warn(f"waiting for {holder}, which holds {path.parent}")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in UNSUPPORTED:

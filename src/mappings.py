@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .config import InputError, Machine, Recipe, Record, Study, nearest, shortened
+from .config import InputError, Machine, Recipe, Record, Study
+from .spelling import nearest, shortened
 
 
 def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:

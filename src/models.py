@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .alexnets import alexnet_bn, alexnet_paper, alexnet_small
-from .config import InputError, nearest
+from .config import InputError
+from .spelling import nearest
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
 LARGEST_TRIED = 512  # pixels, in the search for the smallest valid input

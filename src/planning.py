@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from .config import InputError, Machine, Recipe, Run
 from .disk import Need, free_bytes
 from .flags import NEWEST, TrainFlags, parse_train
 from .runs import RunDirectory
+from .scheduling import makespan
 from .studies import asked_before, check_study, newest_study, pinned, planned_runs, read_study
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Plan:
     study_dir: Path
     recipe: Recipe  # as asked; data are loaded with ``data_recipe``
     data_recipe: Recipe  # the same, at the revision that the study was begun with
-    runs: tuple[Run, ...]  # one variant after another, smallest first
+    runs: tuple[Run, ...]  # one variant after another, smallest first; or all, largest first
     composition: tuple[dict[str, Any], ...]  # of each subset size, for the first seed
     dataset: ImageDataset
 
@@ -81,29 +83,44 @@ class Plan:
             Need("results", machine.results_dir / self.name, results),
         ]
 
-    def costs(self, machine: Machine) -> str:
+    def costs(self, machine: Machine, slots: int) -> str:
         """Spell disk and time of the runs that are not finished, from a few steps made here."""
+        from .devices import pick_device
+        from .launching.local import use_threads
         from .training.calibration import estimate_seconds, measure_speed
 
-        needs = self.needs(machine)
-        disk = [
+        use_threads(machine)
+        lines = [
             f"disk: {need} in {need.folder}, {free_bytes(need.folder) / 1e9:.1f} GB free"
-            for need in needs
+            for need in self.needs(machine)
         ]
-        runs, lines = _unfinished(self.study_dir, self.runs), []
+        runs, seconds, decoding = _unfinished(self.study_dir, self.runs), dict[Run, float](), 0.0
         for recipe in dict.fromkeys(run.recipe for run in runs):
             own = [run for run in runs if run.recipe == recipe]
             pinned_recipe = recipe.replace(dataset_revision=self.data_recipe.dataset_revision)
             speed = measure_speed(recipe, machine, self.dataset)
-            seconds = estimate_seconds(own, pinned_recipe, self.dataset, machine, speed)
+            cost = partial(
+                estimate_seconds,
+                recipe=pinned_recipe, dataset=self.dataset, machine=machine, speed=speed,
+            )  # fmt: skip
+            decoding = cost([])  # once, before the first run
+            seconds |= {run: cost([run]) - decoding for run in own}
             name = f"{own[0].variant}, " if own[0].variant else ""
-            time = f"{name}{len(own)} runs ({speed})"
-            lines.append(f"time: about {seconds / 60:.1f} minutes for {time}")
-        return "\n".join([*disk, *lines])
+            total = decoding + sum(seconds[run] for run in own)
+            lines.append(
+                f"time: about {total / 60:.1f} minutes for {name}{len(own)} runs ({speed})"
+            )
+        wall = decoding + makespan([seconds[run] for run in runs], slots)
+        times = f"{slots} at a time" if slots > 1 else "one at a time"
+        lines.append(f"{machine.launcher}, {times}: about {wall / 60:.1f} minutes in all")
+        if pick_device(machine.device).type == "cuda":
+            gpus = 1.0 if machine.gpus_per_run is None else machine.gpus_per_run
+            lines.append(f"GPU-hours: about {gpus * sum(seconds.values()) / 3600:.2f}")
+        return "\n".join(lines)
 
 
-def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
-    """Read the command line and settle the study's name.
+def settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[TrainFlags, str]:
+    """Settle the study's name and what is asked of it; ``flags`` are what the words say.
 
     The settings of a study that is resumed are its defaults, and its directory may have moved.
 
@@ -112,7 +129,6 @@ def settle_study(words: Sequence[str] | None) -> tuple[TrainFlags, str]:
     InputError
         If a word is wrong, there is nothing to resume, or the directory holds another recipe.
     """
-    flags = parse_train(words)
     base = flags.machine.checkpoint_dir
     name = flags.experiment_id or f"{datetime.now():%Y%m%d-%H%M%S}"
     if flags.resume is not None:
@@ -155,10 +171,11 @@ def plan_study(flags: TrainFlags, name: str) -> Plan:
     composition = _composition(dataset, every)
     order = [row["size"] for row in composition]
     names = list(dict.fromkeys(run.variant for run in every))
-    runs = sorted(
-        asked if flags.resume is None else every,
-        key=lambda r: (names.index(r.variant), order.index(r.subset_size), r.seed),
-    )
+    in_order = {
+        "smallest-first": lambda r: (names.index(r.variant), order.index(r.subset_size), r.seed),
+        "largest-first": lambda r: (-order.index(r.subset_size), names.index(r.variant), r.seed),
+    }[flags.machine.order]
+    runs = sorted(asked if flags.resume is None else every, key=in_order)
     return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
 
 

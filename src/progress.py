@@ -37,29 +37,13 @@ class Progress:
     def report(self, row: EpochRow) -> None:
         """Show a finished epoch."""
         assert self.epochs is not None, "start comes first"
-        shown = f"loss {row.train_loss:.3f}  validation top-1 {row.validation_top_1_error:.3f}"
-        if row.validation_top_5_error is not None:
-            shown += f"  top-5 {row.validation_top_5_error:.3f}"
         self.epochs.n = row.epoch
-        self.epochs.set_postfix_str(shown)
-        self._say_if_stuck(row)
+        self.epochs.set_postfix_str(spell(row))
+        warn_if_stuck(self.name, row, self.total, self.chance_loss)
         last = row.epoch == self.total
         if self.epochs.disable and (last or time.monotonic() - self.last_line > LINE_SECONDS):
             self.last_line = time.monotonic()
-            rate = f"{row.images_per_second:,.0f} images/s"
-            say(f"{self.name}  epoch {row.epoch}/{self.total}  {shown}  {rate}")
-
-    def _say_if_stuck(self, row: EpochRow) -> None:
-        """Say, once, that the first epochs taught nothing: hours before the evaluation would."""
-        least, share = PATIENCE
-        if row.epoch == max(least, int(share * self.total)) and (
-            row.train_loss > LEAVES * self.chance_loss
-        ):
-            warn(
-                f"{self.name}: at chance after {row.epoch} epochs (training loss "
-                f"{row.train_loss:.3f}, guessing {self.chance_loss:.3f}); where that lasts, try "
-                "another --learning-rate, or --model alexnet-bn"
-            )
+            say_epoch(self.name, row, self.total)
 
     def finish(self, note: str = "") -> None:
         """End the current run, saying why if it ended badly."""
@@ -72,3 +56,28 @@ class Progress:
     def close(self) -> None:
         """Leave the screen."""
         self.runs.close()
+
+
+def spell(row: EpochRow) -> str:
+    """Spell the scores of an epoch."""
+    shown = f"loss {row.train_loss:.3f}  validation top-1 {row.validation_top_1_error:.3f}"
+    if row.validation_top_5_error is not None:
+        shown += f"  top-5 {row.validation_top_5_error:.3f}"
+    return shown
+
+
+def say_epoch(name: str, row: EpochRow, total: int) -> None:
+    """Print the line of a finished epoch."""
+    rate = f"{row.images_per_second:,.0f} images/s"
+    say(f"{name}  epoch {row.epoch}/{total}  {spell(row)}  {rate}")
+
+
+def warn_if_stuck(name: str, row: EpochRow, total: int, chance_loss: float) -> None:
+    """Say, once, that the first epochs taught nothing: hours before the evaluation would."""
+    least, share = PATIENCE
+    if row.epoch == max(least, int(share * total)) and row.train_loss > LEAVES * chance_loss:
+        warn(
+            f"{name}: at chance after {row.epoch} epochs (training loss "
+            f"{row.train_loss:.3f}, guessing {chance_loss:.3f}); where that lasts, try "
+            "another --learning-rate, or --model alexnet-bn"
+        )

@@ -53,6 +53,18 @@ def listening() -> Iterator[None]:
 
 
 @contextmanager
+def kept() -> Iterator[None]:
+    """Keep the handlers that are set, whatever a library sets inside."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Let the code inside finish, or look at :func:`requested` itself; then raise."""
     with _deferring(True):

@@ -239,13 +239,13 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
     assert "This study is in progress. 3 of 6 runs are evaluated." in page.text
     assert "running (1): 0.25/seed-1, epoch 3 of 3" in page.text
     assert "failed (1): 0.25/seed-2 (ValueError: <b>broken</b>)" in page.text
-    assert "not begun (1): 1.0/seed-2" in page.text
+    assert "planned (1): 1.0/seed-2" in page.text
     assert "python train.py --resume s" in page.text
     assert "No law can be read from these points" in page.text
     assert evaluate("--report") == 3
     page = page_of(workplace)
     assert "This study is incomplete." in page.text
-    assert "interrupted" in page.text or "not begun (2)" in page.text
+    assert "interrupted" in page.text or "planned (2)" in page.text
 
 
 def test_a_study_without_a_complete_run_has_a_page(study, workplace):

@@ -15,11 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from src.config import Machine, Recipe, Run, Study
+from src.config import Machine, Recipe, Run
 from src.data.prepare import open_data
 from src.evaluation.metrics import compute_top_k_error
 from src.evaluation.results import newest_results, read_results, runs_table, sizes_table
-from src.launchers import LAUNCHERS
 from src.runs import RunDirectory
 from src.training import trainer
 from src.training.workbench import Workbench
@@ -240,15 +239,6 @@ def test_a_moved_study_is_resumed_where_it_lies(study, workplace):
     assert train("--resume", "--checkpoint-dir", "elsewhere") == 0
     assert not (workplace / "checkpoints").exists()
     assert (workplace / "elsewhere" / "s" / "0.25" / "seed-1" / "done").exists()
-
-
-@pytest.mark.parametrize("name", LAUNCHERS)
-def test_every_launcher_trains_what_it_is_given(workplace, name):
-    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=1)
-    runs = Study(subset_sizes=(0.25,), seeds=(1, 2)).runs(recipe)
-    failures = LAUNCHERS[name](runs, Machine(), open_data(recipe, Machine()), workplace / "s")
-    assert failures == {}
-    assert all((workplace / "s" / run.path / "done").exists() for run in runs)
 
 
 @pytest.mark.fault(8, 23)

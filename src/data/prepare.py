@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,12 @@ class PreparedData:
     images: Mapping[str, Pixels]  # source -> (n, side, side, 3), read-only memory map
     digests: Mapping[str, Pixels]  # source -> (n, 32)
     folder: Path | None = None  # of the cache, where there is one
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without pixels: the cache is opened there, not built."""
+        if self.folder is None:
+            return PreparedData, (self.dataset, self.images, self.digests)
+        return _reopened, (replace(self.dataset, tables={}), self.folder, tuple(self.images))
 
     @cached_property
     def digest(self) -> str:
@@ -109,12 +116,16 @@ def _open(
     dataset: ImageDataset, folder: Path, side: int, workers: int, on_bad: str
 ) -> PreparedData:
     fill(folder, dataset, side, workers, on_bad)
+    bad = {source: bad_rows(folder / source) for source in dataset.tables}
+    return _reopened(_without(dataset, bad, on_bad), folder, tuple(dataset.tables))
+
+
+def _reopened(dataset: ImageDataset, folder: Path, sources: Sequence[str]) -> PreparedData:
     images, digests = (
-        {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in dataset.tables}
+        {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in sources}
         for kind in ("images", "digests")
     )
-    bad = {source: bad_rows(folder / source) for source in dataset.tables}
-    return PreparedData(_without(dataset, bad, on_bad), images, digests, folder)
+    return PreparedData(dataset, images, digests, folder)
 
 
 def _without(

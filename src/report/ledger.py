@@ -11,11 +11,11 @@ import pandas as pd
 
 from ..config import InputError, Run
 from ..files import read_json
-from ..locks import held
 from ..runs import RunDirectory
+from ..status import standing_of
 from .tables import Table, duration, from_pairs, spelled
 
-WAITING = ("not begun", "interrupted", "running")
+WAITING = ("planned", "interrupted", "running")
 COLUMNS = (
     "run", "images", "status", "epochs", "best epoch", "training time", "images/s", "top-1 error",
     "top-5 error", "why",
@@ -66,11 +66,7 @@ def _state(directory: RunDirectory, row: Mapping[str, Any], reason: str) -> tupl
         return "diverged", "the loss stopped being finite"
     if directory.usable:  # finished, but not evaluated
         return "damaged", reason
-    if held(directory.path):
-        return "running", ""
-    if (error := directory.path / "error.txt").exists():
-        return "failed", (error.read_text(errors="replace").strip().splitlines() or [""])[-1]
-    return ("not begun", "") if reason == "not finished" else ("interrupted", "")
+    return standing_of(directory)
 
 
 def _epochs(directory: RunDirectory) -> pd.DataFrame:

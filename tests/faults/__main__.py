@@ -64,6 +64,7 @@ FAULTS = {
     57: "a data-parallel worker dies",
     58: "the end of data-parallel training",
     59: "one process against two",
+    60: "a worker or a node of a cluster dies; no GPU in the cluster",
 }
 
 

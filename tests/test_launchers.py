@@ -1,0 +1,245 @@
+"""Launchers: what each refuses, what the others see of its runs, in which order runs are made."""
+
+import importlib.util
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.config import InputError, Machine, Recipe, Study
+from src.data.prepare import open_data
+from src.launchers import CHECKS, LAUNCHERS, SLOTS
+from src.launching.ray_nodes import num_places
+from src.launching.remote import settle
+from src.locks import owned, owner
+from src.scheduling import makespan
+from src.studies import planned_runs
+from tests.conftest import QUICK, ROOT, STUDY, train
+from tests.test_study import digests
+
+TWO = [*QUICK, "--subset-sizes", "0.25", "--seeds", "1", "2", "--experiment-id", "s"]
+needs_submitit = pytest.mark.skipif(
+    not importlib.util.find_spec("submitit"), reason="pip install -r requirements-ray.txt"
+)
+
+
+def run_train(*words, **more):
+    words = [sys.executable, ROOT / "train.py", *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, **more)
+
+
+def test_every_launcher_is_in_the_help_and_has_the_same_form(capsys):
+    assert get_args(Machine.model_fields["launcher"].annotation) == tuple(LAUNCHERS)
+    assert CHECKS.keys() | SLOTS.keys() <= LAUNCHERS.keys()
+    assert train("--help") == 0
+    shown = capsys.readouterr().out
+    for name, launcher in LAUNCHERS.items():
+        assert name in re.search(r"--launcher \{([\w,]+)\}", shown)[1].split(",")
+        assert list(launcher.__annotations__) == ["runs", "machine", "data", "study_dir", "return"]
+        assert launcher.__doc__
+
+
+def test_local_trains_what_it_is_given(workplace):
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=1)
+    runs = Study(subset_sizes=(0.25,), seeds=(1, 2)).runs(recipe)
+    data = open_data(recipe, Machine())
+    assert LAUNCHERS["local"](runs, Machine(), data, workplace / "s") == {}
+    assert all((workplace / "s" / run.path / "done").exists() for run in runs)
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    workplace, monkeypatch, capsys, name
+):
+    monkeypatch.setattr(f"src.launching.{CHECKS[name].__module__.split('.')[-1]}.find_spec", {}.get)
+    assert train(*TWO, "--launcher", name) == 2
+    assert capsys.readouterr().err == (
+        f"error: --launcher {name}: first pip install -r requirements-ray.txt\n"
+    )
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5:6379", "head:6379", "[2001:db8::1]:6379", "x"])
+def test_a_head_that_others_reach_needs_a_token(monkeypatch, address):
+    pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(InputError, match="can run code on it; set RAY_AUTH_MODE=token"):
+        CHECKS["ray"](Machine(ray_address=address))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    CHECKS["ray"](Machine(ray_address=address))
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    for local in ("127.0.0.1:6379", "localhost:6379", "[::1]:6379"):
+        CHECKS["ray"](Machine(ray_address=local))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match="can run code"):
+        CHECKS["ray"](Machine(ray_address="auto"))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "nodes", "places"),
+    [
+        (0.25, 1, [{"CPU": 8, "GPU": 1}], 4),
+        (0.25, 3, [{"CPU": 8, "GPU": 1}], 2),
+        (0.1, 1, [{"CPU": 16, "GPU": 1}], 10),
+        (1, 1, [{"CPU": 8, "GPU": 2}, {"CPU": 8}, {"CPU": 1, "GPU": 4}], 3),
+        (0, 2, [{"CPU": 5}, {"CPU": 1}], 2),
+        (2, 1, [{"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 3}], 2),
+        (1, 1, [{"CPU": 8}], 0),
+        (0, 9, [{"CPU": 8}], 0),
+        (2, 1, [{"CPU": 8, "GPU": 1}], 0),
+    ],
+)
+def test_shares_of_nodes_are_counted_and_what_never_fits_is_refused(gpus, cpus, nodes, places):
+    machine = Machine(gpus_per_run=gpus, cpus_per_run=cpus)
+    if places:
+        assert num_places(machine, nodes) == places
+    else:
+        with pytest.raises(InputError, match="no node can hold a run; nodes have: 8 CPUs"):
+            num_places(machine, nodes)
+
+
+def test_a_run_gets_by_default_what_the_local_launcher_would_use():
+    on_cpus = settle(Machine(), has_gpus=False, num_threads=7)
+    assert (on_cpus.device, on_cpus.gpus_per_run, on_cpus.cpus_per_run) == ("cpu", 0, 7)
+    on_gpus = settle(Machine(), has_gpus=True, num_threads=7)
+    assert (on_gpus.device, on_gpus.gpus_per_run, on_gpus.cpus_per_run) == ("cuda", 1, 1)
+    assert settle(Machine(device="cpu"), True, 7).gpus_per_run == 0
+    assert on_cpus.cache_dir.is_absolute()
+    with pytest.raises(InputError, match=r"--gpus-per-run 1.5: above 1, use a whole number"):
+        settle(Machine(gpus_per_run=1.5), True, 7)
+
+
+def test_finished_runs_need_no_cluster_and_diverged_ones_are_named(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    folder = workplace / "checkpoints" / "s"
+    runs, data = planned_runs(folder), open_data(planned_runs(folder)[0].recipe, Machine())
+    (folder / "0.5/seed-1/done").write_text("diverged\n")
+    expected = {"0.5/seed-1": "diverged"}
+    assert LAUNCHERS["local"](runs, Machine(), data, folder) == expected
+    for name in ("ray", "slurm"):
+        assert LAUNCHERS[name](runs, Machine(), data, folder) == expected
+
+
+def test_order_is_smallest_first_or_largest_first(workplace, capsys):
+    words = [*QUICK, "--subset-sizes", "100", "0.5", "300", "--budget", "epochs", "steps"]
+    for order, sizes in (("smallest-first", ["100", "300", "0.5"]), ("largest-first", ["0.5"])):
+        assert train(*words, "--list", "--order", order) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        found = [row[:2] for row in rows if row and row[0] in ("epochs", "steps")]
+        assert [size for _, size in found[: len(sizes)]] == sizes
+    assert found[:2] == [["epochs", "0.5"], ["steps", "0.5"]]
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=30), st.integers(1, 40))
+def test_makespan_lies_between_its_bounds(seconds, slots):
+    found = makespan(seconds, slots)
+    assert found >= max(*seconds, sum(seconds) / slots) * (1 - 1e-9)
+    assert found <= sum(seconds) / slots + max(seconds) * (1 + 1e-9)
+    if slots == 1:
+        assert found == pytest.approx(sum(seconds))
+
+
+def test_plan_says_the_wall_time_of_the_launcher(workplace, capsys):
+    assert train(*TWO, "--plan") == 0
+    assert re.search(r"local, one at a time: about \d+\.\d minutes", capsys.readouterr().out)
+    if importlib.util.find_spec("submitit"):
+        words = ["--launcher", "slurm", "--slurm", "slurm_array_parallelism=2"]
+        assert train(*TWO, "--plan", *words) == 0
+        out = capsys.readouterr().out
+        one, all_of_it = (float(t) for t in re.findall(r"about (\d+\.\d) minutes", out))
+        assert "slurm, 2 at a time" in out
+        assert all_of_it <= one
+    assert list(workplace.iterdir()) == []
+
+
+def test_status_names_every_planned_run_without_torch_in_a_second(study, workplace):
+    words = ["--status", "--checkpoint-dir", study / "checkpoints"]
+    code = (
+        "import sys; from src import cli\ntry: cli.train(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules, 'pandas' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stderr == "False False\n"
+    _, header, *rows = done.stdout.splitlines()
+    assert header.split() == ["run", "status", "epoch", "top-1", "top-5", "images/s"]
+    assert len(rows) == 6
+    assert all(row.split()[1:3] == ["complete", "3/3"] for row in rows)
+
+
+def test_status_tells_planned_failed_diverged_and_interrupted_runs(study, workplace, capsys):
+    shutil.copytree(study / "checkpoints", workplace / "checkpoints")
+    runs = workplace / "checkpoints" / "s"
+    (runs / "0.25/seed-1/done").write_text("diverged\n")
+    for seed in (1, 2):
+        (runs / f"0.5/seed-{seed}/done").unlink()
+    (runs / "0.5/seed-1/last.pt").write_bytes(b"")
+    (runs / "0.5/seed-2/error.txt").write_text("Traceback ...\nRuntimeError: out of luck\n")
+    shutil.rmtree(runs / "1.0/seed-1")
+    (runs / "1.0/seed-2/done").unlink()
+    with (runs / "1.0/seed-2/metrics.csv").open("a") as file:
+        file.write("4,0.1,0.")  # being written
+    with owned(runs / "1.0/seed-2"):
+        assert train("--status", "--experiment-id", "s") == 0
+        assert owner(runs / "1.0/seed-2").startswith("process ")
+    out = capsys.readouterr().out
+    expected = {
+        "0.25/seed-1": "diverged ", "0.25/seed-2": "complete ", "0.5/seed-1": "interrupted ",
+        "0.5/seed-2": "failed: RuntimeError: out of luck ", "1.0/seed-1": "planned ",
+        "1.0/seed-2": "running: process ",
+    }  # fmt: skip
+    for path, status in expected.items():
+        assert re.search(rf"^{path} +{status}", out, re.MULTILINE), out
+    assert re.search(r"^1.0/seed-1 +planned +0/3$", out, re.MULTILINE)
+    assert re.search(r"^1.0/seed-2 +running.* 3/3 ", out, re.MULTILINE)
+
+
+def test_status_without_a_study_is_one_line(workplace, capsys):
+    assert train("--status") == 2
+    assert "no study in checkpoints" in capsys.readouterr().err
+    assert train("--status", "--experiment-id", "x") == 2
+    assert "no study 'x'" in capsys.readouterr().err
+
+
+def test_looking_at_an_owner_never_keeps_another_process_out(workplace):
+    (workplace / "lock").write_text("process 1 on elsewhere\n")
+    look = (
+        "import sys, time; from pathlib import Path; from src.locks import owner\n"
+        "while True: owner(Path(sys.argv[1])); time.sleep(1e-4)"
+    )
+    with subprocess.Popen([sys.executable, "-c", look, workplace], cwd=ROOT) as looker:
+        began = time.monotonic()
+        while time.monotonic() - began < 3:
+            with owned(workplace):
+                pass
+        looker.send_signal(signal.SIGKILL)
+
+
+@needs_submitit
+def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
+    for word, message in (("x", "write key=value"), ("nonsense=1", "need to be prefixed")):
+        assert train(*TWO, "--launcher", "slurm", "--slurm", "cluster=local", word) == 2
+        captured = capsys.readouterr().err
+        assert message in captured
+        assert captured.count("\n") == 1
+
+
+@needs_submitit
+def test_slurm_trains_the_same_bits_through_submitits_local_executor(study, workplace):
+    words = [*STUDY, "--subset-sizes", "0.25", "--experiment-id", "s", "--launcher", "slurm"]
+    done = run_train(*words, "--slurm", "cluster=local", "timeout_min=10")
+    assert done.returncode == 0, done.stderr
+    assert "run 2/2  0.25/seed-2  epoch 3/3" in done.stdout
+    assert "2 of 2 runs complete" in done.stdout
+    found = digests(workplace / "checkpoints" / "s")
+    assert len(found) == 4
+    assert found.items() <= digests(study / "checkpoints" / "s").items()
