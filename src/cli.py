@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from signal import Signals
+from collections.abc import Sequence
 
 from .config import InputError, Machine, Recipe
 from .disk import check_room
 from .exchanges import from_writer, leader_first
+from .exits import DONE, INCOMPLETE, INPUT, exit_with
 from .explorer.flags import ExplorerFlags
 from .files import sweep
 from .flags import EvalFlags, ForecastFlags, TrainFlags, parse, parse_train, to_yaml
@@ -21,14 +20,10 @@ from .prediction.flags import PredictFlags
 from .processes import joined, refuse_several
 from .runs import RunDirectory
 from .screen import say, warn
-from .signals import Stop, listening, requested
 from .status import status_table
 from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
-
-DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
-UNHEARD = 141  # as a signal: nobody reads what is printed
 
 
 def train(words: Sequence[str] | None = None) -> None:
@@ -54,35 +49,6 @@ def predict(words: Sequence[str] | None = None) -> None:
 def explore(words: Sequence[str] | None = None) -> None:
     """Serve a page on which a study answers."""
     exit_with(lambda: _explore(words), "the page is closed, uploads are deleted")
-
-
-def exit_with(command: Callable[[], int], after_signal: str) -> None:
-    """Run a command and exit as README.md promises: one line for the user's mistakes."""
-    with listening():
-        try:
-            code = command()
-        except (Stop, Exception) as error:
-            if (number := requested()) is None:
-                code = _explain(error)
-            else:  # also where a library turned Stop into an error of its own
-                warn(f"interrupted by {Signals(number).name}; {after_signal}")
-                code = 128 + number
-    sys.exit(code)
-
-
-def _explain(error: BaseException) -> int:
-    """Say what went wrong; return the exit code."""
-    if isinstance(error, InputError):
-        warn(f"error: {error}")
-        return INPUT
-    if isinstance(error, OSError) and error.filename is not None:
-        warn(f"error: {error.filename}: {error.strerror}")
-        return INPUT
-    if isinstance(error, BrokenPipeError):  # ``| head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNHEARD
-    warn("".join(traceback.format_exception(error)).rstrip())
-    return BUG
 
 
 def _train_together(words: Sequence[str] | None) -> int:

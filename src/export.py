@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import DONE, exit_with
 from .config import InputError, Machine
+from .exits import DONE, exit_with
 from .files import write_whole
 from .flags import parse
 from .prediction.flags import ExportFlags

@@ -15,6 +15,7 @@ LEVELS = [  # a module imports from its own line or from the lines above it
         "environment",
         "epochs",
         "exchanges",
+        "exits",
         "files",
         "identity",
         "locks",
@@ -55,7 +56,7 @@ PURE = {
 } - {"scaling.plots"}
 NO_TORCH = {
     "cli", "config", "disk", "epochs", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.per_class", "evaluation.results", "exchanges", "explorer.flags",
+    "evaluation.per_class", "evaluation.results", "exchanges", "exits", "explorer.flags",
     "explorer.server", "figures", "files", "flags", "forecasts", "identity", "locks",
     "mappings", "outcomes", "planning", "prediction.conformal", "prediction.flags",
     "processes", "runs", "scaling", "scheduling", "screen", "signals", "snapshots",
