@@ -15,6 +15,7 @@ from .flags import EvalFlags
 from .outcomes import Outcome
 from .prediction.coverage import add_conformal
 from .runs import RunDirectory
+from .studies import trained_by
 
 ADDED = ("full", "conformal")  # keys of a run in metrics.json
 
@@ -26,10 +27,11 @@ def extend(
     data: PreparedData,
     folder: Path,
 ) -> list[str]:
-    """Add what ``--full`` and ``--conformal`` ask for to ``results``; say what it means.
+    """Add where the runs were trained, what ``--full`` and ``--conformal`` ask for; say it.
 
     Each variant of a study is evaluated by itself, into a folder of its own.
     """
+    results["training"] = trained_by(directories)
     keep(results, folder / "metrics.json")
     notes, steps, parts = [], {}, views(results)
     for name, part in parts.items():

@@ -112,6 +112,14 @@ def newest_study(checkpoint_dir: Path) -> str:
     return max(studies, key=lambda path: str(read_study(path)["created"])).name
 
 
+def trained_by(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
+    """Return the commands, commits, devices and versions of torch that trained several runs."""
+    files = [directory.path / "environment.json" for directory in directories]
+    found = [read_json(file) for file in files if file.exists()]
+    keys = ("command", "commit", "device", "torch")
+    return {key: list(dict.fromkeys(str(one[key]) for one in found if key in one)) for key in keys}
+
+
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
     """Return the metrics.csv of several runs as one table, with variant, subset_size and seed."""
     import pandas as pd

@@ -15,7 +15,7 @@ from src.config import InputError
 from src.evaluation.results import read_results
 from src.figures import drawn, save
 from src.files import read_json, write_json
-from src.locks import held, owned
+from src.locks import owned, owner
 from src.outcomes import read_outcomes
 from src.report.page import HERE
 from src.report.sections import answer
@@ -232,9 +232,9 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
             (folder / "0.25" / f"seed-{seed}" / name).unlink()
     (folder / "0.25" / "seed-2" / "error.txt").write_text("Traceback\nValueError: <b>broken</b>\n")
     with owned(folder / "0.25" / "seed-1"):
-        assert held(folder / "0.25" / "seed-1")
+        assert owner(folder / "0.25" / "seed-1") is not None
         assert evaluate("--report") == 3
-    assert not held(folder / "0.25" / "seed-1")
+    assert owner(folder / "0.25" / "seed-1") is None
     page = page_of(workplace)
     assert "This study is in progress. 3 of 6 runs are evaluated." in page.text
     assert "running (1): 0.25/seed-1, epoch 3 of 3" in page.text

@@ -179,12 +179,17 @@ def describe(table: pd.DataFrame) -> str:
             f"alpha {alpha:<5} {method:4} {mode:17}  coverage {mean['coverage']:6.1%}   "
             f"mean set size {mean['mean_set_size']:6.2f}   one class {mean['singleton_share']:6.1%}"
         )
-    for row in table[table["verdict"] == BROKEN].itertuples():
+    broken = table[table["verdict"] == BROKEN]
+    for row in broken.itertuples():
         lines.append(
             f"{BROKEN.upper()}: {row.subset_size}/seed-{row.seed} {row.method} {row.mode}: "
             f"coverage {row.coverage:.3f} [{row.coverage_low:.3f}, {row.coverage_high:.3f}] misses "
             f"{row.target:g}, more than the size of the calibration set explains in 19 of 20 "
-            "studies; validation and test are not exchangeable"
+            "studies; validation and test may not be exchangeable"
+        )
+    if len(broken):
+        lines.append(
+            f"{len(broken)} of {len(table)} intervals miss so; {len(table) / 20:.0f} may by chance"
         )
     if explained := int((table["verdict"] == SMALL).sum()):
         lines.append(
