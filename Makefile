@@ -17,7 +17,7 @@ test: .venv/test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 clean:
-	rm -rf .venv cache checkpoints/digits results/digits
+	rm -rf .venv cache checkpoints/digits
 
 .venv/study: requirements.txt
 	$(PYTHON) -m venv .venv

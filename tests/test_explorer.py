@@ -57,7 +57,7 @@ def explored(extended):
 @pytest.fixture(scope="module")
 def measured():
     """The committed study of photographs."""
-    path = ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json"
+    path = ROOT / "results" / "tiny-imagenet-100" / "metrics.json"
     return _measure(read_results(path), ("",))[""]
 
 

@@ -15,7 +15,7 @@ from src.forecasts import read_points
 from tests.conftest import ROOT
 
 POINTS = ROOT / "tests" / "data" / "points.csv"
-STUDY = ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json"
+STUDY = ROOT / "results" / "tiny-imagenet-100" / "metrics.json"
 
 
 def run(*words):

@@ -49,14 +49,29 @@ def test_every_command_parses(command, monkeypatch):
 
 
 def test_findings_are_those_of_the_committed_study():
-    results = read_results(ROOT / "results" / "tiny-imagenet-100-small" / "metrics.json")
+    results = read_results(ROOT / "results" / "tiny-imagenet-100" / "metrics.json")
     found = curves(runs_table(results), chance_errors(results))
-    text = describe(found, sizes_table(results))
     shown = " ".join(TEXT.split())
-    assert text in shown
-    (test,) = headline(found).analysis.backtests
-    for share in (test.point, test.measured, test.lower, test.upper):
-        assert f"{100 * share:.1f}" in shown.split("Without its largest size")[1][:200]
+    assert describe(found, sizes_table(results)) in shown
+    for words, test in zip(("its largest", "the two"), headline(found).analysis.backtests, strict=True):
+        said = shown.split(f"Without {words}")[1][:200]
+        for share in (test.point, test.measured, test.lower, test.upper):
+            assert f"{100 * share:.1f}" in said
+        held = test.lower <= test.measured <= test.upper
+        assert ("inside the 90 %" in said.split(").")[0]) is held
+
+
+def test_the_arm_of_equal_steps_is_the_committed_one():
+    names = ("tiny-imagenet-100", "tiny-imagenet-100-steps")
+    files = (read_results(ROOT / "results" / name / "metrics.json") for name in names)
+    epochs, steps = (file["subset_sizes"] for file in files)
+    for size, row in steps.items():
+        errors = [100 * each["top_5_error"] for each in (epochs[size], row)]
+        assert f"| {row['num_images']:,} | {errors[0]:.1f} % | {errors[1]:.1f} % |" in TEXT
+    here, there, whole = (each["top_5_error"] for each in (epochs["0.25"], steps["0.25"], epochs["1.0"]))
+    shown = " ".join(TEXT.split())
+    assert f"four times the steps gain {100 * (here - there):.1f} points" in shown
+    assert f"then gain only {100 * (there - whole):.1f}" in shown
 
 
 def test_opens_with_the_two_commands_of_the_makefile():
