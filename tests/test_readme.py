@@ -53,7 +53,9 @@ def test_findings_are_those_of_the_committed_study():
     found = curves(runs_table(results), chance_errors(results))
     shown = " ".join(TEXT.split())
     assert describe(found, sizes_table(results)) in shown
-    for words, test in zip(("its largest", "the two"), headline(found).analysis.backtests, strict=True):
+    for words, test in zip(
+        ("its largest", "the two"), headline(found).analysis.backtests, strict=True
+    ):
         said = shown.split(f"Without {words}")[1][:200]
         for share in (test.point, test.measured, test.lower, test.upper):
             assert f"{100 * share:.1f}" in said
@@ -68,7 +70,9 @@ def test_the_arm_of_equal_steps_is_the_committed_one():
     for size, row in steps.items():
         errors = [100 * each["top_5_error"] for each in (epochs[size], row)]
         assert f"| {row['num_images']:,} | {errors[0]:.1f} % | {errors[1]:.1f} % |" in TEXT
-    here, there, whole = (each["top_5_error"] for each in (epochs["0.25"], steps["0.25"], epochs["1.0"]))
+    here, there, whole = (
+        each["top_5_error"] for each in (epochs["0.25"], steps["0.25"], epochs["1.0"])
+    )
     shown = " ".join(TEXT.split())
     assert f"four times the steps gain {100 * (here - there):.1f} points" in shown
     assert f"then gain only {100 * (there - whole):.1f}" in shown
