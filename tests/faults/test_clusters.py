@@ -37,8 +37,17 @@ PORTS = [
 SECONDS = 300  # for a node or a run to start on a busy machine
 
 
+# Ctrl-C is heard whatever started the tests: `&` and nohup have it ignored.
+HEARD = (
+    "import runpy, signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
 def start_train(*words, **surroundings):
-    words = [sys.executable, ROOT / "train.py", *map(str, words)]
+    words = [sys.executable, "-c", HEARD, str(ROOT / "train.py"), *map(str, words)]
     return subprocess.Popen(
         words, env=os.environ | quickly("/tmp/ray-quick") | surroundings, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
