@@ -69,8 +69,9 @@ def test_every_size_answers_as_in_the_evaluation(explored, extended):
         row = int(np.flatnonzero(test.labels == int(example.truth))[0])
         picture = read(example.data, "test image", explored.recipe.image_size)
         for size, (model, limits) in zip(("0.25", "0.5", "1.0"), models, strict=True):
-            arrays = np.load(extended / "results" / "s" / "predictions" / size / "seed-1.npz")
-            (expected,) = probabilities(arrays["test_logits"][row : row + 1])
+            path = extended / "results" / "s" / "predictions" / size / "seed-1.npz"
+            with np.load(path) as arrays:
+                (expected,) = probabilities(arrays["test_logits"][row : row + 1])
             answer = ask(model, picture, limits)
             order = np.argsort(-expected, kind="stable")
             assert [name for name, _ in answer.top] == [str(k) for k in order[:5]]
@@ -93,18 +94,18 @@ def test_sizes_stand_side_by_side_with_the_truth(explored):
 
 
 def test_the_law_answers_both_questions_in_a_sentence(measured):
-    first, second = law.sentences(measured, 0.6, 20_000)
-    assert re.match(r"For a top-5 error of 60.0%: [\d,]+ images \(90 % interval [\d,]+ to", first)
-    assert re.match(r"With 20,000 training images: a top-5 error of 6\d\.\d% \(90 % inter", second)
+    first, second = law.sentences(measured, 0.35, 90_000)
+    assert re.match(r"For a top-5 error of 35.0%: [\d,]+ images \(90 % interval [\d,]+ to", first)
+    assert re.match(r"With 90,000 training images: a top-5 error of 3\d\.\d% \(90 % inter", second)
     assert "unreliable" not in second
-    assert "beyond 4x the largest size: unreliable" in law.sentences(measured, 0.6, 30_000)[1]
-    assert "already met, at 6,400 images" in law.sentences(measured, 0.71, 30_000)[0]
+    assert "beyond 4x the largest size: unreliable" in law.sentences(measured, 0.35, 200_000)[1]
+    assert "already met, at 45,000 images" in law.sentences(measured, 0.4, 90_000)[0]
 
 
 def test_sliders_offer_what_the_plot_shows(measured):
     target, budget = law.offers(measured)
-    assert 0 < target.least < target.value < 71 < target.most < 100
-    assert 800 <= budget.least < 6_400 < budget.value < budget.most <= 51_200
+    assert 0 < target.least < target.value < 37.2 < target.most < 100
+    assert 703 <= budget.least < 45_000 < budget.value < budget.most <= 360_000
     assert (budget.most - budget.least) / budget.step >= 50
     for percent, count in ((target.least, budget.least), (target.most, budget.most)):
         drawn = law.figure(measured, percent / 100, int(count))

@@ -53,8 +53,8 @@ def weights_of(folder, size="1.0", seed=1):
 def test_answers_are_those_of_the_evaluation(at_study, extended, photos):
     out = at_study / "a.json"
     assert predict("--image-dir", photos, "--show-all-probs", "--output", out) == 0
-    arrays = np.load(extended / "results" / "s" / "predictions" / "1.0" / "seed-1.npz")
-    expected = probabilities(arrays["test_logits"][:12])
+    with np.load(extended / "results" / "s" / "predictions" / "1.0" / "seed-1.npz") as arrays:
+        expected = probabilities(arrays["test_logits"][:12])
     rows = json.loads(out.read_text())
     found = np.array([[row[f"p({name})"] for name in "0123456789"] for row in rows])
     assert found == pytest.approx(expected, abs=1e-5)

@@ -265,7 +265,7 @@ def test_ray_and_local_give_the_same_bits_and_the_same_metrics(place, tiny):
 
 @pytest.mark.fault(23)
 def test_status_and_evaluation_work_while_the_study_trains(place, tiny, capsys):
-    first = "src.training.trainer:append_epoch", "held", ("hold", 5)  # in the second run
+    first = "src.training.saving:append_epoch", "held", ("hold", 5)  # in the second run
     victim = Victim("src.cli:train", TINY, [first])
     assert victim.until("held")
     assert train("--status") == 0
