@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
+from ..figures import drawn
 from ..scaling import words
 from ..scaling.analysis import forecasts
 from ..scaling.findings import metric_name
@@ -95,8 +95,4 @@ def figure(measured: Measured, target: float | None = None, budget: int | None =
             fontsize=8,
         )  # fmt: skip
     ax.set_ylim(limits)
-    file = io.BytesIO()
-    drawn = ax.get_figure(root=True)
-    assert drawn is not None, "axes belong to a figure"
-    drawn.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    return drawn(ax, "svg")

@@ -15,7 +15,7 @@ from ..screen import say
 from ..signals import Stop, listening
 from .local import Failures
 from .ray_nodes import connected, living_nodes, num_places
-from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, still_to_do, train_alone
+from .remote import LOOK_SECONDS, Task, Watch, still_to_do
 
 RETRIES = 3  # after a worker or a node died
 PATIENCE = 40.0  # seconds in which a node that can hold a run must come back
@@ -60,9 +60,9 @@ class _Tasks:
 
     def submit(self, run: Run) -> None:
         """Queue a run; where it was lost before, its former process may still hold it."""
-        patience = LEASE_SECONDS if run in self.lost else 0.0
-        words = (run, self.machine, self.data, self.study_dir, sys.argv, patience)
-        self.runs[self.function.remote(*words)] = run
+        task = Task(run, self.machine, self.study_dir, tuple(sys.argv))
+        task = task.again() if run in self.lost else task
+        self.runs[self.function.remote(task, self.data)] = run
 
     def ended(self) -> list[tuple[Run, str]]:
         """Wait a moment; return the runs that ended for good, with what went wrong."""
@@ -117,48 +117,33 @@ def _follow(waiting: Sequence[Run], tasks: _Tasks, watch: Watch) -> Failures:
     return failures
 
 
-def _train(
-    run: Run,
-    machine: Machine,
-    data: PreparedData,
-    study_dir: Path,
-    command: list[str],
-    patience: float,
-) -> str:
+def _train(task: Task, data: PreparedData) -> str:
     """Train one run on a worker; a signal, or the driver's, ends it after the step."""
-    sys.argv = command  # what environment.json names
     with listening():
         try:
-            return train_alone(run, machine, data, study_dir, patience)
+            return task(data)
         except Stop:
             return LOST
 
 
-def _train_group(
-    run: Run,
-    machine: Machine,
-    data: PreparedData,
-    study_dir: Path,
-    command: list[str],
-    patience: float,
-) -> str:
+def _train_group(task: Task, data: PreparedData) -> str:
     """Train one run on several GPUs: Ray Train makes the process group that the trainer finds."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    share = {"CPU": machine.cpus_per_run or 1, "GPU": 1}
-    workers = int(machine.gpus_per_run or 1)
+    share = {"CPU": task.machine.cpus_per_run or 1, "GPU": 1}
+    workers = int(task.machine.gpus_per_run or 1)
 
     def each() -> None:
-        _train(run, machine, data, study_dir, command, patience)
+        _train(task, data)
 
     TorchTrainer(
         each,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=True, resources_per_worker=share),
         run_config=RunConfig(
-            storage_path=str(study_dir / ".ray"),
+            storage_path=str(task.study_dir / ".ray"),
             failure_config=FailureConfig(max_failures=RETRIES),
         ),
     ).fit()
-    directory = RunDirectory(study_dir / run.path)
+    directory = RunDirectory(task.study_dir / task.run.path)
     return "" if directory.usable else directory.standing

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -71,26 +73,33 @@ def still_to_do(
     return waiting, failures
 
 
-def train_alone(
-    run: Run, machine: Machine, data: PreparedData, study_dir: Path, patience: float
-) -> str:
-    """Train one run in this process; say what went wrong, or nothing.
+@dataclass(frozen=True)
+class Task:
+    """One run, as it travels to whoever trains it."""
 
-    Parameters
-    ----------
-    patience : float
-        Seconds to wait for another process that holds the run: it may be about to die.
-    """
-    try:
-        bench = open_bench(run.recipe, machine, data)
-    except InputError as error:
-        return f"failed: {error}"
-    deadline = time.monotonic() + patience
-    while True:
-        note, is_held = attempt(run, bench, study_dir, lambda _: None)
-        if not is_held or time.monotonic() > deadline:
-            return note
-        time.sleep(LOOK_SECONDS)
+    run: Run
+    machine: Machine
+    study_dir: Path
+    command: tuple[str, ...]  # what environment.json names
+    patience: float = 0.0  # seconds to wait for another process that holds it: it may be dying
+
+    def __call__(self, data: PreparedData) -> str:
+        """Train the run in this process, going on after its last snapshot; say what went wrong."""
+        sys.argv = list(self.command)
+        try:
+            bench = open_bench(self.run.recipe, self.machine, data)
+        except InputError as error:
+            return f"failed: {error}"
+        deadline = time.monotonic() + self.patience
+        while True:
+            note, is_held = attempt(self.run, bench, self.study_dir, lambda _: None)
+            if not is_held or time.monotonic() > deadline:
+                return note
+            time.sleep(LOOK_SECONDS)
+
+    def again(self) -> Task:
+        """Return the task for another try: where it was lost, its lock may outlive it."""
+        return replace(self, patience=LEASE_SECONDS)
 
 
 class Watch:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,34 +16,21 @@ import yaml
 from ..config import InputError, Machine, Run
 from ..data.prepare import PreparedData
 from .local import Failures
-from .remote import LEASE_SECONDS, LOOK_SECONDS, Watch, settle, still_to_do, train_alone
+from .remote import LOOK_SECONDS, Task, Watch, settle, still_to_do
 
 LOGS = ".slurm"  # folder within the study: what submitit writes
 ROOT = Path(__file__).parents[2]  # of the code, which the nodes import from the shared storage
 MINUTES, TIMEOUTS = 24 * 60, 100  # of a task by default, and how often one is queued again
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run, as submitit carries it to a node and, after a time-out, to the next."""
+class Resubmitted(Task):
+    """A task that submitit queues again after a time-out."""
 
-    run: Run
-    machine: Machine
-    data: PreparedData
-    study_dir: Path
-    command: tuple[str, ...]
-    patience: float = 0.0
-
-    def __call__(self) -> str:
-        """Train the run, going on after its last snapshot; say what went wrong."""
-        sys.argv = list(self.command)
-        return train_alone(self.run, self.machine, self.data, self.study_dir, self.patience)
-
-    def checkpoint(self) -> Any:
-        """Queue the run again: the snapshots are on the disk, the lock may outlive the node."""
+    def checkpoint(self, data: PreparedData) -> Any:
+        """Go on later: the snapshots are on the disk."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(replace(self, patience=LEASE_SECONDS))
+        return DelayedSubmission(self.again(), data)
 
 
 def on_slurm(
@@ -62,9 +48,9 @@ def on_slurm(
         return failures
     machine = settle(machine, has_gpus=False, num_threads=torch.get_num_threads())
     executor = _executor(machine, study_dir.absolute())
-    words = (machine, data, study_dir.absolute(), tuple(sys.argv))
+    words = (machine, study_dir.absolute(), tuple(sys.argv))
     with executor.batch():
-        jobs = {run: executor.submit(Task(run, *words)) for run in waiting}
+        jobs = {run: executor.submit(Resubmitted(run, *words), data) for run in waiting}
     watch = Watch(runs, data, study_dir)
     try:
         while jobs:
