@@ -18,10 +18,9 @@ from .locks import owned
 from .planning import Plan, plan_study, settle_study
 from .prediction.flags import PredictFlags
 from .processes import joined, refuse_several
-from .runs import RunDirectory
 from .screen import say, warn
 from .status import status_table
-from .studies import epochs_table, newest_study, pinned, planned_runs, read_study, write_study
+from .studies import begun_runs, epochs_table, newest_study, pinned, read_study, write_study
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
@@ -134,11 +133,9 @@ def _evaluate(words: Sequence[str] | None) -> int:
     changes = {} if flags.cache_dir is None else {"cache_dir": flags.cache_dir}
     recipe, machine = Recipe(**there["recipe"]), Machine(**there["machine"] | changes)
     results_dir = (flags.results_dir or machine.results_dir) / name
-    planned = {run: RunDirectory(study_dir / run.path) for run in planned_runs(study_dir)}
+    planned = begun_runs(study_dir)
     missing = {str(run.path): d.standing for run, d in planned.items() if not d.usable}
     finished = [directory for directory in planned.values() if directory.usable]
-    if not finished:
-        raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
     from .appendix import add_page, extend
     from .data.prepare import open_data
     from .data.sources import Sources

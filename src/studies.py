@@ -113,11 +113,27 @@ def newest_study(checkpoint_dir: Path) -> str:
 
 
 def trained_by(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
-    """Return the commands, commits, devices and versions of torch that trained several runs."""
+    """Return commands, commits, devices, versions of torch, first and last date of some runs."""
     files = [directory.path / "environment.json" for directory in directories]
     found = [read_json(file) for file in files if file.exists()]
     keys = ("command", "commit", "device", "torch")
-    return {key: list(dict.fromkeys(str(one[key]) for one in found if key in one)) for key in keys}
+    known = {key: list(dict.fromkeys(str(one[key]) for one in found if key in one)) for key in keys}
+    dates = sorted(str(one["date"]) for one in found if "date" in one)
+    return {**known, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
+
+
+def begun_runs(path: Path) -> dict[Run, RunDirectory]:
+    """Return every planned run of a study with its directory, some of them finished.
+
+    Raises
+    ------
+    InputError
+        If none is.
+    """
+    planned = {run: RunDirectory(path / run.path) for run in planned_runs(path)}
+    if not any(directory.usable for directory in planned.values()):
+        raise InputError(f"no finished run in {path}; python train.py --resume {path.name}")
+    return planned
 
 
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:

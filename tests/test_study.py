@@ -75,7 +75,7 @@ def test_results_hold_the_promised_schema(study):
     assert (results["experiment_id"], results["dataset"]) == ("s", "digits")
     assert (results["model"], results["num_classes"]) == ("alexnet-small", 10)
     assert len(results["runs"]) == 6
-    assert set(results["training"]) == {"command", "commit", "device", "torch"}
+    assert set(results["training"]) == {"command", "commit", "device", "torch", "date"}
     for run in results["runs"]:
         assert run["status"] == "complete"
         assert set(run["splits"]) == {"test", "validation", "train"}

@@ -18,10 +18,9 @@ from ..prediction.answers import choose
 from ..prediction.classifier import Classifier
 from ..prediction.conformal import Array
 from ..prediction.flags import ModelFlags
-from ..runs import RunDirectory
 from ..scaling.findings import Curve, curves, headline
 from ..screen import say
-from ..studies import newest_study, pinned, planned_runs, read_study
+from ..studies import begun_runs, newest_study, pinned, read_study
 from .answers import thresholds
 from .flags import ExplorerFlags
 
@@ -81,10 +80,8 @@ def open_study(flags: ExplorerFlags) -> Explored:
     study_dir = flags.checkpoint_dir / name
     there = read_study(study_dir)
     recipe = Recipe(**there["recipe"])
-    finished = [r for r in planned_runs(study_dir) if RunDirectory(study_dir / r.path).usable]
-    if not finished:
-        raise InputError(f"no finished run in {study_dir}; python train.py --resume {name}")
-    variants = tuple(dict.fromkeys(run.variant for run in finished))
+    runs = begun_runs(study_dir)
+    variants = tuple(dict.fromkeys(run.variant for run, d in runs.items() if d.usable))
     results = (flags.results_dir or Machine(**there["machine"]).results_dir) / name
     measured: dict[str, Measured] = {}
     try:

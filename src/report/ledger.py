@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-import pandas as pd
-
-from ..config import InputError, Run
-from ..files import read_json
+from ..config import Run
+from ..epochs import EpochRow, read_epochs
 from ..runs import RunDirectory
 from ..status import standing_of
 from .tables import Table, duration, from_pairs, spelled
@@ -29,14 +28,13 @@ class Entry:
     run: Run
     state: str  # complete, untrained, diverged, failed, damaged, or one of WAITING
     why: str  # it is no point of the curve
-    epochs: pd.DataFrame  # the rows that metrics.csv has so far
+    epochs: Sequence[EpochRow]  # that metrics.csv has so far
     row: Mapping[str, Any]  # of metrics.json, if it was evaluated
-    environment: Mapping[str, Any]  # it was trained in
 
     @property
     def seconds(self) -> float:
         """Time spent in its epochs."""
-        return float(self.epochs["seconds"].sum()) if len(self.epochs) else 0.0
+        return sum(row.seconds for row in self.epochs)
 
 
 def entries(runs: Mapping[Run, RunDirectory], results: Mapping[str, Any]) -> list[Entry]:
@@ -54,7 +52,7 @@ def entries(runs: Mapping[Run, RunDirectory], results: Mapping[str, Any]) -> lis
     for run, directory in runs.items():
         row = rows.get((run.variant, run.subset_size, run.seed), {})
         state, why = _state(directory, row, results["missing"].get(str(run.path), ""))
-        found.append(Entry(run, state, why, _epochs(directory), row, _environment(directory)))
+        found.append(Entry(run, state, why, read_epochs(directory.path), row))
     return found
 
 
@@ -67,22 +65,6 @@ def _state(directory: RunDirectory, row: Mapping[str, Any], reason: str) -> tupl
     if directory.usable:  # finished, but not evaluated
         return "damaged", reason
     return standing_of(directory)
-
-
-def _epochs(directory: RunDirectory) -> pd.DataFrame:
-    """Read whole rows; the last one of a run that goes on may be torn."""
-    try:
-        table = pd.read_csv(directory.path / "metrics.csv", on_bad_lines="skip")
-    except (OSError, ValueError):
-        return pd.DataFrame()
-    return table.dropna(subset=["seconds", "images_per_second"])
-
-
-def _environment(directory: RunDirectory) -> dict[str, Any]:
-    try:
-        return read_json(directory.path / "environment.json")
-    except (OSError, InputError):
-        return {}
 
 
 def ledger(found: Sequence[Entry]) -> Table:
@@ -103,8 +85,8 @@ def _cells(entry: Entry) -> list[str]:
         entry.state,
         f"{len(epochs)} of {entry.run.recipe.epochs}",
         spelled(row.get("best_epoch")),
-        duration(entry.seconds) if len(epochs) else "-",
-        f"{epochs['images_per_second'].median():,.0f}" if len(epochs) else "-",
+        duration(entry.seconds) if epochs else "-",
+        f"{median(row.images_per_second for row in epochs):,.0f}" if epochs else "-",
         *("-" if error is None else f"{error:.2%}" for error in errors),
         entry.why,
     ]
@@ -147,13 +129,7 @@ def configuration(found: Sequence[Entry]) -> Table:
 
 def provenance(found: Sequence[Entry], results: Mapping[str, Any]) -> Table:
     """Say where the numbers come from: data, training, evaluation."""
-    data, here = results["data"], results["environment"]
-    trained = [entry.environment for entry in found if entry.environment]
-
-    def of_training(key: str) -> list[str]:
-        return list(dict.fromkeys(str(one[key]) for one in trained if key in one))
-
-    dates = sorted(of_training("date"))
+    data, here, training = results["data"], results["environment"], results["training"]
     return from_pairs(
         "Where the numbers come from",
         [
@@ -162,11 +138,7 @@ def provenance(found: Sequence[Entry], results: Mapping[str, Any]) -> Table:
             ("images", data.get("splits")),
             ("notes on the data", "; ".join(data.get("notes", []))),
             ("seeds", list(dict.fromkeys(entry.run.seed for entry in found))),
-            ("training: command", "; ".join(of_training("command"))),
-            ("training: commit", of_training("commit")),
-            ("training: hardware", "; ".join(of_training("device"))),
-            ("training: torch", of_training("torch")),
-            ("training: runs begun", " to ".join(dict.fromkeys((*dates[:1], *dates[-1:])))),
+            *((f"training: {key}", "; ".join(values)) for key, values in training.items()),
             *((f"evaluation: {key}", value) for key, value in here.items()),
         ],
     )
