@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import trapezoid
 from scipy.optimize import brentq
+from scipy.stats import norm
 
 from src.scaling import words
 from src.scaling.advice import next_runs, simulate
@@ -76,14 +78,25 @@ def test_m4_solves_its_equation():
 
 def test_sampler_agrees_with_the_closed_form():
     mean, deviation = np.array([1.0, -0.5]), 0.3
-    z, evidence = draw(
-        lambda z: -(((z - mean) / deviation) ** 2).sum(1) / 2, 2, np.random.default_rng(0)
-    )
+    rng = np.random.default_rng(0)
+    sample = draw(lambda z: -(((z - mean) / deviation) ** 2).sum(1) / 2, 2, rng)
+    z = sample.resample(4000, rng)
     shrunk = 1 / (1 + deviation**2)
     assert z.mean(0) == pytest.approx(mean * shrunk, abs=0.03)
     assert z.std(0) == pytest.approx(deviation * shrunk**0.5, rel=0.1)
     exact = np.log(deviation**2 * shrunk) - (mean**2).sum() / 2 * shrunk
-    assert evidence == pytest.approx(exact, abs=0.15)
+    assert sample.log_evidence == pytest.approx(exact, abs=0.03)
+
+
+def test_sampler_weighs_a_thin_bent_ridge():
+    width, rng = 0.03, np.random.default_rng(0)
+    sample = draw(lambda z: -(((z[:, 0] - z[:, 1] ** 2 / 2) / width) ** 2) / 2, 2, rng)
+    along = np.linspace(-8, 8, 100_001)
+    prior = norm.pdf(along) * norm.pdf(along**2 / 2)
+    exact = np.log(np.sqrt(2 * np.pi) * width * trapezoid(prior, along))
+    assert sample.log_evidence == pytest.approx(exact, abs=0.1)
+    spread = np.sqrt(trapezoid(prior * along**2, along) / trapezoid(prior, along))
+    assert sample.resample(4000, rng)[:, 1].std() == pytest.approx(spread, rel=0.1)
 
 
 @pytest.mark.parametrize("member", VAGUE, ids=lambda m: m.law)

@@ -76,19 +76,17 @@ def fit(points: Points, chance: float, members: Sequence[Member] = MEMBERS) -> P
     rng, measured = np.random.default_rng(0), points.logs()
     tried = [m for m in members if LAWS[m.law].least_sizes <= len(points.sizes)]
     likelihoods = [_Likelihood.build(member, *measured) for member in tried]
-    drawn, evidence = [], []
-    for member, likelihood in zip(tried, likelihoods, strict=True):
-        z, log_evidence = draw(
-            _log_likelihood(member, likelihood, chance), len(LAWS[member.law].parameters), rng
-        )
-        drawn.append(z)
-        evidence.append(log_evidence + np.log(member.weight))
-    share = np.exp(np.array(evidence) - max(evidence))
+    samples = [
+        draw(_log_likelihood(member, likelihood, chance), len(LAWS[member.law].parameters), rng)
+        for member, likelihood in zip(tried, likelihoods, strict=True)
+    ]
+    evidence = np.array([sample.log_evidence for sample in samples])
+    share = np.exp(evidence - evidence.max()) * [member.weight for member in tried]
     counts = _whole(share / share.sum(), DRAWS)
     curves, deviations = [], []
-    for member, likelihood, z, count in zip(tried, likelihoods, drawn, counts, strict=True):
+    for member, likelihood, sample, count in zip(tried, likelihoods, samples, counts, strict=True):
         if count:
-            chosen = z[rng.permutation(np.arange(count) % len(z))]
+            chosen = sample.resample(count, rng)
             parameters = member.parameters(chosen, likelihood.last_error, chance)
             curves.append(Curves(member.law, parameters))
             grid = likelihood.grid(LAWS[member.law].formula(likelihood.x, chance, *parameters))

@@ -66,17 +66,17 @@ _STRAIGHT = {"exponent": _SLOPE, "floor": Prior("probit", -2.3, 0.9)}  # median 
 
 # Deviations from the law. Drift: the slope wanders by this much per doubling, away from the largest
 # size; a straight line drifts more than a curve that already bends.
-_LITTLE_DRIFT = {0.0: 0.6, 0.01: 0.27, 0.03: 0.1, 0.09: 0.03}
-_MORE_DRIFT = {0.0: 0.25, 0.017: 0.31, 0.05: 0.25, 0.15: 0.19}
+_LITTLE_DRIFT = {0.0: 0.55, 0.008: 0.29, 0.025: 0.12, 0.075: 0.04}
+_MORE_DRIFT = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 
 MEMBERS = (
-    Member("power law from chance", 0.55, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("M4", 0.21, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("power law with floor", 0.11, _STRAIGHT, _MORE_DRIFT),
-    Member("power law", 0.09, {"exponent": _SLOPE}, _MORE_DRIFT),
+    Member("power law from chance", 0.45, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("M4", 0.25, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("power law with floor", 0.13, _STRAIGHT, _MORE_DRIFT),
+    Member("power law", 0.11, {"exponent": _SLOPE}, _MORE_DRIFT),
     Member(
         "broken power law",
-        0.04,
+        0.06,
         {
             **_STRAIGHT,
             "change": Prior("log", 0.3, 0.5),  # the slope after the break over that before
