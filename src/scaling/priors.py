@@ -66,14 +66,14 @@ _STRAIGHT = {"exponent": _SLOPE, "floor": Prior("probit", -2.3, 0.9)}  # median 
 
 # Deviations from the law. Drift: the slope wanders by this much per doubling, away from the largest
 # size; a straight line drifts more than a curve that already bends.
-_LITTLE_DRIFT = {0.0: 0.55, 0.008: 0.29, 0.025: 0.12, 0.075: 0.04}
+_LITTLE_DRIFT = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
 _MORE_DRIFT = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 
 MEMBERS = (
-    Member("power law from chance", 0.45, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("M4", 0.25, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("power law with floor", 0.13, _STRAIGHT, _MORE_DRIFT),
-    Member("power law", 0.11, {"exponent": _SLOPE}, _MORE_DRIFT),
+    Member("power law from chance", 0.47, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("M4", 0.20, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("power law with floor", 0.15, _STRAIGHT, _MORE_DRIFT),
+    Member("power law", 0.12, {"exponent": _SLOPE}, _MORE_DRIFT),
     Member(
         "broken power law",
         0.06,
