@@ -21,12 +21,14 @@ def torment(words, kills, harms, rng, most_steps):
     """Kill or terminate a study ``kills`` times, flip a bit ``harms`` times, let it finish."""
     damaged = []
     for kill in range(kills):
-        victim = Victim("src.cli:train", [*words, "--checkpoint-seconds", "0.05"], [STEP])
+        due = len(damaged) <= harms * kill // kills and len(damaged) < harms
+        saved_every = "0" if due else "0.05"  # seconds; 0 is every step, so one can be damaged
+        victim = Victim("src.cli:train", [*words, "--checkpoint-seconds", saved_every], [STEP])
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
-        assert victim.until("step", rng.randrange(1, most_steps)), "ended before it was struck"
+        assert victim.until("step", rng.randrange(2, most_steps)), "ended before it was struck"
         code = victim.strike(number)
         assert code == (143 if number == signal.SIGTERM else -signal.SIGKILL)
-        if len(damaged) < harms * (kill + 1) // kills and (found := newest_snapshot()):
+        if due and (found := newest_snapshot()):
             flip(found)
             damaged.append(found)
     last = Victim("src.cli:train", words)
