@@ -95,7 +95,7 @@ class ForecastFlags(Record):
         (), description="planned sizes, before any run: how wide would the intervals be?"
     )
     seeds: int = Field(1, gt=0, description="runs of each size, with --simulate")
-    num_test: int = Field(5000, gt=0, description="test images, with --simulate")
+    num_test: int = Field(5000, gt=0, le=10**9, description="test images, with --simulate")
     expect: float = Field(0.3, gt=0, lt=1, description="error at the largest, with --simulate")
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = Field(
         None, description="write everything there"

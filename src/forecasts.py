@@ -14,12 +14,14 @@ from .evaluation.results import chance_errors, read_results, runs_table, views
 from .files import write_json
 from .flags import ForecastFlags
 from .scaling import words
-from .scaling.advice import next_runs, simulate
+from .scaling.advice import SEED_SPREAD, next_runs, simulate
 from .scaling.analysis import Analysis, analyse, record
 from .scaling.findings import METRICS, metric_name, points, test_scores
-from .scaling.forecasting import RELIABLE, data_multiplier
+from .scaling.fitting import LEAST_SIZES
+from .scaling.forecasting import FARTHEST, RELIABLE, data_multiplier
 from .scaling.points import NotIdentifiableError, Points
 
+MOST_IMAGES = 1e18  # beyond, numbers leave the range of floating point
 REQUIRED, OPTIONAL = ("n", "error"), ("num_test",)  # others, such as seed, say nothing more
 
 
@@ -36,8 +38,8 @@ def answer(flags: ForecastFlags) -> int:
         return 0
     if flags.points is None:
         raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
-    if any(n <= 0 or not np.isfinite(n) for n in flags.at):
-        raise InputError("--at: numbers of images are above 0")
+    if not all(0 < n < MOST_IMAGES for n in flags.at):
+        raise InputError("--at: numbers of images are above 0 and below 1e18")
     analysis, name = _analyse(flags.points, flags)
     print(_spell(analysis, name, flags))
     if flags.json_file is not None:
@@ -58,12 +60,16 @@ def _spell(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
     if flags.target is not None:
         parts.append(words.target(analysis, flags.target))
     if analysis.posterior is None:
+        if flags.plan or flags.compare is not None:
+            parts.append("--plan, --compare: no answer without a law.")
         return "\n".join(parts)
     parts.append(words.outlook(analysis, name, flags.at))
     if flags.plan:
         narrowed = f"the forecast at {RELIABLE:.0f}x the largest size"
         if flags.target is not None:
-            narrowed = f"the number of images for {flags.target:.1%}"
+            narrowed = f"the number of images for {words.percent(flags.target)}"
+        if analysis.points.num_runs.max() == 1:
+            narrowed += f" (if seeds differ by {SEED_SPREAD:.0%} of the error)"
         parts.append(words.advice(next_runs(analysis, flags.target), narrowed))
     if flags.compare is not None:
         parts.append(_comparison(analysis, flags))
@@ -72,21 +78,28 @@ def _spell(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
 
 def _comparison(analysis: Analysis, flags: ForecastFlags) -> str:
     assert flags.compare is not None
-    other, _ = _analyse(flags.compare, flags)
+    csv_file = flags.compare.suffix != ".json"  # has one error, whatever the study's is
+    other, _ = _analyse(
+        flags.compare, flags.replace(metric=None, variant=None) if csv_file else flags
+    )
     if other.posterior is None or analysis.posterior is None:
         return f"{flags.compare}: {words.law(other)}"
     n = other.points.sizes[-1]
     times, low, high = data_multiplier(analysis.posterior, other.posterior, n)
+    needed, *ends = (
+        f"{value:.3g}" if np.isfinite(value) else f"more than {FARTHEST:,.0f}"
+        for value in (times, low, high)
+    )
     return (
-        f"To match {flags.compare} at {n:,.0f} images this model needs {times:.3g} times as many "
-        f"(90 % interval {low:.3g} to {high:.3g})."
+        f"To match {flags.compare} at {n:,.0f} images this model needs {needed} times as many "
+        f"(90 % interval {' to '.join(ends)})."
     )
 
 
 def _promise(flags: ForecastFlags) -> str:
     sizes = sorted(set(flags.simulate))
-    if len(sizes) < 3 or sizes[0] <= 0:
-        raise InputError("--simulate: give three or more different sizes above 0")
+    if len(sizes) < LEAST_SIZES or not all(0 < n < MOST_IMAGES for n in sizes):
+        raise InputError("--simulate: give three or more different sizes above 0, below 1e18")
     chance = flags.chance or 1.0
     if flags.expect >= chance:
         raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
@@ -108,6 +121,8 @@ def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
         raise InputError("--metric, --variant: a CSV file has one error; give a metrics.json")
     else:
         found, chance, name = read_points(path), 1.0, "error"
+    if not len(found.n):
+        raise InputError(f"{path}: no points; {LEAST_SIZES} sizes are needed")
     return analyse(found, flags.chance or chance), name
 
 
@@ -152,6 +167,8 @@ def read_points(path: Path) -> Points:
             f"{path}: no column {' and no column '.join(missing)}; found {header!r:.80}"
         )
     columns = [name for name in (*REQUIRED, *OPTIONAL) if name in header]
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise InputError(f"{path}: several columns {twice[0]}; keep one")
     table: dict[str, list[float]] = {name: [] for name in columns}
     for i, row in enumerate(rows[1:], start=2):
         if any(cell.strip() for cell in row):
@@ -173,6 +190,6 @@ def _number(row: Sequence[str], column: int, name: str, where: str) -> float:
     if name == "error" and not 0 <= value <= 1:
         hint = f"; percent? write {value / 100:g}" if 1 < value <= 100 else ""
         raise InputError(f"{where}: error is {cell}, not a share between 0 and 1{hint}")
-    if name in ("n", "num_test") and not 0 < value < 1e18:
+    if name in ("n", "num_test") and not 0 < value < MOST_IMAGES:
         raise InputError(f"{where}: {name} is {cell}, not a number above 0")
     return value

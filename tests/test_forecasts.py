@@ -45,6 +45,11 @@ def test_a_study_is_read_and_compared(capsys):
     assert "this model needs" in shown
 
 
+def test_a_study_is_compared_with_a_file(capsys):
+    assert run(STUDY, "--metric", "top_1_error", "--compare", POINTS) == 0
+    assert "needs more than 1,024 times as many" in capsys.readouterr().out
+
+
 def test_a_plan_is_simulated(capsys):
     assert run("--simulate", 1000, 2000, 4000) == 0
     assert "held the truth in" in capsys.readouterr().out
@@ -75,6 +80,8 @@ def test_needs_no_torch():
         ("n,error\n1000\n", "row 2: error is '', not a number"),
         ("n,error\n1,0\n2,0.1\n3,0.1\n", "num_test"),
         ("n,error,num_test\n1,0.5,0\n", "row 2: num_test is 0"),
+        ("n,error\n", "no points; 3 sizes are needed"),
+        ("n,error,error\n1,0.5,0.4\n", "several columns error; keep one"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_one_line(tmp_path, capsys, text, line):
@@ -96,6 +103,8 @@ def test_a_bad_file_is_one_line(tmp_path, capsys, text, line):
         ([STUDY, "--metric", "accuracy"], "--metric is one of top_1_error, top_5_error"),
         ([POINTS, "--target", "1.5"], "target"),
         ([POINTS, "--at", "-3"], "--at"),
+        ([POINTS, "--at", "1e19"], "below 1e18"),
+        (["--simulate", "5", "6", "7", "--num-test", str(10**20)], "--num-test"),
         (["--simulate", "5", "5", "6"], "three or more different sizes"),
         (["--simulate", "5", "6", "7", "--expect", "0.9", "--chance", "0.8"], "--expect 0.9"),
     ],
@@ -108,8 +117,10 @@ def test_a_bad_question_is_one_line(capsys, words, line):
 def test_what_is_not_identifiable_is_said(tmp_path, capsys):
     path = tmp_path / "points.csv"
     path.write_text("n,error\n1000,0.3\n2000,0.4\n4000,0.5\n")
-    assert run(path, "--target", "0.2") == 0
-    assert "not identifiable): the error rises" in capsys.readouterr().out
+    assert run(path, "--target", "0.2", "--plan") == 0
+    shown = capsys.readouterr().out
+    assert "not identifiable): the error rises" in shown
+    assert "--plan, --compare: no answer without a law" in shown
 
 
 CELL = st.one_of(st.text(max_size=6), st.floats().map(str), st.integers().map(str))

@@ -147,6 +147,39 @@ def test_no_error_at_all_is_a_point_where_the_test_set_is_known():
         forecast(N, error, np.array([1e5]), 0.9, 0.9)
 
 
+def test_none_of_the_test_images_wrong_was_inside_the_interval():
+    measured = Points(N, np.array([0.04, 0.01, 0.0025, 0.001, 0.0]), np.full(5, 2000.0))
+    found = analyse(measured, 0.9)
+    assert all(test.held and test.lower == 0 for test in found.backtests)
+    assert "measured: 0.0%, inside" in words.backtest(found)
+
+
+def test_many_sizes_are_condensed_without_bias():
+    n = np.linspace(1e3, 1e5, 100)
+    posterior = fit(points(30 * n**-0.5, n, num_test=None), 1.0)
+    at = np.array([1e5, 4e5])
+    assert np.median(posterior.error(at), axis=0) == pytest.approx(30 * at**-0.5, rel=0.005)
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, 0.5), (np.nan, 0.5), (np.inf, 0.5), (9, np.nan)])
+def test_what_is_no_measurement_is_refused(n, error):
+    with pytest.raises(ValueError, match="above 0"):
+        Points(np.array([n, 10.0]), np.array([error, 0.4]))
+
+
+def test_backtest_is_of_the_mean_over_seeds_and_knows_no_order():
+    measured = points(5 * N**-0.3, seeds=8, spread=0.1)
+    num_test = np.repeat([100.0, 200, 500, 1000, 10_000], 8)
+    tests = [
+        analyse(Points(measured.n[order], measured.error[order], num_test[order]), 0.95).backtests
+        for order in (slice(None), slice(None, None, -1))
+    ]
+    assert [vars(test) for test in tests[0]] == [pytest.approx(vars(test)) for test in tests[1]]
+    posterior = fit(measured, 0.95)
+    one, mean = (np.diff(interval(posterior.run(N[-1:], None, k)), axis=0) for k in (1, 8))
+    assert mean < 0.6 * one
+
+
 def test_intervals_narrow_with_seeds_and_with_a_larger_test_set():
     def width(**kwargs):
         low, high = interval(fit(points(5 * N**-0.3, **kwargs), 0.95).run(np.array([2e5])))
@@ -217,6 +250,14 @@ def test_five_points_do_not_pin_exponent_and_floor():
     assert all(test.held for test in found.backtests)
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0.0%"), (4e-5, "0.004%"), (6e-4, "0.06%"), (0.001, "0.1%"), (0.1234, "12.3%")],
+)
+def test_small_shares_keep_a_digit(share, text):
+    assert words.percent(share) == text
+
+
 def test_targets_are_answered_in_words():
     found = analyse(points(0.06 + 5.5 * N**-0.3, num_test=10**6), 0.99)
     assert "already met, at 12,500 images" in words.target(found, 0.4)
@@ -228,10 +269,13 @@ def test_targets_are_answered_in_words():
 
 
 def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():
-    found = {each.n: each for each in next_runs(analyse(points(5 * N**-0.3), 0.95))}
+    one, two = (analyse(points(5 * N**-0.3, seeds=k), 0.95) for k in (1, 2))
+    found = {each.n: each for each in next_runs(two)}
     assert found[100_000].new
     assert found[100_000].narrowing > 0.1
     assert found[12_500].narrowing == pytest.approx(0, abs=0.02)
+    assert max(each.narrowing for each in next_runs(one) if not each.new) > 0.02  # unknown spread
+    assert all(each.narrowing == 0 for each in next_runs(two, target=1e-6))  # no draw reaches it
 
 
 def test_a_larger_plan_promises_more():

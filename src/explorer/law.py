@@ -72,8 +72,8 @@ def sentences(measured: Measured, target: float, budget: int) -> tuple[str, str]
     doubt = "" if found.reliable else f", beyond {RELIABLE:.0f}x the largest size: unreliable"
     return (
         words.target(analysis, target, f"For a {name} of"),
-        f"With {budget:,} training images: a {name} of {found.error:.1%} "
-        f"(90 % interval {found.lower:.1%} to {found.upper:.1%}){doubt}.",
+        f"With {budget:,} training images: a {name} of {words.percent(found.error)} "
+        f"(90 % interval {words.percent(found.lower)} to {words.percent(found.upper)}){doubt}.",
     )
 
 

@@ -100,7 +100,8 @@ def forecasts(analysis: Analysis, name: str) -> Table:
     """Say what new runs at several times the largest size are expected to measure."""
     rows = [
         (
-            f"{each.n:,.0f}", f"{each.error:.1%}", f"{each.lower:.1%} to {each.upper:.1%}",
+            f"{each.n:,.0f}", words.percent(each.error),
+            f"{words.percent(each.lower)} to {words.percent(each.upper)}",
             "-" if each.reliable else f"beyond {RELIABLE:.0f}x the largest size: unreliable",
         )
         for each in ahead(analysis)

@@ -9,14 +9,14 @@ import numpy as np
 
 from .analysis import Analysis
 from .fitting import fit
-from .forecasting import RELIABLE, interval, reaching_sizes
+from .forecasting import RELIABLE, interval, reaching_sizes, run_interval
 from .laws import LAWS, Array
 from .points import Points
-from .priors import MEMBERS, SCATTERS
+from .priors import MEMBERS, SCATTERS, VAGUE
 
 OUTCOMES = 200  # simulated results of one more run
 STUDIES = 40  # simulated studies of a plan
-SEED_SPREAD = 0.02  # assumed of a planned study: deviation between seeds, of the log error
+SEED_SPREAD = 0.02  # assumed where no size is repeated: deviation between seeds, of the log error
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ def next_runs(analysis: Analysis, target: float | None = None) -> list[Candidate
 def _noise(analysis: Analysis) -> list[Array]:
     """Variance of what one more run of each candidate size adds, (draws,) each, of log error.
 
-    At a size that has runs already, another seed halves only what differs between seeds.
+    At a size that has runs already, another seed averages only what differs between seeds.
     """
     posterior, points = analysis.posterior, analysis.points
     assert posterior is not None
     relative = np.maximum(points.means, 1e-3) ** 2
     seeds, sampling = points.seed_variance / relative, points.sampling_variance / relative
+    if points.num_runs.max() == 1:
+        seeds = np.full(len(points.sizes), SEED_SPREAD**2)
     own = posterior.scatter**2
 
     def another(i: int) -> Array:
@@ -71,6 +73,8 @@ def _noise(analysis: Analysis) -> list[Array]:
 
 def _narrowing(wanted: Array, predicted: Array, variance: Array) -> float:
     """Weigh the draws by simulated outcomes; return the mean loss of standard deviation."""
+    if wanted.std() < 1e-6:  # all draws agree, as where none reaches the target
+        return 0.0
     rng = np.random.default_rng(0)
     chosen = rng.integers(len(predicted), size=OUTCOMES)
     outcome = predicted[chosen] + np.sqrt(variance[chosen]) * rng.standard_normal(OUTCOMES)
@@ -78,7 +82,7 @@ def _narrowing(wanted: Array, predicted: Array, variance: Array) -> float:
     weight = np.exp(logs - logs.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     spread = weight @ wanted**2 - (weight @ wanted) ** 2
-    return max(0.0, float(1 - np.sqrt(max(spread.mean(), 0) / max(wanted.var(), 1e-12))))
+    return max(0.0, float(1 - np.sqrt(max(spread.mean(), 0) / wanted.var())))
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,10 @@ def simulate(
         spread = np.hypot(scatter, SEED_SPREAD) * rng.standard_normal(len(truth))
         rate = np.minimum(truth * np.exp(spread), chance)
         measured = rng.binomial(num_test, rate) / num_test
-        posterior = fit(Points(n, measured[:-1], np.full(len(n), float(num_test))), chance)
-        (low,), (high,) = interval(posterior.run(ahead, num_test))
+        points = Points(n, measured[:-1], np.full(len(n), float(num_test)))
+        (low,), (high,) = run_interval(fit(points, chance), ahead, num_test)
         widths.append((high - low) / truth[-1])
-        exponent = posterior.exponent[np.isfinite(posterior.exponent)]
+        exponent = fit(points, chance, VAGUE).exponent
         exponents.append(float(np.diff(interval(exponent))[0]))
         held.append(low <= measured[-1] <= high)
     return Promise(float(np.median(widths)), float(np.median(exponents)), float(np.mean(held)))

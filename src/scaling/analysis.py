@@ -18,6 +18,7 @@ from .forecasting import (
     gains,
     interval,
     required_images,
+    run_interval,
 )
 from .laws import Array
 from .points import NotIdentifiableError, Points
@@ -46,12 +47,6 @@ class Analysis:
         low, high = interval(self.shape.floor)
         return bool(high - low < UNKNOWN * self.points.means[-1])
 
-    @property
-    def num_test(self) -> float | None:
-        """Test images behind the errors of the largest size, if known."""
-        known = self.points.num_test
-        return None if known is None else float(known[self.points.n.argmax()])
-
 
 def analyse(points: Points, chance: float) -> Analysis:
     """Fit the laws twice, for forecasts and for parameters, and forecast what is known."""
@@ -79,7 +74,7 @@ def forecasts(analysis: Analysis, at: Sequence[float] = ()) -> list[Forecast]:
     posterior = analysis.posterior
     assert posterior is not None
     n = np.array(at or [times * posterior.anchor for times in AHEAD], dtype=float)
-    lower, upper = interval(posterior.run(n, analysis.num_test))
+    lower, upper = run_interval(posterior, n, analysis.points.last_num_test)
     error = np.median(posterior.error(n), axis=0)
     return [
         Forecast(

@@ -25,13 +25,15 @@ class _Likelihood:
 
     x: Array  # (sizes,): of the points, relative to the largest
     y: Array  # (sizes,): mean log errors
-    last_error: float  # measured at the largest size
+    last_error: float  # of the last of these points
     whiten: Array  # (sizes, grid * sizes): turns residuals into standard normal numbers
     constant: Array  # (grid,): log prior and log determinant
 
     @classmethod
-    def build(cls, member: Member, log_n: Array, y: Array, known: Array) -> _Likelihood:
-        away = (log_n[-1] - log_n) / np.log(2)  # doublings below the largest size
+    def build(
+        cls, member: Member, largest: float, log_n: Array, y: Array, known: Array
+    ) -> _Likelihood:
+        away = (largest - log_n) / np.log(2)  # doublings below the largest size
         near, far = np.minimum.outer(away, away), np.maximum.outer(away, away)
         wander = near**2 * (3 * far - near) / 6  # integrated Brownian motion, 0 at the largest
         roots, constants = [], []
@@ -40,7 +42,7 @@ class _Likelihood:
             root = np.linalg.inv(np.linalg.cholesky(covariance))
             roots.append(root.T)
             constants.append(np.log(p * q) + np.log(np.diag(root)).sum())
-        x = np.exp(np.round(log_n - log_n[-1], 12))  # the unit of n leaves no trace
+        x = np.exp(np.round(log_n - largest, 12))  # the unit of n leaves no trace
         return cls(x, y, float(np.exp(y[-1])), np.concatenate(roots, axis=1), np.array(constants))
 
     def grid(self, error: Array) -> Array:
@@ -73,9 +75,9 @@ def fit(points: Points, chance: float, members: Sequence[Member] = MEMBERS) -> P
         raise NotIdentifiableError(
             f"{len(points.sizes)} sizes were measured and {LEAST_SIZES} are needed"
         )
-    rng, measured = np.random.default_rng(0), points.logs()
+    rng, measured, largest = np.random.default_rng(0), points.logs(), np.log(points.sizes)[-1]
     tried = [m for m in members if LAWS[m.law].least_sizes <= len(points.sizes)]
-    likelihoods = [_Likelihood.build(member, *measured) for member in tried]
+    likelihoods = [_Likelihood.build(member, largest, *measured) for member in tried]
     samples = [
         draw(_log_likelihood(member, likelihood, chance), len(LAWS[member.law].parameters), rng)
         for member, likelihood in zip(tried, likelihoods, strict=True)

@@ -63,6 +63,14 @@ def interval(draws: Array, level: float = LEVEL) -> tuple[Array, Array]:
     return low, high
 
 
+def run_interval(
+    posterior: Posterior, n: Array, num_test: float | None, seeds: float = 1
+) -> tuple[Array, Array]:
+    """Return where the mean error of new runs will lie; below half a test image is none."""
+    lower, upper = interval(posterior.run(n, num_test, seeds))
+    return np.where(lower * (num_test or np.inf) < 0.5, 0.0, lower), upper
+
+
 @dataclass(frozen=True)
 class Requirement:
     """Training images for a target error."""
@@ -128,11 +136,11 @@ def data_multiplier(weaker: Posterior, stronger: Posterior, n: float) -> tuple[f
     Returns
     -------
     median, lower, upper : float
-        Infinite where it never does within FARTHEST times its largest size.
+        Infinite where FARTHEST times ``n`` are not enough.
     """
     goal = stronger.expected(np.array([n]))[:, 0]
-    steps = np.arange(-10 * PER_DOUBLING, 10 * PER_DOUBLING + 1)
-    sizes = n * 2.0 ** (steps / PER_DOUBLING)
+    most = int(np.log2(FARTHEST)) * PER_DOUBLING
+    sizes = n * 2.0 ** (np.arange(-most, most + 1) / PER_DOUBLING)
     met = weaker.expected(sizes) <= goal[np.random.default_rng(0).permutation(len(goal)), None]
     times = np.where(met.any(axis=1), sizes[met.argmax(axis=1)] / n, np.inf)
     edges = [0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2]
@@ -158,17 +166,17 @@ class Backtest:
 
 
 def backtests(points: Points, chance: float) -> tuple[Backtest, ...]:
-    """Hide the largest size, and the two largest, and forecast the error at the largest.
+    """Hide the largest size, and the two largest, and forecast the mean error at the largest.
 
-    A size is hidden only if three are left.
+    A size is hidden only if three are left. The interval is of a mean of as many runs as were
+    measured.
     """
     found = []
     for hidden in (1, 2):
         if len(points.sizes) - hidden >= 3:
             posterior = fit(points.without(hidden), chance)
-            at, num_test = points.sizes[-1:], points.num_test
-            runs = posterior.run(at, None if num_test is None else float(num_test[-1]))
-            (low,), (high,) = interval(runs)
+            at, seeds = points.sizes[-1:], float(points.num_runs[-1])
+            (low,), (high,) = run_interval(posterior, at, points.last_num_test, seeds)
             point = float(np.median(posterior.error(at)))
             measured = float(points.means[-1])
             found.append(Backtest(hidden, float(at[0]), measured, point, float(low), float(high)))

@@ -71,7 +71,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
 def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     """Draw measured errors on log axes, with the law and its forecast to 8x."""
     points = analysis.points
-    least = 0.5 / analysis.num_test if analysis.num_test else points.error.min()
+    least = 0.5 / points.last_num_test if points.last_num_test else points.error.min()
     ax.plot(points.n, np.maximum(points.error, least), "o", color=BLUE, ms=5, label="measured")
     _finish_error_axes(ax, analysis, name, max(points.means.min(), least))
     caption(ax, words.measured(points))

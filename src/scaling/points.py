@@ -12,7 +12,7 @@ from scipy.special import digamma, polygamma
 
 from .laws import Array
 
-MOST_SIZES = 24  # neighbours are averaged beyond: more points add time, not knowledge
+MOST_SIZES = 32  # neighbours are averaged beyond: more points add time, not knowledge
 
 
 class NotIdentifiableError(Exception):
@@ -28,6 +28,8 @@ class Points:
     num_test: Array | None = None  # test images behind each error, if known
 
     def __post_init__(self) -> None:
+        if not (np.isfinite(self.n) & (self.n > 0) & np.isfinite(self.error)).all():
+            raise ValueError("sizes are numbers above 0, errors finite")
         if self.num_test is None and (self.error <= 0).any():
             raise NotIdentifiableError("an error of 0 says little unless num_test is known")
 
@@ -45,6 +47,11 @@ class Points:
     def num_runs(self) -> Array:
         """Runs of each size, shape (sizes,)."""
         return self._per_size(self.error, np.size)
+
+    @property
+    def last_num_test(self) -> float | None:
+        """Test images behind the errors of the largest size, if known."""
+        return None if self.num_test is None else float(self.num_test[self.n.argmax()])
 
     @cached_property
     def seed_variance(self) -> Array:

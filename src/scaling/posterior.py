@@ -55,10 +55,13 @@ class Posterior:
         wander = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
         return np.minimum(self.error(n) * np.exp(wander), self.chance)
 
-    def run(self, n: Array, num_test: float | None = None) -> Array:
-        """Error of one new run, measured on ``num_test`` images, shape (draws, len(n))."""
+    def run(self, n: Array, num_test: float | None = None, seeds: float = 1) -> Array:
+        """Mean error of new runs, measured on ``num_test`` images, shape (draws, len(n)).
+
+        The runs differ in their ``seeds``, which average out; their test images are the same.
+        """
         mean = self.expected(n)
-        variance = self.scatter[:, None] ** 2 + self.relative_seed_variance
+        variance = self.scatter[:, None] ** 2 + self.relative_seed_variance / seeds
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)
         return np.minimum(mean * np.exp(np.sqrt(variance) * self.noise[:, 1:]), self.chance)

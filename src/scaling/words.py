@@ -9,6 +9,7 @@ import numpy as np
 from .advice import Candidate
 from .analysis import Analysis, Forecast, forecasts
 from .forecasting import FARTHEST, RELIABLE, Requirement, gains, interval, requirements
+from .laws import Array
 from .points import Points
 
 NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
@@ -23,6 +24,12 @@ def sample(sizes: Sequence[float], num_seeds: Sequence[int], num_test: float | N
     runs = f"{few} to {many} seeds" if few != many else "1 seed" if few == 1 else f"{few} seeds"
     text = f"{between} training images, {runs}{' per size' if len(sizes) > 1 else ''}"
     return text if num_test is None else f"{text}, {num_test:,.0f} test images"
+
+
+def percent(share: float | Array) -> str:
+    """Spell a share in percent: one decimal, or one digit where that says nothing."""
+    value = float(share)
+    return f"{100 * value:.1g}%" if 0 < abs(value) < 0.001 else f"{value:.1%}"
 
 
 def measured(points: Points) -> str:
@@ -44,7 +51,7 @@ def doubling(analysis: Analysis, name: str = "error") -> str:
     (gain,), (low,), (high,) = gains(analysis.posterior, last)
     return (
         f"Doubling the {last[0]:,.0f} training images would lower the {name} by "
-        f"{100 * gain:.1f} points (90 % interval {100 * low:.1f} to {100 * high:.1f})."
+        f"{percent(gain)[:-1]} points (90 % interval {percent(low)[:-1]} to {percent(high)[:-1]})."
     )
 
 
@@ -55,7 +62,7 @@ def shape(analysis: Analysis) -> str:
     shape = analysis.shape
     exponent = shape.exponent[np.isfinite(shape.exponent)]
     c_low, c_high = interval(exponent)
-    floor_low, floor_high = interval(shape.floor)
+    low, high = interval(shape.floor)
     text = (
         f"The exponent, at which the removable error falls in the end, is "
         f"{np.median(exponent):.2f} ({c_low:.2f} to {c_high:.2f}); "
@@ -66,10 +73,10 @@ def shape(analysis: Analysis) -> str:
         text += f"each doubling multiplies that part by {2 ** -np.median(exponent):.2f}. "
     text += "The floor, the error that no amount of data removes, "
     if not analysis.floor_is_known:
-        return text + f"is not identifiable: anything from {floor_low:.1%} to {floor_high:.1%}."
-    if floor_low < NOTHING * analysis.points.means[-1]:
-        return text + f"may be anything below {floor_high:.1%}."
-    return text + f"lies between {floor_low:.1%} and {floor_high:.1%}."
+        return text + f"is not identifiable: anything from {percent(low)} to {percent(high)}."
+    if low < NOTHING * analysis.points.means[-1]:
+        return text + f"may be anything below {percent(high)}."
+    return text + f"lies between {percent(low)} and {percent(high)}."
 
 
 def backtest(analysis: Analysis) -> str:
@@ -77,8 +84,8 @@ def backtest(analysis: Analysis) -> str:
     hidden = {1: "the largest size", 2: "the two largest sizes"}
     lines = [
         f"Without {hidden[test.hidden]}, the forecast for {test.n:,.0f} images was "
-        f"{test.point:.1%} ({test.lower:.1%} to {test.upper:.1%}); measured: {test.measured:.1%}, "
-        f"{'inside' if test.held else 'OUTSIDE'} the interval."
+        f"{percent(test.point)} ({percent(test.lower)} to {percent(test.upper)}); measured: "
+        f"{percent(test.measured)}, {'inside' if test.held else 'OUTSIDE'} the interval."
         for test in analysis.backtests
     ]
     return "\n".join(lines) or "No backtest: it takes four sizes."
@@ -87,7 +94,8 @@ def backtest(analysis: Analysis) -> str:
 def forecast_lines(found: list[Forecast]) -> str:
     """Spell forecasts, one line each, marking those that reach too far."""
     return "\n".join(
-        f"{each.n:>12,.0f} images: {each.error:6.1%}  ({each.lower:.1%} to {each.upper:.1%})"
+        f"{each.n:>12,.0f} images: {percent(each.error):>6}  "
+        f"({percent(each.lower)} to {percent(each.upper)})"
         + ("" if each.reliable else f"  beyond {RELIABLE:.0f}x the largest size: unreliable")
         for each in found
     )
@@ -101,7 +109,7 @@ def target(analysis: Analysis, goal: float, name: str = "Error") -> str:
 def targets(analysis: Analysis, goals: Sequence[float], name: str = "Error") -> list[str]:
     """Say how many training images each of several errors takes."""
     if analysis.posterior is None:
-        return [f"{name} {goal:.1%}: no answer without a law." for goal in goals]
+        return [f"{name} {percent(goal)}: no answer without a law." for goal in goals]
     return [_need(analysis, need, name) for need in requirements(analysis.posterior, goals)]
 
 
@@ -110,21 +118,21 @@ def _need(analysis: Analysis, need: Requirement, name: str) -> str:
     goal, largest = need.target, analysis.points.sizes[-1]
     met = analysis.points.sizes[analysis.points.means <= goal]
     if len(met):
-        return f"{name} {goal:.1%}: already met, at {met[0]:,.0f} images."
+        return f"{name} {percent(goal)}: already met, at {met[0]:,.0f} images."
     if goal < (floor := interval(analysis.shape.floor)[0]):
         return (
-            f"{name} {goal:.1%}: not reachable at any size under this law (90 %): the floor is "
-            f"above {floor:.1%}."
+            f"{name} {percent(goal)}: not reachable at any size under this law (90 %): the floor "
+            f"is above {percent(floor)}."
         )
     if not np.isfinite(need.estimate):
         return (
-            f"{name} {goal:.1%}: beyond what these points can tell. It takes more than "
+            f"{name} {percent(goal)}: beyond what these points can tell. It takes more than "
             f"{min(need.lower, FARTHEST * largest):,.0f} images (95 %); with probability "
             f"{1 - need.probability:.0%} even {FARTHEST * largest:,.0f} are not enough."
         )
     upper = f"{need.upper:,.0f}" if np.isfinite(need.upper) else "more than can be told"
     between = f"90 % interval {need.lower:,.0f} to {upper}"
-    text = f"{name} {goal:.1%}: {need.estimate:,.0f} images ({between})"
+    text = f"{name} {percent(goal)}: {need.estimate:,.0f} images ({between})"
     if need.estimate > RELIABLE * largest:
         text += f", beyond {RELIABLE:.0f}x the largest size: unreliable"
     return text + "."
