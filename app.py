@@ -1,6 +1,9 @@
 """Explore a finished study in the browser, on this machine alone: ``python app.py --help``."""
 
-from src.cli import explore
+from src.signals import listening
 
 if __name__ == "__main__":
-    explore()
+    with listening():  # to signals, from the first import on
+        from src.cli import explore
+
+        explore()

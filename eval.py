@@ -1,6 +1,9 @@
 """Measure the error of every trained model and fit the law: ``python eval.py --help``."""
 
-from src.cli import evaluate
+from src.signals import listening
 
 if __name__ == "__main__":
-    evaluate()
+    with listening():  # to signals, from the first import on
+        from src.cli import evaluate
+
+        evaluate()

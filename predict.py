@@ -1,6 +1,9 @@
 """Name what is on pictures, by a trained run: ``python predict.py --help``."""
 
-from src.cli import predict
+from src.signals import listening
 
 if __name__ == "__main__":
-    predict()
+    with listening():  # to signals, from the first import on
+        from src.cli import predict
+
+        predict()
