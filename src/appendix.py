@@ -10,7 +10,7 @@ from typing import Any
 from .config import InputError, Run
 from .data.prepare import PreparedData
 from .evaluation.full import add_full
-from .evaluation.results import read_results, views
+from .evaluation.results import branch_of, read_results, views
 from .flags import EvalFlags
 from .outcomes import Outcome
 from .prediction.coverage import add_conformal
@@ -35,7 +35,7 @@ def extend(
     keep(results, folder / "metrics.json")
     notes, steps, parts = [], {}, views(results)
     for name, part in parts.items():
-        variant = name if len(parts) > 1 else ""
+        variant = branch_of(part)
         own = [directory for directory in directories if directory.run().variant == variant]
         title = f"{name}: " if variant else ""
         if flags.full:
@@ -49,19 +49,21 @@ def extend(
 
 
 def keep(results: dict[str, Any], path: Path) -> None:
-    """Take over what an earlier command added to runs whose scores are the same, bit for bit."""
+    """Take over what an earlier command added, if runs and scores are the same, bit for bit."""
     try:
         before = read_results(path)
     except InputError:
         return
     there = {_key(run): run for run in before["runs"]}
-    same = []
+    if len(there) != len(results["runs"]):
+        return
     for run in results["runs"]:
         was, now = there.get(_key(run), {}), json.loads(json.dumps(run))
-        same.append({key: was.get(key) for key in now} == now)
-        if same[-1]:
-            run |= {key: was[key] for key in ADDED if key in was}
-    if all(same) and len(same) == len(there) and "size_steps" in before:
+        if {key: was.get(key) for key in now} != now:
+            return
+    for run in results["runs"]:
+        run |= {key: there[_key(run)][key] for key in ADDED if key in there[_key(run)]}
+    if "size_steps" in before:
         results["size_steps"] = before["size_steps"]
 
 

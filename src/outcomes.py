@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from .config import InputError
 from .evaluation.results import (
+    branch_of,
     chance_errors,
     format_table,
     newest_results,
@@ -73,9 +74,9 @@ def outcomes(results: Mapping[str, Any], epochs: pd.DataFrame) -> list[Outcome]:
     epochs : DataFrame
         The content of epochs.csv.
     """
-    found, parts = [], views(results)
-    for name, part in parts.items():
-        branch = name if len(parts) > 1 else ""
+    found = []
+    for name, part in views(results).items():
+        branch = branch_of(part)
         own = epochs[epochs["variant"] == name] if branch else epochs
         laws = curves(runs_table(part), chance_errors(part))
         found.append(Outcome(name, branch, part, sizes_table(part), laws, own))
@@ -84,7 +85,10 @@ def outcomes(results: Mapping[str, Any], epochs: pd.DataFrame) -> list[Outcome]:
 
 def read_outcomes(folder: Path) -> list[Outcome]:
     """Analyse what ``eval.py`` wrote into a folder of results."""
-    return outcomes(read_results(folder / "metrics.json"), pd.read_csv(folder / "epochs.csv"))
+    epochs = pd.read_csv(  # a variant may be named 1e-3, or NA
+        folder / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""]
+    )
+    return outcomes(read_results(folder / "metrics.json"), epochs)
 
 
 def newest_outcomes(results_dir: Path) -> tuple[Path, list[Outcome]]:

@@ -20,8 +20,9 @@ def warn(text: str) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    try:
-        tqdm.write(text, file=stream)
+    code = stream.encoding or "utf-8"
+    try:  # file names may hold bytes that are no text
+        tqdm.write(text.encode(code, "backslashreplace").decode(code), file=stream)
         stream.flush()
     except OSError:  # ``| head``, or the terminal hung up: a study does not end for want of readers
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123

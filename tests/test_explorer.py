@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from src import cli
+from src.config import Recipe
 from src.data.prepare import load_dataset
 from src.evaluation.calibration import probabilities
 from src.evaluation.results import read_results
@@ -23,7 +24,7 @@ from src.explorer import law, markup
 from src.explorer.answers import ask, read
 from src.explorer.flags import ExplorerFlags
 from src.explorer.page import respond
-from src.explorer.study import _measure, open_study
+from src.explorer.study import _examples, _measure, open_study
 from tests.conftest import QUICK, ROOT, command, inside, train
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -164,6 +165,23 @@ def test_what_cannot_be_explored_is_one_line(workplace, capsys):
         error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"--port {port}: Address already in use" in error
+
+
+def test_examples_are_whole_images():
+    dataset = load_dataset(Recipe(dataset="digits", model="alexnet-small", image_size=32))
+    first = _examples(dataset)
+    bad, whole = [first[0].data, first[3].data], dataset.encoded
+
+    class Spoilt:
+        splits, classes = dataset.splits, dataset.classes
+
+        def encoded(self, source, row):
+            data = whole(source, row)
+            return b"no image" if data in bad else data
+
+    found = _examples(Spoilt())
+    assert [one.truth for one in found] == [one.truth for one in first]
+    assert {one.data for one in found}.isdisjoint(bad)
 
 
 def test_a_study_without_a_finished_run_is_one_line(workplace, capsys):

@@ -1,5 +1,8 @@
 """What eval.py --full says, against scikit-learn and scipy, and on a whole study."""
 
+import itertools
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +12,12 @@ from scipy.stats import ttest_1samp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
+from src.evaluation import evaluator
 from src.evaluation.calibration import negative_log_likelihood, probabilities, reliability
-from src.evaluation.full import full_scores
+from src.evaluation.full import full_scores, per_class_table
 from src.evaluation.per_class import class_drops, classification, paired_drop, verdict
 from src.evaluation.results import read_results
+from tests.conftest import evaluate
 
 
 def sample(seed, n, classes):
@@ -37,7 +42,8 @@ def test_classification_is_that_of_scikit_learn(seed, classes, n):
         ("f1", f1_score),
     ):
         for average in ("macro", "weighted"):
-            expected = theirs(labels, predicted, labels=names, average=average, zero_division=0)
+            seen = np.unique(labels)
+            expected = theirs(labels, predicted, labels=seen, average=average, zero_division=0)
             assert found[average][name] == pytest.approx(expected)
     assert len(found["per_class"]["recall"]) == classes
 
@@ -102,6 +108,34 @@ def test_verdicts_follow_the_interval():
     assert verdict(0.01, 0.3) == "gains"
     assert verdict(-0.04, 0.04) == "saturated"
     assert verdict(-0.04, 0.3) == "undecided"
+
+
+def test_a_class_without_test_images_is_in_no_average():
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    scores = full_scores(np.eye(4, dtype=np.float32)[labels], labels)
+    assert scores["macro"]["f1"] == 1
+    runs = [{"num_images": n, "status": "complete", "full": scores} for n in (8, 16)]
+    errors = {8: np.ones(6), 16: np.zeros(6)}
+    counts = {8: np.full(4, 2.0), 16: np.full(4, 4.0)}
+    table = per_class_table({"runs": runs}, errors, labels, counts, list("abcd"))
+    absent = table[table["class"] == "d"]
+    assert absent[["recall", "f1", "top_1_error", "drop", "drop_low", "verdict"]].isna().all(axis=None)
+    assert table[table["class"] != "d"]["recall"].notna().all()
+
+
+def test_untrained_runs_are_in_no_mean(study, workplace, monkeypatch, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    answers = itertools.cycle([True, False])  # the second seed of each size
+    monkeypatch.setattr(evaluator, "beats_chance", lambda *numbers: next(answers))
+    assert evaluate("--full", "--conformal", "--report") == 0
+    shown, folder = capsys.readouterr().out, workplace / "results" / "s"
+    runs = read_results(folder / "metrics.json")["runs"]
+    (last,) = (r for r in runs if (r["subset_size"], r["status"]) == (1.0, "complete"))
+    assert f"macro F1 {last['full']['macro']['f1']:.3f}" in shown
+    table = pd.read_csv(folder / "conformal.csv").query("num_images == num_images.max()")
+    assert set(table["status"]) == {"complete", "untrained"}
+    first = table.query("status == 'complete' and method == 'lac' and mode == 'marginal'")
+    assert f"mean set size {first['mean_set_size'].item():6.2f}" in shown
 
 
 def test_full_scores_agree_with_the_plain_ones(extended):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
     assert difference.abs().max() < 1e-12
 
 
+def test_a_file_name_that_is_no_text_is_spelled(at_study, photos, capsys):
+    folder = at_study / "old"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((photos / "00.png").read_bytes())
+    (folder / os.fsdecode(b"th\xe9.png")).write_text("no image")
+    for suffix in ("csv", "json", "parquet"):
+        out = at_study / f"a.{suffix}"
+        assert predict("--image-dir", folder, "--output", out) == 3
+        assert getattr(pd, f"read_{suffix}")(out).file[0].endswith("caf\\xe9.png")
+    assert predict("--image-dir", folder) == 3
+    assert "caf\\xe9.png" in capsys.readouterr().out
+    assert predict("--image", folder / os.fsdecode(b"absent\xe9.png")) == 2
+
+
 @pytest.mark.fault(53)
 def test_folders_without_a_usable_image_are_input_errors(at_study, capsys):
     empty = at_study / "empty"
@@ -187,6 +202,18 @@ def test_weights_that_do_not_fit_are_refused_by_name(at_study, extended, photos,
     path.write_bytes(b"no tensors")
     assert predict("--weights", path, "--image", picture) == 2
     assert "is no safetensors file" in capsys.readouterr().err
+
+
+@pytest.mark.fault(11)
+def test_damaged_weights_do_not_answer(at_study, extended, photos, capsys):
+    folder = at_study / "checkpoints"
+    shutil.copytree(extended / "checkpoints", folder)
+    path = folder / "s" / "1.0" / "seed-1" / "best.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    assert predict("--checkpoint-dir", folder, "--image", photos / "00.png") == 2
+    assert "is damaged: its SHA-256 is not" in capsys.readouterr().err
 
 
 @pytest.mark.fault(51)

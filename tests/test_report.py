@@ -17,9 +17,11 @@ from src.figures import drawn, save
 from src.files import read_json, write_json
 from src.locks import owned, owner
 from src.outcomes import read_outcomes
+from src.report.ledger import entries
 from src.report.page import HERE
 from src.report.sections import answer
 from src.report.tables import targets
+from src.runs import RunDirectory
 from src.scaling import words
 from src.scaling.plots import new_axes
 from tests.conftest import evaluate, inside, train
@@ -246,6 +248,17 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
     page = page_of(workplace)
     assert "This study is incomplete." in page.text
     assert "interrupted" in page.text or "planned (2)" in page.text
+
+
+def test_damaged_weights_are_told_from_a_run_that_has_ended_since(study, workplace):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    damaged, late = (workplace / "checkpoints" / "s" / "1.0" / f"seed-{k}" for k in (1, 2))
+    (damaged / "best.safetensors").write_bytes(b"damaged")
+    directories = {d.run(): d for d in map(RunDirectory, (damaged, late))}
+    assert evaluate("--report") == 3
+    assert "damaged (1): 1.0/seed-1 (" in page_of(workplace).text
+    results = {"runs": [], "missing": {"1.0/seed-1": "is damaged", "1.0/seed-2": "interrupted"}}
+    assert [entry.state for entry in entries(directories, results)] == ["damaged", "finished"]
 
 
 def test_a_study_without_a_complete_run_has_a_page(study, workplace):

@@ -11,6 +11,7 @@ from src import cli
 from src.config import InputError, Recipe, Study
 from src.evaluation.results import read_results, views
 from src.flags import parse_train
+from src.outcomes import read_outcomes
 from src.variants import SHARED
 from tests.conftest import DIGITS, command, evaluate, inside, train
 
@@ -55,6 +56,27 @@ def test_results_hold_a_curve_and_a_law_for_each(pair):
     assert set(laws) == {"eager", "idle"}
     assert (folder / "figures" / "top_1_error.png").exists()
     assert (folder / "figures" / "idle" / "learning_curves.png").exists()
+
+
+def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):
+    shutil.copytree(pair, workplace, dirs_exist_ok=True)
+    for path in (workplace / "checkpoints" / "p" / "idle").rglob("done"):
+        path.unlink()
+    assert evaluate("--full", "--conformal", "--report") == 3
+    folder = workplace / "results" / "p"
+    for file in ("eager/per_class.csv", "eager/conformal.csv", "figures/eager/reliability.png"):
+        assert (folder / file).exists()
+    assert "not measured yet" not in (folder / "report.html").read_text()
+
+
+def test_a_variant_may_have_the_name_of_a_number(pair, workplace):
+    shutil.copytree(pair / "results" / "p", workplace / "p")
+    for file in ("metrics.json", "epochs.csv"):
+        text = (workplace / "p" / file).read_text()
+        (workplace / "p" / file).write_text(text.replace("eager", "1e-2").replace("idle", "NA"))
+    found = read_outcomes(workplace / "p")
+    assert [one.name for one in found] == ["1e-2", "NA"]
+    assert [len(one.epochs) for one in found] == [6, 6]
 
 
 def test_a_study_of_several_is_resumed_as_it_was_asked(pair, workplace, capsys):

@@ -29,6 +29,7 @@ from .per_class import (
     wrong_by_size,
 )
 
+DROP = ("drop", "drop_low", "drop_high", "verdict")  # columns of per_class.csv
 MOST_K = 10  # the largest k of the top-k errors
 
 
@@ -125,6 +126,8 @@ def per_class_table(
 ) -> pd.DataFrame:
     """Return one row per size and class, means over seeds, with the drop from the size before.
 
+    What test images alone could tell of a class is NaN where it has none.
+
     Parameters
     ----------
     errors : mapping of int to ndarray of shape (n,)
@@ -147,6 +150,9 @@ def per_class_table(
             drop, low, high = class_drops(before - wrong, labels, len(classes))
             per_class = per_class.assign(drop=drop, drop_low=low, drop_high=high)
             per_class["verdict"] = [verdict(*pair) for pair in zip(low, high, strict=True)]
+        untested = per_class["num_test_images"] == 0
+        unknown = per_class.columns.intersection(["recall", "f1", *DROP])
+        per_class.loc[untested, unknown] = np.nan
         parts.append(per_class)
         before = wrong
     return pd.concat(parts, ignore_index=True)
@@ -154,7 +160,10 @@ def per_class_table(
 
 def _describe(results: Mapping[str, Any], table: pd.DataFrame) -> str:
     last = table[table["num_images"] == table["num_images"].max()]
-    runs = [r["full"] for r in results["runs"] if r["num_images"] == last["num_images"].iloc[0]]
+    size = last["num_images"].iloc[0]
+    runs = [
+        r["full"] for r in results["runs"] if (r["num_images"], r["status"]) == (size, "complete")
+    ]
     f1, gap = (
         float(np.mean(values))
         for values in (
@@ -170,5 +179,5 @@ def _describe(results: Mapping[str, Any], table: pd.DataFrame) -> str:
             f"falls by {100 * drop:.1f} points ({100 * low:.1f} to {100 * high:.1f}, paired)."
         )
     if "verdict" in last:
-        lines.append(verdicts_in_words(last["verdict"].tolist()))
+        lines.append(verdicts_in_words(last["verdict"].dropna().tolist()))
     return "\n".join(lines)

@@ -30,15 +30,16 @@ def classification(predicted: Labels, labels: Labels, num_classes: int) -> dict[
     -------
     dict
         ``confusion_matrix``, ``per_class`` (lists over classes), and the averages ``macro`` (all
-        classes count the same) and ``weighted`` (by test images).
+        classes with test images count the same) and ``weighted`` (by test images).
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     classes, names = np.arange(num_classes), ("precision", "recall", "f1")
 
     def scores(average: str | None) -> list[Any]:
+        averaged = classes if average is None else np.unique(labels)
         found = precision_recall_fscore_support(
-            labels, predicted, labels=classes, average=average, zero_division=0
+            labels, predicted, labels=averaged, average=average, zero_division=0
         )
         return [value.tolist() if average is None else float(value) for value in found[:3]]
 

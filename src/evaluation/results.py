@@ -168,6 +168,11 @@ def views(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: _view(results, name) for name in names}
 
 
+def branch_of(view: Mapping[str, Any]) -> str:
+    """Return the variant that all runs of a view share; empty where there is one recipe."""
+    return str(view["runs"][0].get("variant", "")) if view["runs"] else ""
+
+
 def _view(results: Mapping[str, Any], name: str) -> dict[str, Any]:
     runs = [run for run in results["runs"] if run.get("variant", "") == name]
     sizes = {

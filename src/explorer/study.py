@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ import pandas as pd
 
 from ..config import InputError, Machine, Recipe
 from ..data.datasets import ImageDataset
+from ..data.images import BadImageError, decode_square
 from ..data.prepare import load_dataset
 from ..evaluation.results import chance_errors, read_results, runs_table, sizes_table, views
 from ..prediction.answers import choose
@@ -108,14 +110,16 @@ def _measure(results: Mapping[str, Any], variants: tuple[str, ...]) -> dict[str,
 
 
 def _examples(dataset: ImageDataset) -> tuple[Example, ...]:
-    """Take the first test image of some classes, evenly spread: chosen by nobody's taste."""
+    """Take the first whole test image of some classes, evenly spread: chosen by nobody's taste."""
     test = dataset.splits["test"]
     known = np.unique(test.labels)
     spread = np.linspace(0, len(known) - 1, min(NUM_EXAMPLES, len(known))).round().astype(int)
-    rows = [int(np.flatnonzero(test.labels == label)[0]) for label in known[spread]]
-    return tuple(
-        Example(
-            dataset.encoded(test.source, int(test.rows[row])), dataset.classes[test.labels[row]]
-        )
-        for row in rows
-    )
+    found = []
+    for label in known[spread].tolist():
+        for row in test.rows[test.labels == label].tolist():
+            with contextlib.suppress(BadImageError):  # left out of training too
+                data = dataset.encoded(test.source, row)
+                decode_square(data, 1)
+                found.append(Example(data, dataset.classes[label]))
+                break
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def predict_files(classifier: Classifier, paths: Sequence[Path], flags: PredictF
         whole = [picture for picture in batch if picture.pixels is not None]
         shares = iter(_probabilities(classifier, whole))
         for picture in batch:
-            row: dict[str, Any] = {"file": str(picture.path), "run": classifier.name, "status": OK}
+            file = os.fsencode(picture.path).decode(errors="backslashreplace")
+            row: dict[str, Any] = {"file": file, "run": classifier.name, "status": OK}
             row["num_train_images"] = classifier.num_images
             if picture.pixels is None:
                 rows.append({**row, "status": f"failed: {picture.reason}"})

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from ..config import InputError, Recipe
 from ..data.plans import EpochPlan
 from ..data.transforms import IMAGENET, Moments, normalise
+from ..files import read_digest
 from ..models import build_model
 from ..runs import RunDirectory
+
+MEND = "python eval.py sets it aside, then python train.py --resume trains the run again"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
                 f"{run.recipe.model} for {len(classes)}: not the weights of this run"
             )
     model = _fitted(path, weights, run.recipe, len(classes)).to(device)
+    if digest != read_digest(path):
+        raise InputError(f"{path} is damaged: its SHA-256 is not the one beside it; {MEND}")
     belongs = {"weights_sha256": digest, "data_sha256": directory.config()["data_sha256"]}
     return Classifier(
         str(run.path),

@@ -58,8 +58,11 @@ def add_conformal(
     table = pd.DataFrame(rows)
     variant = results["runs"][0].get("variant", "")
     write_whole(folder / variant / "conformal.csv", table.to_csv(index=False).encode())
-    save_conformal_figures(table, folder / "figures" / variant)
-    return describe(table)
+    complete = table[table["status"] == "complete"]
+    if not len(complete):
+        return "no run is better than chance: its prediction sets are not drawn"
+    save_conformal_figures(complete, folder / "figures" / variant)
+    return describe(complete)
 
 
 def _test(
@@ -145,12 +148,17 @@ def coverage_report(
 
 
 def _by_class(held: Array, size: Array, groups: Labels, num_classes: int) -> dict[str, list[Any]]:
-    """Coverage and mean set size within groups; None for a class without images."""
+    """Coverage, mean set size and share of single classes; None for a class without images."""
     own = [groups == k for k in range(num_classes)]
+
+    def means(values: Array) -> list[float | None]:
+        return [float(values[mask].mean()) if mask.any() else None for mask in own]
+
     return {
         "num_images": [int(mask.sum()) for mask in own],
-        "coverage": [float(held[mask].mean()) if mask.any() else None for mask in own],
-        "mean_set_size": [float(size[mask].mean()) if mask.any() else None for mask in own],
+        "coverage": means(held),
+        "mean_set_size": means(size),
+        "singleton_share": means((size == 1).astype(float)),
     }
 
 
@@ -158,7 +166,7 @@ def _rows(run: Mapping[str, Any], alpha: float) -> list[dict[str, Any]]:
     """Return the reports of one run at one alpha as rows of conformal.csv."""
     return [
         {
-            **{key: run[key] for key in ("subset_size", "num_images", "seed")},
+            **{key: run[key] for key in ("subset_size", "num_images", "seed", "status")},
             **{"alpha": alpha, "method": method, "mode": mode},
             **{k: v for k, v in report.items() if not isinstance(v, list | dict)},
             "coverage_low": report["coverage_interval"][0],

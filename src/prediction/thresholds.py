@@ -104,7 +104,7 @@ def warn_of_few(labels: Labels, num_classes: int, alpha: float) -> None:
     elif few:
         warn(
             f"warning: --alpha {alpha} within each class takes {least:,} calibration images of it, "
-            f"{few} of {num_classes} classes have fewer: their class-conditional sets are full"
+            f"{few} of {num_classes} classes have fewer: every class-conditional set holds those"
         )
 
 

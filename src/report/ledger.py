@@ -15,6 +15,7 @@ from ..status import standing_of
 from .tables import Table, duration, from_pairs, spelled
 
 WAITING = ("planned", "interrupted", "running")
+UNFINISHED = ("", "not finished", "interrupted")  # why a run was not evaluated, if not for damage
 COLUMNS = (
     "run", "images", "status", "epochs", "best epoch", "training time", "images/s", "top-1 error",
     "top-5 error", "why",
@@ -26,7 +27,7 @@ class Entry:
     """One planned run."""
 
     run: Run
-    state: str  # complete, untrained, diverged, failed, damaged, or one of WAITING
+    state: str  # complete, untrained, diverged, failed, damaged, finished, or one of WAITING
     why: str  # it is no point of the curve
     epochs: Sequence[EpochRow]  # that metrics.csv has so far
     row: Mapping[str, Any]  # of metrics.json, if it was evaluated
@@ -62,8 +63,10 @@ def _state(directory: RunDirectory, row: Mapping[str, Any], reason: str) -> tupl
         return row["status"], guess if row["status"] == "untrained" else ""
     if directory.status == "diverged":
         return "diverged", "the loss stopped being finite"
-    if directory.usable:  # finished, but not evaluated
+    if reason not in UNFINISHED:  # its weights would not do
         return "damaged", reason
+    if directory.usable:  # since eval.py looked
+        return "finished", "not evaluated yet"
     return standing_of(directory)
 
 
@@ -109,6 +112,8 @@ def standing(found: Sequence[Entry], name: str) -> tuple[str, list[str]]:
             lines.append(f"{state} ({len(those)}): {', '.join(_where(e) for e in those)}")
     if any(states[state] for state in (*WAITING, "failed", "damaged")):
         lines.append(f"To finish: python train.py --resume {name}, then eval.py --report again.")
+    elif states["finished"]:
+        lines.append(f"To finish: python eval.py --experiment-id {name} --report")
     return word, lines
 
 

@@ -166,6 +166,7 @@ def _classes(one: Outcome, key: str, folder: Path) -> Part:
     if not _have(one, "full", path):
         return Part(command=_command(one, "full"))
     table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
+    table = table[table["num_test_images"] > 0]
     last = table[table["num_images"] == table["num_images"].max()]
     if table["num_images"].nunique() < 2:
         return Part(["Gains of classes take two sizes with complete runs."])
@@ -183,7 +184,9 @@ def _sets(one: Outcome, key: str, folder: Path) -> Part:
     path = folder / one.branch / "conformal.csv"
     if not _have(one, "conformal", path):
         return Part(command=_command(one, "conformal"))
-    table, drawings = pd.read_csv(path), list[Drawing]()
+    table, drawings, runs = pd.read_csv(path), list[Drawing](), _complete(one)
+    shown = {(run["subset_size"], run["seed"]) for run in runs}
+    table = table[[key in shown for key in zip(table["subset_size"], table["seed"], strict=True)]]
     for alpha, rows in table.groupby("alpha"):
         parts = rows[rows["mode"] == "marginal"].groupby("method")
         ends = "; ".join(
@@ -197,4 +200,4 @@ def _sets(one: Outcome, key: str, folder: Path) -> Part:
         text = f"Mean number of classes in a set that misses the truth in {alpha:.3g} of images."
         ax = plot_set_size(new_axes(7.2, 4.0), rows)
         drawings.append(inline(ax, f"{key}-sets-{len(drawings)}", f"{text} {ends}.", text))
-    return Part((), drawings, [tables.set_sizes(_complete(one))])
+    return Part((), drawings, [tables.set_sizes(runs)])
