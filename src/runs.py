@@ -91,7 +91,13 @@ class RunDirectory:
             more = {"machine": machine.model_dump(mode="json")}
             more["pixel_moments"] = {"mean": mean, "std": std}
             write_json(self.path / "config.json", {**identity, **more})
-        if not (self.path / "subset.npz").exists():
+        self.keep_subset(indices)
+
+    def keep_subset(self, indices: NDArray[np.int64]) -> None:
+        """Write the indices of the training images where they are missing or damaged."""
+        try:
+            self.subset()
+        except DamagedError:
             file = io.BytesIO()
             np.savez_compressed(file, indices=indices)
             write_whole(self.path / "subset.npz", file.getvalue())
@@ -103,12 +109,8 @@ class RunDirectory:
     def run(self) -> Run:
         """Read back what the run is."""
         config = self.config()
-        return Run(
-            recipe=Recipe(**config["recipe"]),
-            subset_size=config["subset_size"],
-            seed=config["seed"],
-            variant=config.get("variant", ""),
-        )
+        recipe, size, seed = Recipe(**config["recipe"]), config["subset_size"], config["seed"]
+        return Run(recipe=recipe, subset_size=size, seed=seed, variant=config.get("variant", ""))
 
     @property
     def status(self) -> str | None:
@@ -139,11 +141,12 @@ class RunDirectory:
         try:
             with np.load(io.BytesIO(path.read_bytes())) as file:
                 indices: NDArray[np.int64] = file["indices"]
+            if fingerprint(indices) == self.config().get("subset_sha256"):
+                return indices
+            reason = "its SHA-256 is not that of config.json"
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise DamagedError(f"{path} is damaged ({type(error).__name__})") from None
-        if fingerprint(indices) != self.config().get("subset_sha256"):
-            raise DamagedError(f"{path} is damaged: its SHA-256 is not that of config.json")
-        return indices
+            reason = type(error).__name__
+        raise DamagedError(f"{path} is damaged: {reason}; train.py --resume writes it again")
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Add a snapshot to go on from; a crash leaves the one before whole."""
@@ -170,11 +173,7 @@ class RunDirectory:
         return state
 
     def finish(
-        self,
-        status: str,
-        best_weights: dict[str, Tensor],
-        best_epoch: int,
-        classes: Sequence[str],
+        self, status: str, best_weights: dict[str, Tensor], best_epoch: int, classes: Sequence[str]
     ) -> None:
         """Write the best weights, declare the run finished and drop what it needs no more."""
         from safetensors.torch import save

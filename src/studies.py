@@ -24,7 +24,13 @@ def write_study(
     """Write what the study is; the date of the first command and what was asked before stay.
 
     Only for the owner of the study's directory: two commands may add to it at the same moment.
+
+    Raises
+    ------
+    InputError
+        If another command has made it a study of another recipe since ours looked.
     """
+    check_study(path, recipe, study)
     sweep(path)
     there = read_study(path) if (path / "study.json").exists() else {}
     asked = dict.fromkeys([*asked_before(path), study])

@@ -74,15 +74,6 @@ def test_a_file_in_place_of_a_folder_is_named(workplace, capsys):
         assert str(workplace / "file") in capsys.readouterr().err
 
 
-@pytest.mark.fault(19)
-def test_machine_settings_may_change(workplace):
-    words = [*QUICK, "--epochs", "1", "--experiment-id", "s", "--subset-sizes", "0.25"]
-    assert train(*words) == 0
-    assert train(*words, "--workers", "1", "--cache-dir", "elsewhere") == 0
-    recorded = json.loads((workplace / "checkpoints" / "s" / "study.json").read_text())["machine"]
-    assert (recorded["workers"], recorded["cache_dir"]) == (1, "elsewhere")
-
-
 @pytest.mark.fault(16)
 def test_an_output_path_with_spaces_and_accents_works(workplace):
     where = workplace / "mes résultats"

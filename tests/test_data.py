@@ -17,6 +17,7 @@ from src.data.loaders import get_loader, get_train_loader, get_val_loader
 from src.data.plans import EpochPlan
 from src.data.prepare import open_data
 from src.data.sources import Sources, resides
+from src.data.splits import Split
 from src.data.transforms import normalise
 from tests.conftest import shared
 
@@ -322,10 +323,38 @@ def test_manifest_says_what_the_files_are(digits):
 
 @pytest.mark.fault(47)
 def test_duplicates_across_splits_are_counted(workplace, monkeypatch):
-    splits = {"train": table(FOUR), "validation": table(FOUR), "test": table(FOUR[:12])}
+    many = table([i % 4 for i in range(300)])  # the first 44 images come twice
+    splits = {"train": table(FOUR), "validation": many, "test": table(FOUR[:12])}
     monkeypatch.setitem(DATASETS, "twice", lambda: splits)
     data = open_data(Recipe(dataset="twice", image_size=8), Machine())
     assert data.duplicates("train", "test") == 12
+    assert data.duplicates("train", "validation") == 80
+
+
+def test_each_image_column_has_its_own_pixels(workplace, monkeypatch):
+    masks = (hf.Image(), [png(255 - i) for i in range(40)])
+    splits = {"train": table(FOUR, mask=masks), "test": table(FOUR, mask=masks)}
+    monkeypatch.setitem(DATASETS, "masked", lambda: splits)
+    first, second = (
+        open_data(Recipe(dataset="masked", image_size=8, image_column=name), Machine())
+        for name in ("image", "mask")
+    )
+    assert first.digest != second.digest
+    assert not np.array_equal(first.images["train"], second.images["train"])
+
+
+def test_what_a_file_manager_leaves_in_the_cache_is_no_matter(digits):
+    (manifest,) = prepare.Path("cache").glob("*/test/manifest.json")
+    (manifest.parents[1] / ".DS_Store").write_text("")
+    manifest.unlink()
+    prepare._open.cache_clear()
+    assert len(open_data(Recipe(dataset="digits", image_size=32), Machine()).images["test"]) == 360
+
+
+def test_no_batch_of_a_small_split_is_no_error():
+    source = sources.Streamed(np.zeros((4, 8, 8, 3), np.uint8), torch.device("meta"))
+    split = Split("test", np.arange(4), np.zeros(4, int))
+    assert list(source.batches(split, EpochPlan.plain(4, 0), 8, [])) == []
 
 
 def test_plan_is_a_function_of_seed_and_epoch():

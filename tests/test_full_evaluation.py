@@ -119,7 +119,9 @@ def test_a_class_without_test_images_is_in_no_average():
     counts = {8: np.full(4, 2.0), 16: np.full(4, 4.0)}
     table = per_class_table({"runs": runs}, errors, labels, counts, list("abcd"))
     absent = table[table["class"] == "d"]
-    assert absent[["recall", "f1", "top_1_error", "drop", "drop_low", "verdict"]].isna().all(axis=None)
+    assert (
+        absent[["recall", "f1", "top_1_error", "drop", "drop_low", "verdict"]].isna().all(axis=None)
+    )
     assert table[table["class"] != "d"]["recall"].notna().all()
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.config import Machine, Recipe, Run
+from src import devices
+from src.config import InputError, Machine, Recipe, Run
 from src.data.loaders import get_train_loader
 from src.data.prepare import open_data
 from src.data.sources import Sources
+from src.files import write_json
 from src.launchers import local
 from src.runs import RunDirectory
 from src.training import trainer
@@ -218,6 +220,24 @@ def test_cuda_study_resumes(data, workplace, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trainer.train_run(run, bench, workplace / "s", dies)
     assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
+
+
+def test_the_place_of_another_run_is_refused_though_it_ended(data, workplace):
+    bench = Workbench.build(RECIPE, Machine(device="cpu"), data)
+    run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
+    folder = workplace / "s" / run.path
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", {"recipe": {"epochs": 9}, "seed": 1})
+    (folder / "done").write_text("complete")
+    with pytest.raises(InputError, match=r"belongs to another study: .*epochs: 9 there"):
+        trainer.train_run(run, bench, workplace / "s", lambda row: None)
+
+
+def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert devices._own_gpu(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda:1")]
 
 
 def test_a_snapshot_holds_the_sums_of_the_moment_it_was_asked_for(workplace):

@@ -46,7 +46,8 @@ def fill(folder: Path, dataset: ImageDataset, side: int, workers: int, on_bad: s
     check_room([cache_need(dataset, missing, side, folder)])
     with owned(folder, wait=True):  # two commands build a cache once
         for leftover in folder.glob(".*"):
-            shutil.rmtree(leftover)
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
         for source in missing:
             if not is_whole(folder / source, sizes[source]):
                 _build(folder / source, dataset, source, side, workers, on_bad)

@@ -36,7 +36,7 @@ class ImageDataset:
     """Three labelled splits and the tables that hold their encoded images."""
 
     name: str
-    fingerprint: str  # changes when the published data change
+    fingerprint: str  # changes when the published data change, or their column
     revision: str | None  # commit on the hub
     classes: tuple[str, ...]
     splits: Mapping[str, Split]  # train, validation, test
@@ -131,6 +131,8 @@ def load(recipe: Recipe) -> ImageDataset:
     if not tables:
         raise InputError(f"{name}: the data set has no images")
     image_column, label_column = find_columns(next(iter(tables.values())).features, recipe)
+    if recipe.image_column:  # other pictures of the same rows
+        fingerprint = f"{fingerprint} {image_column}"
     raw = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
     feature = next(iter(tables.values())).features[label_column]
     classes, labels = encode_labels(raw, getattr(feature, "names", None), name)

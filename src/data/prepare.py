@@ -68,9 +68,10 @@ class PreparedData:
 
     def duplicates(self, first: str, second: str) -> int:
         """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
-        rows = (self.dataset.splits[name] for name in (first, second))
-        seen, asked = ({self.digests[s.source][r].tobytes() for r in s.rows} for s in rows)
-        return len(seen & asked)
+        splits = (self.dataset.splits[name] for name in (first, second))
+        seen, asked = ([self.digests[s.source][r].tobytes() for r in s.rows] for s in splits)
+        known = set(seen)
+        return sum(digest in known for digest in asked)
 
 
 def cache_side(image_size: int) -> int:

@@ -85,6 +85,8 @@ class Streamed:
         self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
         """Cut the next batch while the current one is used; on the CPU itself, cut in line."""
+        if not slices:  # a process may have no batch of a small validation split
+            return
         cut = partial(self._cut, split, plan, size)
         if self.device.type == "cpu":
             yield from map(cut, slices)

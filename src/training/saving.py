@@ -77,14 +77,16 @@ class Saver:
     def resume(self, snapshot: dict[str, Any], seed: int) -> None:
         """Go on exactly where a snapshot was taken.
 
-        With another number of processes than then: on the same images, with other dropout masks.
+        With another number of processes, or another kind of device, than then: on the same
+        images, with other dropout masks.
         """
         self.state.load(snapshot)
         self.tally.resume(snapshot["tally"], snapshot["num_images"])
         streams = torch.atleast_2d(snapshot["random"])  # one for each process
-        if len(streams) == num_processes():
+        device = self.tally.sums.device
+        if streams.shape == (num_processes(), random_state(device).numel()):
             # A copy: torch reads from the beginning of a view's storage, and beyond its end.
-            set_random_state(self.tally.sums.device, streams[rank()].clone())
+            set_random_state(device, streams[rank()].clone())
         else:
             seed_torch(seed, self.state.epoch + 1, rank(), self.state.step)
 

@@ -182,7 +182,8 @@ class GraphStep:
         torch.cuda.current_stream(device).wait_stream(side)
         state.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Another thread may cut the next batch, and allocate memory for it, meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.eager.run(own_inputs, own_labels, total)
         for tensor, value in zip((*state.tensors(), sums), before, strict=True):
             tensor.copy_(value)  # the warm-up leaves no trace

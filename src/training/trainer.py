@@ -82,12 +82,21 @@ def train_run(
     ------
     HeldError
         If another process trains it.
+    InputError
+        If the directory belongs to another run.
     Stop
         If a signal asks for it; the run is saved.
     """
     directory, identity, indices = _place(run, bench.data, study_dir)
-    if status := from_writer(lambda: directory.status):
-        from_writer(directory.tidy)
+
+    def ended() -> str | None:
+        directory.check(identity)
+        if status := directory.status:
+            directory.keep_subset(indices)
+            directory.tidy()
+        return status
+
+    if status := from_writer(ended):
         return status
     with ExitStack() as held:
         from_writer(lambda: held.enter_context(owned(directory.path)))

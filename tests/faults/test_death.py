@@ -1,5 +1,6 @@
 """Processes that are killed, asked to stop, or left alone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from src import files
+from src.runs import RunDirectory
 from src.snapshots import load_snapshot
 from tests.conftest import ROOT
 from tests.faults.conftest import TINY, bits, finish
@@ -115,6 +117,24 @@ def test_terminated_during_evaluation_it_leaves_no_results_and_a_rerun_works(pla
     assert "interrupted by SIGTERM; python eval.py begins again" in victim.text
     assert not list(place.rglob("metrics.json"))
     again = Victim("src.cli:evaluate")
+    assert again.end() == 0, again.text
+
+
+@pytest.mark.fault(19)
+def test_other_machine_settings_give_the_same_bits(stopped, place, tiny):
+    again = Victim("src.cli:train", [*TINY, "--workers", "1", "--cache-dir", "elsewhere"])
+    assert again.end() == 0, again.text
+    assert bits(place) == bits(tiny)
+    recorded = json.loads((place / "checkpoints" / "s" / "study.json").read_text())["machine"]
+    assert (recorded["workers"], recorded["cache_dir"]) == (1, "elsewhere")
+
+
+@pytest.mark.fault(19)
+def test_a_run_begun_on_another_kind_of_device_goes_on(stopped):
+    directory = RunDirectory(stopped)
+    snapshot = directory.load_last()
+    directory.save_last({**snapshot, "random": snapshot["random"][..., :16].clone()})  # as on CUDA
+    again = Victim("src.cli:train", TINY)
     assert again.end() == 0, again.text
 
 

@@ -6,7 +6,9 @@ import socket
 
 import pytest
 
+from src.data import prepare
 from src.locks import HeldError, owned
+from tests.conftest import train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import STEP, Victim
 
@@ -61,6 +63,24 @@ def test_a_command_that_waits_for_a_cache_builds_it_when_the_builder_dies(workpl
     first.strike()
     assert second.end() == 0, second.text
     finish(workplace, tiny)
+
+
+@pytest.mark.fault(25)
+def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
+    place, tiny, monkeypatch, capsys
+):
+    real = prepare.open_data
+
+    def overtaken(recipe, machine):
+        monkeypatch.setattr(prepare, "open_data", real)
+        quicker = Victim("src.cli:train", TINY)
+        assert quicker.end() == 0, quicker.text
+        return real(recipe, machine)
+
+    monkeypatch.setattr(prepare, "open_data", overtaken)
+    assert train(*TINY, "--learning-rate", "0.03") == 2
+    assert "belongs to another study: learning_rate: 0.02 there" in capsys.readouterr().err
+    finish(place, tiny)
 
 
 @pytest.mark.fault(25)

@@ -140,6 +140,8 @@ def test_a_damaged_subset_is_no_point(finished, capsys, harm):
     HARMS[harm](finished / FIRST / "subset.npz")
     assert evaluate() == 3
     assert "subset.npz is damaged" in capsys.readouterr().err
+    assert train("--resume", "s") == 0
+    assert evaluate() == 0
 
 
 def children_seconds():
