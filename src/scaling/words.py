@@ -32,6 +32,11 @@ def percent(share: float | Array) -> str:
     return f"{100 * value:.1g}%" if 0 < abs(value) < 0.001 else f"{value:.1%}"
 
 
+def about(images: float) -> str:
+    """Spell a number of images that was estimated: three digits count."""
+    return f"{float(f'{images:.3g}'):,.0f}"
+
+
 def measured(points: Points) -> str:
     """Say what lies behind some points."""
     num_test = None if points.num_test is None else points.num_test.max()
@@ -127,12 +132,12 @@ def _need(analysis: Analysis, need: Requirement, name: str) -> str:
     if not np.isfinite(need.estimate):
         return (
             f"{name} {percent(goal)}: beyond what these points can tell. It takes more than "
-            f"{min(need.lower, FARTHEST * largest):,.0f} images (95 %); with probability "
-            f"{1 - need.probability:.0%} even {FARTHEST * largest:,.0f} are not enough."
+            f"{about(min(need.lower, FARTHEST * largest))} images (95 %); with probability "
+            f"{1 - need.probability:.0%} even {about(FARTHEST * largest)} are not enough."
         )
-    upper = f"{need.upper:,.0f}" if np.isfinite(need.upper) else "more than can be told"
-    between = f"90 % interval {need.lower:,.0f} to {upper}"
-    text = f"{name} {percent(goal)}: {need.estimate:,.0f} images ({between})"
+    upper = about(need.upper) if np.isfinite(need.upper) else "more than can be told"
+    between = f"90 % interval {about(need.lower)} to {upper}"
+    text = f"{name} {percent(goal)}: {about(need.estimate)} images ({between})"
     if need.estimate > RELIABLE * largest:
         text += f", beyond {RELIABLE:.0f}x the largest size: unreliable"
     return text + "."
