@@ -252,7 +252,15 @@ def test_five_points_do_not_pin_exponent_and_floor():
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0.0%"), (4e-5, "0.004%"), (6e-4, "0.06%"), (0.001, "0.1%"), (0.1234, "12.3%")],
+    [
+        (0, "0.0%"),
+        (1e-9, "below 0.0001%"),
+        (2e-6, "0.0002%"),
+        (4e-5, "0.004%"),
+        (6e-4, "0.06%"),
+        (0.001, "0.1%"),
+        (0.1234, "12.3%"),
+    ],
 )
 def test_small_shares_keep_a_digit(share, text):
     assert words.percent(share) == text

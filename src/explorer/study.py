@@ -117,7 +117,7 @@ def _examples(dataset: ImageDataset) -> tuple[Example, ...]:
     found = []
     for label in known[spread].tolist():
         for row in test.rows[test.labels == label].tolist():
-            with contextlib.suppress(BadImageError):  # left out of training too
+            with contextlib.suppress(BadImageError, OSError):  # left out of training too
                 data = dataset.encoded(test.source, row)
                 decode_square(data, 1)
                 found.append(Example(data, dataset.classes[label]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import InputError
 from ..data.prepare import cache_side
-from ..devices import pick_device
+from ..devices import pick_device, prepare_process
 from ..evaluation.calibration import probabilities
 from ..files import DamagedError, write_whole
 from ..runs import RunDirectory
@@ -80,6 +80,7 @@ def choose(flags: ModelFlags, all_sizes: bool = False) -> list[Classifier]:
         If there is no such run, or its weights do not fit.
     """
     device = pick_device(flags.device)
+    prepare_process(device)
     chosen = (flags.experiment_id, flags.variant, flags.subset_size, flags.seed, all_sizes or None)
     if flags.weights and any(value is not None for value in chosen):
         raise InputError("--weights is a model by itself: give no study, size or seed with it")

@@ -78,7 +78,9 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
                 f"{run.recipe.model} for {len(classes)}: not the weights of this run"
             )
     model = _fitted(path, weights, run.recipe, len(classes)).to(device)
-    if digest != read_digest(path):
+    if (promised := read_digest(path)) is None:
+        raise InputError(f"{path} has no SHA-256 beside it; --weights {path} takes it as it is")
+    if digest != promised:
         raise InputError(f"{path} is damaged: its SHA-256 is not the one beside it; {MEND}")
     belongs = {"weights_sha256": digest, "data_sha256": directory.config()["data_sha256"]}
     return Classifier(

@@ -29,6 +29,8 @@ def sample(sizes: Sequence[float], num_seeds: Sequence[int], num_test: float | N
 def percent(share: float | Array) -> str:
     """Spell a share in percent: one decimal, or one digit where that says nothing."""
     value = float(share)
+    if 0 < abs(value) < 1e-6:
+        return "below 0.0001%"
     return f"{100 * value:.1g}%" if 0 < abs(value) < 0.001 else f"{value:.1%}"
 
 

@@ -88,15 +88,9 @@ def train_run(
         If a signal asks for it; the run is saved.
     """
     directory, identity, indices = _place(run, bench.data, study_dir)
-
-    def ended() -> str | None:
-        directory.check(identity)
-        if status := directory.status:
-            directory.keep_subset(indices)
-            directory.tidy()
-        return status
-
-    if status := from_writer(ended):
+    from_writer(lambda: directory.check(identity))
+    if status := from_writer(lambda: directory.status):
+        from_writer(directory.tidy)
         return status
     with ExitStack() as held:
         from_writer(lambda: held.enter_context(owned(directory.path)))
@@ -108,7 +102,7 @@ def train_run(
 
 
 def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
-    """Return the directory of a run, unless it belongs to another one.
+    """Return the directory of a run, its subset whole if it ended, unless it is another one's.
 
     Raises
     ------
@@ -118,6 +112,8 @@ def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
     """
     directory, identity, indices = _place(run, data, study_dir)
     directory.check(identity)
+    if is_writer() and directory.status:
+        directory.keep_subset(indices)
     n, processes = len(indices), num_processes()
     if (least := n // -(-n // run.recipe.batch_size)) < processes:
         raise InputError(

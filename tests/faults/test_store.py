@@ -12,7 +12,7 @@ from src import snapshots
 from src.config import InputError
 from src.data.datasets import load
 from src.evaluation.results import read_results
-from src.files import digest_path, write_verified
+from src.files import DamagedError, digest_path, write_verified
 from src.runs import RunDirectory
 from tests.conftest import ROOT, evaluate, shared, train
 from tests.faults.actors import DIGITS
@@ -137,11 +137,27 @@ def test_a_damaged_description_is_named_in_one_line(finished, capsys, name, cont
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
 def test_a_damaged_subset_is_no_point(finished, capsys, harm):
-    HARMS[harm](finished / FIRST / "subset.npz")
+    path = finished / FIRST / "subset.npz"
+    whole = path.read_bytes()
+    HARMS[harm](path)
     assert evaluate() == 3
     assert "subset.npz is damaged" in capsys.readouterr().err
     assert train("--resume", "s") == 0
+    assert path.read_bytes() == whole
     assert evaluate() == 0
+
+
+@pytest.mark.fault(11)
+def test_whatever_byte_of_a_subset_is_harmed_it_is_damaged(finished):
+    directory = RunDirectory(finished / FIRST)
+    path = directory.path / "subset.npz"
+    whole, expected = path.read_bytes(), directory.subset().tolist()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            assert directory.subset().tolist() == expected  # a date or a name in the archive
+        except DamagedError:
+            continue
 
 
 def children_seconds():
