@@ -99,9 +99,9 @@ def _launch(plan: Plan, flags: TrainFlags) -> int:
         say(f"note: {note}")
     if machine.launcher == "local":
         say(describe_place(data, pick_device(machine.device), machine.residency))
-    for role in ("validation", "test"):
-        if shared := data.duplicates("train", role):
-            say(f"warning: {shared} images of train are also in {role}, byte for byte")
+    for here, there in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        if shared := data.duplicates(here, there):
+            say(f"warning: {shared} images of {there} are also in {here}, byte for byte")
 
     def write() -> None:
         with owned(plan.study_dir, wait=True):

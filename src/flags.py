@@ -82,7 +82,9 @@ class ForecastFlags(Record):
     points: Annotated[Path | None, tyro.conf.Positional] = Field(
         None, description="CSV with columns n,error[,num_test,seed], or a study's metrics.json"
     )
-    metric: str | None = Field(None, description="of metrics.json, such as top_1_error")
+    metric: str | None = Field(
+        None, description="of metrics.json, such as top_1_error (default: as in eval.py)"
+    )
     variant: str | None = Field(None, description="of metrics.json, where it holds several curves")
     chance: float | None = Field(None, gt=0, le=1, description="error of guessing (default: 1)")
     at: tuple[float, ...] = Field((), description="training images to forecast for")

@@ -16,7 +16,7 @@ from .flags import ForecastFlags
 from .scaling import words
 from .scaling.advice import SEED_SPREAD, next_runs, simulate
 from .scaling.analysis import Analysis, analyse, record
-from .scaling.findings import METRICS, metric_name, points, test_scores
+from .scaling.findings import METRICS, headline_metric, metric_name, points, test_scores
 from .scaling.fitting import LEAST_SIZES
 from .scaling.forecasting import FARTHEST, RELIABLE, data_multiplier
 from .scaling.points import NotIdentifiableError, Points
@@ -122,21 +122,22 @@ def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
     else:
         found, chance, name = read_points(path), 1.0, "error"
     if not len(found.n):
-        raise InputError(f"{path}: no points; {LEAST_SIZES} sizes are needed")
+        why = " of a run better than chance" if path.suffix == ".json" else ""
+        raise InputError(f"{path}: no points{why}; {LEAST_SIZES} sizes are needed")
     return analyse(found, flags.chance or chance), name
 
 
 def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Points, float, str]:
     results = read_results(path)
-    metric = metric or METRICS[1]
     try:
         curves = views(results)
         if variant is None and len(curves) == 1:
             (variant,) = curves
         if variant not in curves:
-            raise InputError(f"{path}: several curves; --variant is one of {', '.join(curves)}")
+            raise InputError(f"{path}: --variant is one of {', '.join(curves)}")
         results = curves[variant]
         test = test_scores(runs_table(results))
+        metric = metric or headline_metric(test)
         if metric not in METRICS or test[metric].isna().any():
             raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
         return points(test, metric), chance_errors(results)[metric], metric_name(metric)
@@ -171,6 +172,11 @@ def read_points(path: Path) -> Points:
         raise InputError(f"{path}: several columns {twice[0]}; keep one")
     table: dict[str, list[float]] = {name: [] for name in columns}
     for i, row in enumerate(rows[1:], start=2):
+        if len(row) > len(header):
+            raise InputError(
+                f"{path}, row {i}: {len(row)} cells, the header has {len(header)}; write numbers "
+                "without commas"
+            )
         if any(cell.strip() for cell in row):
             for name in columns:
                 table[name].append(_number(row, header.index(name), name, f"{path}, row {i}"))

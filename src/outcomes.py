@@ -134,7 +134,8 @@ def write_outcomes(
         _compare(found, folder / "figures")
     print("".join(f"{note}\n\n" for note in notes), end="")
     print(f"numbers      {folder / 'metrics.json'}")
-    print(f"figures      {folder / 'figures'}")
+    if (folder / "figures").exists():
+        print(f"figures      {folder / 'figures'}")
     print("notebook     results.ipynb")
     return found
 
@@ -153,5 +154,8 @@ def _compare(found: Sequence[Outcome], figures: Path) -> None:
     """Draw the curves of all variants on one plot per error, and print their exponents."""
     for metric, ax in together(found).items():
         save_printed(ax, figures / f"{metric}.png")
-    table = exponents_table({one.name: headline(one.curves) for one in found if one.curves})
-    print(f"{table.to_string(index=False)}\n" if len(table) else "", end="")
+    heads = {one.name: headline(one.curves) for one in found if one.curves}
+    if len({curve.metric for curve in heads.values()}) > 1:  # one column to compare in
+        heads = {one.name: one.curves[METRICS[0]] for one in found if one.curves}
+    table = exponents_table(heads)
+    print(f"{table.to_string(index=False)}\n\n" if len(table) else "", end="")

@@ -132,7 +132,8 @@ def settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[TrainF
     base = flags.machine.checkpoint_dir
     name = flags.experiment_id or f"{datetime.now():%Y%m%d-%H%M%S}"
     if flags.resume is not None:
-        name = newest_study(base) if flags.resume == NEWEST else flags.resume
+        newest = flags.resume == NEWEST
+        name = (flags.experiment_id or newest_study(base)) if newest else flags.resume
         there = read_study(base / name)
         stored = TrainFlags(
             recipe=Recipe(**there["recipe"]),

@@ -45,6 +45,11 @@ def test_a_study_is_read_and_compared(capsys):
     assert "this model needs" in shown
 
 
+def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
+    assert run(ROOT / "results" / "digits" / "metrics.json") == 0
+    assert "would lower the top-1 error" in capsys.readouterr().out
+
+
 def test_a_study_is_compared_with_a_file(capsys):
     assert run(STUDY, "--metric", "top_1_error", "--compare", POINTS) == 0
     assert "needs more than 1,024 times as many" in capsys.readouterr().out
@@ -81,6 +86,7 @@ def test_needs_no_torch():
         ("n,error\n1,0\n2,0.1\n3,0.1\n", "num_test"),
         ("n,error,num_test\n1,0.5,0\n", "row 2: num_test is 0"),
         ("n,error\n", "no points; 3 sizes are needed"),
+        ("n,error\n1,000,0.5\n", "row 2: 3 cells, the header has 2; write numbers without commas"),
         ("n,error,error\n1,0.5,0.4\n", "several columns error; keep one"),
     ],
 )  # fmt: skip

@@ -233,6 +233,13 @@ def test_a_run_killed_while_it_was_claimed_is_claimed_whole(study, workplace):
     assert digests(workplace / "checkpoints" / "s") == digests(study / "checkpoints" / "s")
 
 
+def test_resume_takes_the_study_that_is_named(study, workplace, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    shutil.copytree(workplace / "checkpoints" / "s", workplace / "checkpoints" / "newer")
+    assert train("--resume", "--experiment-id", "s") == 0
+    assert "complete in checkpoints/s\n" in capsys.readouterr().out
+
+
 def test_a_moved_study_is_resumed_where_it_lies(study, workplace):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     (workplace / "checkpoints").rename(workplace / "elsewhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from functools import cache
 
@@ -40,7 +41,8 @@ def decode(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise BadImageError(f"its pixels exceed {MAX_PIXELS:,}") from None
     except Exception as error:  # Pillow raises a dozen types on hostile bytes
-        raise BadImageError(f"not a whole image: {error}") from None
+        reason = re.sub(r" *<[^>]* object at [^>]*>", "", str(error))  # of no use to a reader
+        raise BadImageError(f"not a whole image: {reason}") from None
 
 
 @cache

@@ -132,7 +132,7 @@ def test_images_in_train_and_test_are_warned_of(workplace, monkeypatch, capsys):
     monkeypatch.setitem(DATASETS, "twice", lambda: splits)
     words = ["--dataset", "twice", "--model", "alexnet-small", "--image-size", "32"]
     assert train(*words, "--epochs", "1", "--subset-sizes", "0.5") == 0
-    assert "warning: 12 images of train are also in test" in capsys.readouterr().out
+    assert "warning: 12 images of test are also in train" in capsys.readouterr().out
 
 
 @pytest.mark.fault(46)
