@@ -21,7 +21,7 @@ from .scaling.fitting import LEAST_SIZES
 from .scaling.forecasting import FARTHEST, RELIABLE, data_multiplier
 from .scaling.points import NotIdentifiableError, Points
 
-MOST_IMAGES = 1e18  # beyond, numbers leave the range of floating point
+MOST_IMAGES = 1e18  # no data set is as large; sums and powers of it stay finite
 REQUIRED, OPTIONAL = ("n", "error"), ("num_test",)  # others, such as seed, say nothing more
 
 

@@ -11,7 +11,8 @@ from src import cli
 from src.config import InputError, Recipe, Study
 from src.evaluation.results import read_results, views
 from src.flags import parse_train
-from src.outcomes import read_outcomes
+from src.outcomes import _compare, read_outcomes
+from src.scaling.findings import headline
 from src.variants import SHARED
 from tests.conftest import DIGITS, command, evaluate, inside, train
 
@@ -67,6 +68,19 @@ def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):
     for file in ("eager/per_class.csv", "eager/conformal.csv", "figures/eager/reliability.png"):
         assert (folder / file).exists()
     assert "not measured yet" not in (folder / "report.html").read_text()
+
+
+def test_curves_are_compared_on_one_error(pair, workplace, capsys):
+    found = read_outcomes(pair / "results" / "p")
+    assert {headline(one.curves).metric for one in found} == {"top_5_error"}
+    found[0].curves.pop("top_5_error")
+    found[0].curves["top_1_error"].runs["top_5_error"] = 0.0  # there, it means nothing
+    assert [headline(one.curves).metric for one in found] == ["top_1_error", "top_5_error"]
+    _compare(found, workplace)
+    table = capsys.readouterr().out
+    assert "top-1 error" in table
+    assert "top-5" not in table
+    assert "NaN" not in table
 
 
 def test_a_variant_may_have_the_name_of_a_number(pair, workplace):

@@ -132,7 +132,9 @@ def test_images_in_train_and_test_are_warned_of(workplace, monkeypatch, capsys):
     monkeypatch.setitem(DATASETS, "twice", lambda: splits)
     words = ["--dataset", "twice", "--model", "alexnet-small", "--image-size", "32"]
     assert train(*words, "--epochs", "1", "--subset-sizes", "0.5") == 0
-    assert "warning: 12 images of test are also in train" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "warning: 12 images of test are also in train" in shown
+    assert "warning: 8 images of test are also in validation" in shown
 
 
 @pytest.mark.fault(46)

@@ -21,7 +21,7 @@ def torment(words, kills, harms, rng, most_steps):
     """Kill or terminate a study ``kills`` times, flip a bit ``harms`` times, let it finish."""
     damaged = []
     for kill in range(kills):
-        due = len(damaged) <= harms * kill // kills and len(damaged) < harms
+        due = len(damaged) <= harms * kill // kills
         saved_every = "0" if due else "0.05"  # seconds; 0 is every step, so one can be damaged
         victim = Victim("src.cli:train", [*words, "--checkpoint-seconds", saved_every], [STEP])
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]

@@ -1,5 +1,6 @@
 """Files that are damaged, hostile, of another study, or do not fit on the disk."""
 
+import contextlib
 import hashlib
 import json
 import resource
@@ -154,10 +155,8 @@ def test_whatever_byte_of_a_subset_is_harmed_it_is_damaged(finished):
     whole, expected = path.read_bytes(), directory.subset().tolist()
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        try:
+        with contextlib.suppress(DamagedError):
             assert directory.subset().tolist() == expected  # a date or a name in the archive
-        except DamagedError:
-            continue
 
 
 def children_seconds():
