@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +50,10 @@ class Plan:
         whole, rows = len(self.dataset.splits["train"]), []
         runs = Counter((run.variant, run.recipe, run.subset_size) for run in self.runs)
         sizes = {row["size"]: row for row in self.composition}
-        for (variant, recipe, size), count in runs.items():
+        for (variant, recipe, size), number in runs.items():
             steps = recipe.epochs * recipe.epoch_steps(sizes[size]["images"], whole)
             named = {"variant": variant} if variant else {}
-            rows.append({**named, **sizes[size], "runs": count, "steps": steps})
+            rows.append({**named, **sizes[size], "runs": number, "steps": steps})
         total = sum(row["runs"] * row["steps"] for row in rows)
         text = pd.DataFrame(rows, dtype=object).to_string(index=False)
         batches = sorted({recipe.batch_size for _, recipe, _ in runs})
@@ -130,7 +131,7 @@ def settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[TrainF
         If a word is wrong, there is nothing to resume, or the directory holds another recipe.
     """
     base = flags.machine.checkpoint_dir
-    name = flags.experiment_id or f"{datetime.now():%Y%m%d-%H%M%S}"
+    name = flags.experiment_id or _new_name(base)
     if flags.resume is not None:
         newest = flags.resume == NEWEST
         name = (flags.experiment_id or newest_study(base)) if newest else flags.resume
@@ -144,6 +145,13 @@ def settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[TrainF
             flags = parse_train(words, stored)
     check_study(base / name, flags.recipe, flags.study)
     return flags, name
+
+
+def _new_name(checkpoint_dir: Path) -> str:
+    """Name a study by the time; a second one of the same second gets a number as well."""
+    time = f"{datetime.now():%Y%m%d-%H%M%S}"
+    names = (f"{time}-{number}" if number > 1 else time for number in count(1))
+    return next(name for name in names if not (checkpoint_dir / name).exists())
 
 
 def plan_study(flags: TrainFlags, name: str) -> Plan:

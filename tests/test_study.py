@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,21 @@ def digests(folder):
         rows = pd.read_csv(path).drop(columns=["seconds", "images_per_second"])
         found[str(path.relative_to(folder))] = rows.to_csv()
     return found
+
+
+def test_two_studies_begun_in_one_second_are_two(workplace, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 11, 20, 10, 15, tzinfo=tz)
+
+    monkeypatch.setattr("src.planning.datetime", Stopped)
+    for epochs in "12":
+        assert train(*QUICK, "--epochs", epochs, "--subset-sizes", "0.25") == 0
+    names = {path.name for path in (workplace / "checkpoints").iterdir()}
+    assert names == {"20261120-101500", "20261120-101500-2"}
+    first = json.loads((workplace / "checkpoints/20261120-101500/study.json").read_text())
+    assert first["recipe"]["epochs"] == 1
 
 
 def test_run_directory_holds_what_is_promised(study):
