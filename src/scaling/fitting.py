@@ -15,7 +15,7 @@ from .posterior import Curves, Posterior
 from .priors import MEMBERS, SCATTERS, Member
 from .sampling import draw
 
-DRAWS = 4000  # of the posterior, over all laws
+DRAWS = 8000  # of the posterior, over all laws
 LEAST_SIZES = 3
 
 

@@ -61,6 +61,12 @@ _FROM_CHANCE = {
     "floor": Prior("probit", 0.3, 0.4),  # 36 to 83 % of the last error, 90 % of the time
     "bend": Prior("log", np.log(0.28), 0.3),
 }
+# A curve unlike those, with any floor; few points choose it, and only where the others fail them.
+_UNLIKE = {
+    "exponent": Prior("log", np.log(0.3), 0.5),  # 0.13 to 0.68
+    "floor": Prior("probit", 0.3, 1.0),
+    "bend": Prior("log", 0.0, 1.0),
+}
 _SLOPE = Prior("log", np.log(0.4), 0.7)
 _STRAIGHT = {"exponent": _SLOPE, "floor": Prior("probit", -2.3, 0.9)}  # median 1 %
 
@@ -70,13 +76,13 @@ _LITTLE_DRIFT = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
 _MORE_DRIFT = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 
 MEMBERS = (
-    Member("power law from chance", 0.47, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("M4", 0.20, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("power law with floor", 0.15, _STRAIGHT, _MORE_DRIFT),
-    Member("power law", 0.12, {"exponent": _SLOPE}, _MORE_DRIFT),
+    Member("power law from chance", 0.46, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("M4", 0.21, _FROM_CHANCE, _LITTLE_DRIFT),
+    Member("power law with floor", 0.13, _STRAIGHT, _MORE_DRIFT),
+    Member("power law", 0.10, {"exponent": _SLOPE}, _MORE_DRIFT),
     Member(
         "broken power law",
-        0.06,
+        0.05,
         {
             **_STRAIGHT,
             "change": Prior("log", 0.3, 0.5),  # the slope after the break over that before
@@ -84,6 +90,7 @@ MEMBERS = (
         },
         _MORE_DRIFT,
     ),
+    Member("power law from chance", 0.05, _UNLIKE, _LITTLE_DRIFT),
 )
 
 # A forecast may lean on what is typical; a statement about exponent or floor must not.
