@@ -78,6 +78,17 @@ def scale(
     write("scale", {"command": "scale", "simulation": simulated, "measured": measure(rounds)})
 
 
+def forecast() -> None:
+    """Forecast curves of classifiers trained from scratch, next to a straight line."""
+    from .forecasts import measure_forecasts
+
+    table = measure_forecasts()
+    print(table.to_string(index=False))
+    write("forecast", {"command": "forecast", "kinds": table.to_dict("records")})
+
+
 if __name__ == "__main__":
-    commands = {"train": train, "cache": cache, "study": study, "scale": scale}
+    commands = {
+        "train": train, "cache": cache, "study": study, "scale": scale, "forecast": forecast
+    }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands)
