@@ -53,8 +53,9 @@ def forecast(
     sizes, errors = np.asarray(sizes, dtype=float), np.asarray(errors, dtype=float)
     num_test = None if n_test is None else np.full(len(sizes), float(n_test))
     posterior = fit(Points(sizes, errors, num_test), chance_error)
-    lower, upper = interval(posterior.run(at, n_test), level)
-    return np.median(posterior.error(at), axis=0), lower, upper
+    law = posterior.error(at)
+    lower, upper = interval(posterior.run(at, n_test, law=law), level)
+    return np.median(law, axis=0), lower, upper
 
 
 def interval(draws: Array, level: float = LEVEL) -> tuple[Array, Array]:

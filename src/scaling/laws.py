@@ -17,7 +17,7 @@ from scipy.special import expit, log_expit
 Array = NDArray[np.float64]
 
 BREAK_WIDTH = 0.7  # of the broken power law, in natural logarithms of x
-NEWTON_STEPS = 8  # reach rounding error from the start that is used
+NEWTON_STEPS = 6  # reach rounding error from the start that is used
 
 
 @dataclass(frozen=True)

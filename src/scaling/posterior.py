@@ -49,18 +49,22 @@ class Posterior:
             [LAWS[c.law].formula(x, self.chance, *c.parameters) for c in self.curves]
         )
 
-    def expected(self, n: Array) -> Array:
-        """Mean error of many runs, law and drift, shape (draws, len(n))."""
+    def expected(self, n: Array, law: Array | None = None) -> Array:
+        """Mean error of many runs, law and drift, shape (draws, len(n)); ``law``: ``error(n)``."""
+        law = self.error(n) if law is None else law
         doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.anchor), 0)
         wander = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
-        return np.minimum(self.error(n) * np.exp(wander), self.chance)
+        return np.minimum(law * np.exp(wander), self.chance)
 
-    def run(self, n: Array, num_test: float | None = None, seeds: float = 1) -> Array:
+    def run(
+        self, n: Array, num_test: float | None = None, seeds: float = 1, law: Array | None = None
+    ) -> Array:
         """Mean error of new runs, measured on ``num_test`` images, shape (draws, len(n)).
 
         The runs differ in their ``seeds``, which average out; their test images are the same.
+        ``law`` is ``error(n)``, where it is known already.
         """
-        mean = self.expected(n)
+        mean = self.expected(n, law)
         variance = self.scatter[:, None] ** 2 + self.relative_seed_variance / seeds
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)

@@ -1,7 +1,7 @@
 """What is believed of a curve before it is measured, in one place. Pure.
 
 Weakly informative: the centres are typical of published learning curves of image classifiers, the
-spreads reach far beyond them, and no constant comes from a single curve. Two beliefs about the
+spreads reach far beyond them, and no constant comes from a single curve. Beliefs about the
 floor stand side by side, because classifiers on transferred features keep much of their error
 however much data they get, and those trained from scratch little (LOG.md has the measurements).
 """
@@ -61,7 +61,7 @@ _FROM_CHANCE = {
     "floor": Prior("probit", 0.3, 0.4),  # 36 to 83 % of the last error, 90 % of the time
     "bend": Prior("log", np.log(0.28), 0.3),
 }
-# A curve unlike those, with any floor; few points choose it, and only where the others fail them.
+# Any floor and bend: gains weight only where the members above explain the points badly.
 _UNLIKE = {
     "exponent": Prior("log", np.log(0.3), 0.5),  # 0.13 to 0.68
     "floor": Prior("probit", 0.3, 1.0),
