@@ -1,1 +1,1 @@
-"""Speed against the usual recipes: ``python -m bench --help``."""
+"""Speed against the usual recipes; forecasts of measured curves: ``python -m bench --help``."""
