@@ -50,12 +50,11 @@ def _score(known: pd.DataFrame, later: pd.Series) -> list[dict[str, float]]:
     """Compare forecasts with the errors measured later, in natural logarithms."""
     chance, num_test = known.chance.iloc[0], float(known.num_test.iloc[0])
     at, truth = later.index.to_numpy(dtype=float), later.to_numpy()
-    counts = np.full(len(known), num_test)
-    posterior = fit(Points(known.n.to_numpy(float), known.error.to_numpy(), counts), chance)
+    points = Points(*(known[name].to_numpy(dtype=float) for name in ("n", "error", "num_test")))
+    posterior = fit(points, chance)
     seeds = len(known) / known.n.nunique()
     lower, upper = interval(posterior.run(at, num_test, seeds))
-    last = known.groupby("n").error.mean().iloc[-3:]
-    slope, level = np.polyfit(np.log(last.index), np.log(last), 1)
+    slope, level = np.polyfit(np.log(points.sizes[-3:]), np.log(points.means[-3:]), 1)
     line = np.minimum(np.exp(level + slope * np.log(at)), chance)
     below, above = np.log(lower / truth), np.log(truth / upper)
     width = np.log(upper / lower)

@@ -114,9 +114,8 @@ def test_forecast_scores_are_those_of_the_committed_measurement():
         ours, best = row["mean_absolute_log_error"], row["best_baseline_error"]
         assert f"| {row['curves']} | {ours:.3f} | {best:.3f} ({row['best_baseline']})" in table
         assert f"| {row['ratio']:.2f} | {row['coverage_90']:.0%}".replace("%", " %") in table
-    path = min(
-        (ROOT / "bench" / "results").glob("forecast-x86_64-*.json")
-    )  # later ones are the reader's
+    found = (ROOT / "bench" / "results").glob("forecast-x86_64-*.json")
+    path = min(found)  # later ones are the reader's
     *_, top_5, every = json.loads(path.read_text())["kinds"]
     told = " ".join(table.split())
     assert f"({100 * top_5['coverage_90']:.0f} % held)" in told
