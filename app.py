@@ -1,9 +1,14 @@
 """Explore a finished study in the browser, on this machine alone: ``python app.py --help``."""
 
-from src.signals import listening
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # this clone's own code
+
+from dataworth.signals import listening
 
 if __name__ == "__main__":
     with listening():  # to signals, from the first import on
-        from src.cli import explore
+        from dataworth.commands.explore import explore
 
         explore()

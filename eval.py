@@ -1,9 +1,14 @@
-"""Measure the error of every trained model and fit the law: ``python eval.py --help``."""
+"""Score the trained models of a study and fit the scaling law: ``python eval.py --help``."""
 
-from src.signals import listening
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # this clone's own code
+
+from dataworth.signals import listening
 
 if __name__ == "__main__":
     with listening():  # to signals, from the first import on
-        from src.cli import evaluate
+        from dataworth.commands.eval import evaluate
 
         evaluate()

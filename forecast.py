@@ -1,9 +1,14 @@
-"""Fit the law to measured errors and forecast: ``python forecast.py --help``."""
+"""Fit the scaling law to measured errors and forecast: ``python forecast.py --help``."""
 
-from src.signals import listening
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # this clone's own code
+
+from dataworth.signals import listening
 
 if __name__ == "__main__":
     with listening():  # to signals, from the first import on
-        from src.cli import forecast
+        from dataworth.commands.forecast import forecast
 
         forecast()

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.scaling.fitting import fit
-from src.scaling.forecasting import interval
-from src.scaling.points import Points
+from dataworth.scaling.fitting import fit
+from dataworth.scaling.forecasting import interval
+from dataworth.scaling.points import Points
 
 CURVES = Path(__file__).parent / "curves.csv"
 SIZES = (4, 5, 6)  # smallest sizes that a forecast is made from

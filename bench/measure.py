@@ -95,8 +95,8 @@ def write(name: str, content: Mapping[str, object]) -> None:
     """Write a measurement with hardware and versions to ``bench/results/``."""
     import torch
 
-    from src.devices import pick_device
-    from src.environment import describe_environment
+    from dataworth.devices import pick_device
+    from dataworth.storage.environment import describe_environment
 
     environment = describe_environment(pick_device("auto"))
     RESULTS.mkdir(exist_ok=True)

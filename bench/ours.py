@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as src.cli does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as dataworth.commands.cli does
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from src.config import Machine, Recipe
-from src.data.loaders import Loader, get_train_loader
-from src.data.prepare import open_data
-from src.devices import autocast
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe
+from dataworth.data.loaders import Loader, get_train_loader
+from dataworth.data.prepare import open_data
+from dataworth.devices import autocast
+from dataworth.training.workbench import Workbench
 
 from .baselines import REPEATS
 

@@ -40,7 +40,7 @@ def decode_ours(images: Path, side: int) -> Iterator[int]:
     """Decode as the cache does, on one core."""
     import torch
 
-    from src.data.images import decode_square, has_fast_jpeg
+    from dataworth.data.images import decode_square, has_fast_jpeg
 
     torch.set_num_threads(1)
     contents, fast = read_files(images), has_fast_jpeg()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.scheduling import makespan
-from src.studies import planned_runs
+from dataworth.commands.planning import makespan
+from dataworth.storage.study_directory import planned_runs
 
 ROOT = Path(__file__).parents[1]
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000)

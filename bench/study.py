@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from src.config import Machine, Recipe, Study
-from src.data.datasets import ImageDataset
-from src.data.prepare import PreparedData, cache_side
-from src.data.splits import Split
-from src.data.subsets import num_images
-from src.devices import pick_device
-from src.epochs import EpochRow
-from src.training.trainer import train_run
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe, Study
+from dataworth.data.datasets import ImageDataset
+from dataworth.data.prepare import PreparedData, cache_side
+from dataworth.data.splits import Split
+from dataworth.data.subsets import num_images
+from dataworth.devices import pick_device
+from dataworth.storage.epoch_log import EpochRow
+from dataworth.training.trainer import train_run
+from dataworth.training.workbench import Workbench
 
 from . import baselines
 
@@ -143,7 +143,7 @@ def _write_jpegs(folder: Path, count: int = 512) -> None:
 
 def _profile(bench: Workbench) -> list[dict[str, float | str]]:
     """Kernel time of 20 steps by name, so that the next thing to improve is known."""
-    from src.data.loaders import get_train_loader
+    from dataworth.data.loaders import get_train_loader
 
     train = get_train_loader(bench.sources, np.arange(20 * 128), bench.recipe)
     step = bench.step_for(train)

@@ -11,12 +11,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from hypothesis import settings
 
-from src import cli
+from dataworth.commands import eval as eval_command
+from dataworth.commands import train as train_command
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
 
 ROOT = Path(__file__).parent.parent
+PATHS = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # PYTHONPATH of processes that tests start
 SHARED = ROOT.parent / "shared" / "data"
 DIGITS = ["--dataset", "digits", "--model", "alexnet-small", "--image-size", "32"]
 QUICK = [*DIGITS, "--epochs", "3", "--batch-size", "64", "--learning-rate", "0.02"]
@@ -41,11 +43,11 @@ def command(function, *words):
 
 
 def train(*words):
-    return command(cli.train, *words)
+    return command(train_command.train, *words)
 
 
 def evaluate(*words):
-    return command(cli.evaluate, *words)
+    return command(eval_command.evaluate, *words)
 
 
 @pytest.fixture

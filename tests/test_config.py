@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from src.config import InputError, Machine, Recipe, Run, Study
-from src.flags import TrainFlags, parse, parse_train, read_config, to_words, to_yaml
+from dataworth.commands.flags import TrainFlags
+from dataworth.commands.parsing import parse, parse_train, read_config, to_words, to_yaml
+from dataworth.config import Machine, Recipe, Run, Study
+from dataworth.errors import InputError
 from tests.conftest import ROOT
 
 sizes = st.lists(st.floats(1e-4, 1) | st.integers(2, 10**6), min_size=1, max_size=5, unique=True)

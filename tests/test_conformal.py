@@ -8,20 +8,20 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from src.config import InputError
-from src.data.datasets import ImageDataset
-from src.data.prepare import PreparedData
-from src.data.splits import Split
-from src.evaluation.results import read_results
-from src.prediction.conformal import (
+from dataworth.conformal.coverage import BROKEN, coverage_report, expected_coverage
+from dataworth.conformal.scores import (
     METHODS,
     class_thresholds,
     marginal_threshold,
     prediction_sets,
     threshold,
 )
-from src.prediction.coverage import BROKEN, coverage_report, expected_coverage
-from src.prediction.thresholds import check_apart, draws, read_thresholds, warn_of_few
+from dataworth.conformal.thresholds import check_apart, draws, read_thresholds, warn_of_few
+from dataworth.data.datasets import ImageDataset
+from dataworth.data.prepare import PreparedData
+from dataworth.data.splits import Split
+from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results
 from tests.conftest import evaluate
 
 ALPHA = 0.1

@@ -9,16 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from src.config import InputError, Machine, Recipe
-from src.data import cache, decoding, prepare, sources
-from src.data.datasets import DATASETS, load
-from src.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
-from src.data.loaders import get_loader, get_train_loader, get_val_loader
-from src.data.plans import EpochPlan
-from src.data.prepare import open_data
-from src.data.sources import Sources, resides
-from src.data.splits import Split
-from src.data.transforms import normalise
+from dataworth.config import Machine, Recipe
+from dataworth.data import cache, decoding, pixels, prepare
+from dataworth.data.augmentation import EpochPlan
+from dataworth.data.datasets import DATASETS, load
+from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
+from dataworth.data.loaders import get_loader, get_train_loader, get_val_loader
+from dataworth.data.pixels import Sources, resides
+from dataworth.data.prepare import open_data
+from dataworth.data.splits import Split
+from dataworth.data.transforms import normalise
+from dataworth.errors import InputError
 from tests.conftest import shared
 
 
@@ -352,7 +353,7 @@ def test_what_a_file_manager_leaves_in_the_cache_is_no_matter(digits):
 
 
 def test_no_batch_of_a_small_split_is_no_error():
-    source = sources.Streamed(np.zeros((4, 8, 8, 3), np.uint8), torch.device("meta"))
+    source = pixels.Streamed(np.zeros((4, 8, 8, 3), np.uint8), torch.device("meta"))
     split = Split("test", np.arange(4), np.zeros(4, int))
     assert list(source.batches(split, EpochPlan.plain(4, 0), 8, [])) == []
 
@@ -402,7 +403,7 @@ def test_evaluation_sees_every_image_once_in_order(digits, residency):
 
 
 def test_pixels_that_do_not_fit_are_refused_with_both_sizes(digits, monkeypatch):
-    monkeypatch.setattr(sources, "free_memory", lambda _: 1_000_000)
+    monkeypatch.setattr(pixels, "free_memory", lambda _: 1_000_000)
     with pytest.raises(InputError, match=r"take 0\.0 GB and cpu has 0\.0 GB free; use --residency"):
         resides(digits, torch.device("cpu"), "device")
     assert not resides(digits, torch.device("cpu"), "auto")
@@ -411,7 +412,7 @@ def test_pixels_that_do_not_fit_are_refused_with_both_sizes(digits, monkeypatch)
 def test_normalise_is_torchvisions():
     from torchvision.transforms import v2
 
-    from src.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+    from dataworth.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
     pixels = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
     theirs = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels.permute(0, 3, 1, 2) / 255)

@@ -15,16 +15,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from src import cli
-from src.config import Recipe
-from src.data.prepare import load_dataset
-from src.evaluation.calibration import probabilities
-from src.evaluation.results import read_results
-from src.explorer import law, markup
-from src.explorer.answers import ask, read
-from src.explorer.flags import ExplorerFlags
-from src.explorer.page import respond
-from src.explorer.study import _examples, _measure, open_study
+from dataworth.commands import explore as explore_command
+from dataworth.config import Recipe
+from dataworth.data.prepare import load_dataset
+from dataworth.evaluation.calibration import probabilities
+from dataworth.evaluation.results import read_results
+from dataworth.explorer import law, markup
+from dataworth.explorer.answers import ask, read
+from dataworth.explorer.flags import ExplorerFlags
+from dataworth.explorer.page import respond
+from dataworth.explorer.study import _examples, _measure, open_study
 from tests.conftest import QUICK, ROOT, command, inside, train
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -32,7 +32,7 @@ TROUBLE = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixe
 
 
 def explore(*words):
-    return command(cli.explore, *words)
+    return command(explore_command.explore, *words)
 
 
 def png(width, height, rows=b""):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src import cli
-from src.config import InputError
-from src.forecasts import read_points
+from dataworth.commands import forecast as forecast_command
+from dataworth.commands.forecast import read_points
+from dataworth.errors import InputError
 from tests.conftest import ROOT
 
 POINTS = ROOT / "tests" / "data" / "points.csv"
@@ -20,7 +20,7 @@ STUDY = ROOT / "results" / "tiny-imagenet-100" / "metrics.json"
 
 def run(*words):
     with pytest.raises(SystemExit) as end:
-        cli.forecast([str(word) for word in words])
+        forecast_command.forecast([str(word) for word in words])
     return end.value.code
 
 
@@ -63,7 +63,7 @@ def test_a_plan_is_simulated(capsys):
 def test_needs_no_torch():
     code = (
         "import sys; sys.argv = ['forecast.py', 'tests/data/points.csv']\n"
-        "from src.cli import forecast\n"
+        "from dataworth.commands.forecast import forecast\n"
         "try: forecast()\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"

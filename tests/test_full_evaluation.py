@@ -12,11 +12,11 @@ from scipy.stats import ttest_1samp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
-from src.evaluation import evaluator
-from src.evaluation.calibration import negative_log_likelihood, probabilities, reliability
-from src.evaluation.full import full_scores, per_class_table
-from src.evaluation.per_class import class_drops, classification, paired_drop, verdict
-from src.evaluation.results import read_results
+from dataworth.evaluation import evaluator
+from dataworth.evaluation.calibration import negative_log_likelihood, probabilities, reliability
+from dataworth.evaluation.full import full_scores, per_class_table
+from dataworth.evaluation.per_class import class_drops, classification, paired_drop, verdict
+from dataworth.evaluation.results import read_results
 from tests.conftest import evaluate
 
 

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.config import InputError, Machine, Recipe, Study
-from src.data.prepare import open_data
-from src.launchers import CHECKS, LAUNCHERS, SLOTS
-from src.launching.ray_nodes import num_places
-from src.launching.remote import settle
-from src.locks import owned, owner
-from src.scheduling import makespan
-from src.studies import planned_runs
+from dataworth.commands.planning import makespan
+from dataworth.config import Machine, Recipe, Study
+from dataworth.data.prepare import open_data
+from dataworth.errors import InputError
+from dataworth.launching.ray_cluster import num_places
+from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
+from dataworth.launching.remote import settle
+from dataworth.storage.locks import owned, owner
+from dataworth.storage.study_directory import planned_runs
 from tests.conftest import QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
@@ -58,7 +59,7 @@ def test_local_trains_what_it_is_given(workplace):
 def test_a_missing_package_is_one_line_that_says_what_to_install(
     workplace, monkeypatch, capsys, name
 ):
-    monkeypatch.setattr(f"src.launching.{CHECKS[name].__module__.split('.')[-1]}.find_spec", {}.get)
+    monkeypatch.setattr(f"{CHECKS[name].__module__}.find_spec", {}.get)
     assert train(*TWO, "--launcher", name) == 2
     assert capsys.readouterr().err == (
         f"error: --launcher {name}: first pip install -r requirements-ray.txt\n"
@@ -162,7 +163,7 @@ def test_plan_says_the_wall_time_of_the_launcher(workplace, capsys):
 def test_status_names_every_planned_run_without_torch_in_a_second(study, workplace):
     words = ["--status", "--checkpoint-dir", study / "checkpoints"]
     code = (
-        "import sys; from src import cli\ntry: cli.train(sys.argv[1:])\n"
+        "import sys; from dataworth.commands.train import train\ntry: train(sys.argv[1:])\n"
         "finally: print('torch' in sys.modules, 'pandas' in sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
@@ -213,7 +214,7 @@ def test_status_without_a_study_is_one_line(workplace, capsys):
 def test_looking_at_an_owner_never_keeps_another_process_out(workplace):
     (workplace / "lock").write_text("process 1 on elsewhere\n")
     look = (
-        "import sys, time; from pathlib import Path; from src.locks import owner\n"
+        "import sys, time; from pathlib import Path; from dataworth.storage.locks import owner\n"
         "while True: owner(Path(sys.argv[1])); time.sleep(1e-4)"
     )
     with subprocess.Popen([sys.executable, "-c", look, workplace], cwd=ROOT) as looker:

@@ -6,9 +6,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
-from src.evaluation.intervals import beats_chance, chance_error, mean_interval, wilson_interval
-from src.evaluation.metrics import compute_top_k_error, label_ranks, score
-from src.evaluation.results import summarise
+from dataworth.evaluation.intervals import (
+    beats_chance,
+    chance_error,
+    mean_interval,
+    wilson_interval,
+)
+from dataworth.evaluation.metrics import compute_top_k_error, label_ranks, score
+from dataworth.evaluation.results import summarise
 
 
 @pytest.mark.fault(30)

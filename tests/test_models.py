@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from src import devices
-from src.config import InputError, Recipe
-from src.devices import autocast, check_precision, pick_device, seed_torch
-from src.models import MODELS, accepts, build_model, check_image_size
-from src.training.optimization import SCHEDULES, build_optimizer, learning_rate
+from dataworth import devices
+from dataworth.config import Recipe
+from dataworth.devices import autocast, check_precision, pick_device, seed_torch
+from dataworth.errors import InputError
+from dataworth.models.registry import MODELS, accepts, build_model, check_image_size
+from dataworth.training.optimization import SCHEDULES, build_optimizer, learning_rate
 
 
 @pytest.mark.parametrize("name", [*MODELS, "alexnet", "resnet18", "googlenet"])

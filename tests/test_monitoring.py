@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from src.config import Machine, Recipe, Run
-from src.data.prepare import open_data
-from src.training import trainer
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe, Run
+from dataworth.data.prepare import open_data
+from dataworth.training import trainer
+from dataworth.training.workbench import Workbench
 from tests.conftest import QUICK, ROOT, train
 
 RECIPE = Recipe(
@@ -57,7 +57,7 @@ def test_settings_and_histograms_are_shown(workplace):
 
 def test_a_study_is_trained_without_tensorboard_and_says_so_once(workplace):
     code = (
-        f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.modules['tensorboard'] = None\n"
+        "import runpy, sys; sys.modules['tensorboard'] = None\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )

@@ -15,7 +15,7 @@ NOTEBOOKS = ["eda.ipynb", "results.ipynb"]
 
 def execute(name, folder):
     notebook = nbformat.read(ROOT / name, as_version=4)
-    os.environ["PYTHONPATH"] = str(ROOT)
+    os.environ["PYTHONPATH"] = str(ROOT / "src")
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
 

@@ -13,20 +13,22 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from src import cli, export
-from src.config import InputError, Recipe
-from src.data.prepare import load_dataset
-from src.evaluation.calibration import probabilities
-from src.models import build_model
-from src.prediction.classifier import Classifier, from_file
-from src.prediction.conformal import prediction_sets
-from src.prediction.explain import convolution_map, grad_cam
-from src.prediction.pictures import read_picture
+from dataworth.commands import export as export_command
+from dataworth.commands import predict as predict_command
+from dataworth.config import Recipe
+from dataworth.conformal.scores import prediction_sets
+from dataworth.data.prepare import load_dataset
+from dataworth.errors import InputError
+from dataworth.evaluation.calibration import probabilities
+from dataworth.models.registry import build_model
+from dataworth.prediction.classifier import Classifier, from_file
+from dataworth.prediction.explain import convolution_map, grad_cam
+from dataworth.prediction.pictures import read_picture
 from tests.conftest import command, shared
 
 
 def predict(*words):
-    return command(cli.predict, *words)
+    return command(predict_command.predict, *words)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +277,7 @@ def test_figures_are_drawn(at_study, photos):
 
 def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
     folder = at_study / "model"
-    assert command(export.main, "--output", folder) == 0
+    assert command(export_command.export, "--output", folder) == 0
     card = (folder / "README.md").read_text()
     assert "top-1 " in card
     for title in ("Intended use", "Data and licence", "Input and output", "Limits", "Classes"):
@@ -295,7 +297,7 @@ def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
 def test_onnx_gives_the_same_logits(at_study, extended, photos):
     reference = pytest.importorskip("onnx.reference")
     folder = at_study / "model"
-    assert command(export.main, "--output", folder, "--format", "onnx") == 0
+    assert command(export_command.export, "--output", folder, "--format", "onnx") == 0
     assert "model.onnx" in (folder / "README.md").read_text()
     one = from_file(weights_of(extended), torch.device("cpu"))
     pixels = np.stack([read_picture(photos / f"{i:02}.png", 36).pixels for i in range(3)])

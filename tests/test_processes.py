@@ -119,10 +119,10 @@ def test_equal_weights_answer_with_equal_bits(alone, workplace, batch, size):
 
 def test_what_processes_cannot_share_is_refused(workplace, alone):
     (workplace / "cache").symlink_to(alone / "cache")
-    first, second = team("src.cli:train", [*TINY, "--batch-size", "1"])
+    first, second = team("dataworth.commands.train:train", [*TINY, "--batch-size", "1"])
     assert (first.end(), second.end()) == (2, 2)
     assert "error: 399/seed-1: 2 processes cannot share a batch of 1 images" in first.text
     assert second.text == ""
-    first, second = team("src.cli:evaluate")
+    first, second = team("dataworth.commands.eval:evaluate")
     assert (first.end(), second.end()) == (2, 2)
     assert "eval.py works in one process; start it without torchrun" in first.text

@@ -11,11 +11,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from src.evaluation.results import chance_errors, read_results, runs_table, sizes_table
-from src.explorer.flags import ExplorerFlags
-from src.flags import EvalFlags, ForecastFlags, parse, parse_train
-from src.prediction.flags import ExportFlags, PredictFlags
-from src.scaling.findings import curves, describe, headline
+from dataworth.commands.flags import EvalFlags, ExportFlags, ForecastFlags, PredictFlags
+from dataworth.commands.parsing import parse, parse_train
+from dataworth.evaluation.results import chance_errors, read_results
+from dataworth.evaluation.tables import runs_table, sizes_table
+from dataworth.explorer.flags import ExplorerFlags
+from dataworth.findings.curves import curves, headline
+from dataworth.findings.study import describe
 from tests.conftest import ROOT, evaluate, train
 
 TEXT = (ROOT / "README.md").read_text()
@@ -30,8 +32,8 @@ def test_every_command_parses(command, monkeypatch):
     _, script, *words = shlex.split(command)
     if words[:1] == ["bench"]:
         assert words[1] in BENCH
-    elif words[:1] == ["src.export"]:
-        parse(ExportFlags, words[1:], ExportFlags())
+    elif words[:1] == ["dataworth"]:
+        parse(ExportFlags, words[2:], ExportFlags())
     elif script == "predict.py":
         parse(PredictFlags, words, PredictFlags())
     elif script == "forecast.py":

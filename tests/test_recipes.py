@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from src.config import Machine, Recipe, Run
-from src.data.loaders import get_loader, get_train_loader
-from src.data.plans import EpochPlan
-from src.data.prepare import open_data
-from src.data.sources import Sources
-from src.data.transforms import normalise, resample
-from src.runs import RunDirectory
-from src.training import trainer
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe, Run
+from dataworth.data.augmentation import EpochPlan
+from dataworth.data.loaders import get_loader, get_train_loader
+from dataworth.data.pixels import Sources
+from dataworth.data.prepare import open_data
+from dataworth.data.transforms import normalise, resample
+from dataworth.storage.run_directory import RunDirectory
+from dataworth.training import trainer
+from dataworth.training.workbench import Workbench
 from tests.conftest import QUICK, train
 
 CPU = torch.device("cpu")

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.config import InputError
-from src.evaluation.results import read_results
-from src.figures import drawn, save
-from src.files import read_json, write_json
-from src.locks import owned, owner
-from src.outcomes import read_outcomes
-from src.report.ledger import entries
-from src.report.page import HERE
-from src.report.sections import answer
-from src.report.tables import targets
-from src.runs import RunDirectory
-from src.scaling import words
-from src.scaling.plots import new_axes
+from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results
+from dataworth.figures.files import drawn, save
+from dataworth.figures.style import new_axes
+from dataworth.findings import sentences
+from dataworth.findings.study import read_outcomes
+from dataworth.report.page import HERE
+from dataworth.report.run_status import entries
+from dataworth.report.sections import answer
+from dataworth.report.tables import targets
+from dataworth.storage.files import read_json, write_json
+from dataworth.storage.locks import owned, owner
+from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import evaluate, inside, train
 from tests.test_notebooks import execute, text_of
 
@@ -278,7 +278,7 @@ def test_targets_are_those_of_forecast_py(reported):
     assert 4 <= len(found.table.rows) <= 12
     for goal, text in [*found.table.rows, *found.answers[::10]]:
         share = float(goal.rstrip("%")) / 100
-        assert f"Error {goal}: {text}" == words.target(analysis, share)
+        assert f"Error {goal}: {text}" == sentences.target(analysis, share)
     shown = [
         json.loads(a["data-answers"]) for a in page_of(reported).all("div") if "data-answers" in a
     ]

@@ -9,18 +9,22 @@ from scipy.integrate import trapezoid
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from src.scaling import words
-from src.scaling.advice import next_runs, simulate
-from src.scaling.analysis import analyse, forecasts, record
-from src.scaling.findings import curves, describe, describe_forecasts, gains_table, headline
-from src.scaling.findings import law_record as laws
-from src.scaling.fitting import fit
-from src.scaling.forecasting import data_multiplier, forecast, interval, required_images
-from src.scaling.laws import LAWS
-from src.scaling.plots import new_axes, plot_backtest, plot_error, plot_learning, plot_points
-from src.scaling.points import NotIdentifiableError, Points
-from src.scaling.priors import MEMBERS, SCATTERS, VAGUE, Member
-from src.scaling.sampling import draw
+from dataworth.figures.learning import plot_learning
+from dataworth.figures.scaling import plot_backtest, plot_error, plot_points
+from dataworth.figures.style import new_axes
+from dataworth.findings import sentences
+from dataworth.findings.curves import curves, headline
+from dataworth.findings.curves import law_record as laws
+from dataworth.findings.study import describe, describe_forecasts
+from dataworth.findings.tables import gains_table
+from dataworth.scaling.analysis import analyse, forecasts, record
+from dataworth.scaling.experiment_design import next_runs, simulate
+from dataworth.scaling.fitting import fit
+from dataworth.scaling.forecasting import data_multiplier, forecast, interval, required_images
+from dataworth.scaling.laws import LAWS
+from dataworth.scaling.points import NotIdentifiableError, Points
+from dataworth.scaling.priors import MEMBERS, SCATTERS, VAGUE, Member
+from dataworth.scaling.sampling import draw
 
 N = np.array([3125, 6250, 12500, 25000, 50000.0])
 CHANCE = {"top_1_error": 0.99, "top_5_error": 0.95}
@@ -151,7 +155,7 @@ def test_none_of_the_test_images_wrong_was_inside_the_interval():
     measured = Points(N, np.array([0.04, 0.01, 0.0025, 0.001, 0.0]), np.full(5, 2000.0))
     found = analyse(measured, 0.9)
     assert all(test.held and test.lower == 0 for test in found.backtests)
-    assert "measured: 0.0%, inside" in words.backtest(found)
+    assert "measured: 0.0%, inside" in sentences.backtest(found)
 
 
 def test_many_sizes_are_condensed_without_bias():
@@ -230,8 +234,8 @@ def test_what_no_law_explains_is_not_identifiable(error, n, reason):
     found = analyse(points(np.array(error), n), 0.95)
     assert found.posterior is None
     assert reason in found.reason
-    assert reason in words.law(found)
-    assert "no answer" in words.target(found, 0.1)
+    assert reason in sentences.law(found)
+    assert "no answer" in sentences.target(found, 0.1)
     assert record(found)["identifiable"] is False
 
 
@@ -263,17 +267,17 @@ def test_five_points_do_not_pin_exponent_and_floor():
     ],
 )
 def test_small_shares_keep_a_digit(share, text):
-    assert words.percent(share) == text
+    assert sentences.percent(share) == text
 
 
 def test_targets_are_answered_in_words():
     found = analyse(points(0.06 + 5.5 * N**-0.3, num_test=10**6), 0.99)
-    assert "already met, at 12,500 images" in words.target(found, 0.4)
-    assert "90 % interval" in words.target(found, 0.2)
+    assert "already met, at 12,500 images" in sentences.target(found, 0.4)
+    assert "90 % interval" in sentences.target(found, 0.2)
     n = np.geomspace(1e3, 1e6, 9)
     flat = analyse(points(0.3 + 50 * n**-0.9, n, 10**7), 0.99)
-    assert "not reachable at any size" in words.target(flat, 0.1)
-    assert "lies between 29" in words.law(flat) or "lies between 30" in words.law(flat)
+    assert "not reachable at any size" in sentences.target(flat, 0.1)
+    assert "lies between 29" in sentences.law(flat) or "lies between 30" in sentences.law(flat)
 
 
 def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():

@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 import torch
 
-from src.config import Machine, Recipe, Run
-from src.data.prepare import open_data
-from src.evaluation.metrics import compute_top_k_error
-from src.evaluation.results import newest_results, read_results, runs_table, sizes_table
-from src.runs import RunDirectory
-from src.training import trainer
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe, Run
+from dataworth.data.prepare import open_data
+from dataworth.evaluation.metrics import compute_top_k_error
+from dataworth.evaluation.results import newest_results, read_results
+from dataworth.evaluation.tables import runs_table, sizes_table
+from dataworth.storage.run_directory import RunDirectory
+from dataworth.training import trainer
+from dataworth.training.workbench import Workbench
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
 
 
@@ -43,7 +44,7 @@ def test_two_studies_begun_in_one_second_are_two(workplace, monkeypatch):
         def now(cls, tz=None):
             return cls(2026, 11, 20, 10, 15, tzinfo=tz)
 
-    monkeypatch.setattr("src.planning.datetime", Stopped)
+    monkeypatch.setattr("dataworth.commands.planning.datetime", Stopped)
     for epochs in "12":
         assert train(*QUICK, "--epochs", epochs, "--subset-sizes", "0.25") == 0
     names = {path.name for path in (workplace / "checkpoints").iterdir()}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from src.config import InputError
-from src.data.subsets import composition, num_images, stratified_order, subset_indices
+from dataworth.data.subsets import composition, num_images, stratified_order, subset_indices
+from dataworth.errors import InputError
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
 class_sizes = st.lists(st.integers(1, 40), min_size=2, max_size=8)

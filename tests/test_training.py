@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from src import devices
-from src.config import InputError, Machine, Recipe, Run
-from src.data.loaders import get_train_loader
-from src.data.prepare import open_data
-from src.data.sources import Sources
-from src.files import write_json
-from src.launchers import local
-from src.runs import RunDirectory
-from src.training import trainer
-from src.training.optimization import learning_rate
-from src.training.saving import Saver
-from src.training.state import TrainState
-from src.training.steps import EagerStep, GraphStep, Tally, build_step
-from src.training.workbench import Workbench
+from dataworth import devices
+from dataworth.config import Machine, Recipe, Run
+from dataworth.data.loaders import get_train_loader
+from dataworth.data.pixels import Sources
+from dataworth.data.prepare import open_data
+from dataworth.errors import InputError
+from dataworth.launching.registry import local
+from dataworth.storage.files import write_json
+from dataworth.storage.run_directory import RunDirectory
+from dataworth.training import trainer
+from dataworth.training.checkpointing import Saver
+from dataworth.training.optimization import learning_rate
+from dataworth.training.state import TrainState
+from dataworth.training.steps import EagerStep, GraphStep, Tally, build_step
+from dataworth.training.workbench import Workbench
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=2, batch_size=60, dropout=0.3
@@ -95,7 +96,7 @@ def test_momentum_that_starts_at_zero_is_torchs_own(data):
     """Two epochs by hand with a new torch.optim.SGD end at the same weights."""
     from torch.nn.functional import cross_entropy
 
-    from src.devices import seed_torch
+    from dataworth.devices import seed_torch
 
     sources = Sources(data, torch.device("cpu"))
     ours, _ = weights_after(RECIPE, sources, eager)
@@ -236,7 +237,7 @@ def test_the_place_of_another_run_is_refused_though_it_ended(data, workplace):
 def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert devices._own_gpu(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert devices._own_gpu(torch.device("cuda:1"), 0, 1) == torch.device("cuda:1")
     assert chosen == [torch.device("cuda:1")]
 
 

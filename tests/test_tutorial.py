@@ -8,10 +8,13 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from src import cli
-from src.explorer.flags import ExplorerFlags
-from src.flags import EvalFlags, ForecastFlags, parse, parse_train
-from src.prediction.flags import PredictFlags
+from dataworth.commands import eval as eval_command
+from dataworth.commands import forecast as forecast_command
+from dataworth.commands import predict as predict_command
+from dataworth.commands import train as train_command
+from dataworth.commands.flags import EvalFlags, ForecastFlags, PredictFlags
+from dataworth.commands.parsing import parse, parse_train
+from dataworth.explorer.flags import ExplorerFlags
 from tests.conftest import ROOT, command
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()
@@ -23,10 +26,10 @@ FLAGS = {
     "predict": PredictFlags,
 }
 RUN = {
-    "eval": cli.evaluate,
-    "forecast": cli.forecast,
-    "predict": cli.predict,
-    "train": cli.train,
+    "eval": eval_command.evaluate,
+    "forecast": forecast_command.forecast,
+    "predict": predict_command.predict,
+    "train": train_command.train,
 }
 
 

@@ -7,13 +7,15 @@ import shutil
 import pandas as pd
 import pytest
 
-from src import cli
-from src.config import InputError, Recipe, Study
-from src.evaluation.results import read_results, views
-from src.flags import parse_train
-from src.outcomes import _compare, read_outcomes
-from src.scaling.findings import headline
-from src.variants import SHARED
+from dataworth.commands import forecast as forecast_command
+from dataworth.commands.eval_output import _compare
+from dataworth.commands.parsing import parse_train
+from dataworth.config import Recipe, Study
+from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results, views
+from dataworth.findings.curves import headline
+from dataworth.findings.study import read_outcomes
+from dataworth.variants import SHARED
 from tests.conftest import DIGITS, command, evaluate, inside, train
 
 WORDS = ["--dataset", "digits", "--image-size", "32", "--batch-size", "64", "--epochs", "3"]
@@ -116,10 +118,10 @@ def test_other_variants_of_the_same_names_are_refused(pair, workplace, capsys):
 
 def test_forecast_asks_which_curve(pair, capsys):
     path = pair / "results" / "p" / "metrics.json"
-    assert command(cli.forecast, path, "--metric", "top_1_error") == 2
+    assert command(forecast_command.forecast, path, "--metric", "top_1_error") == 2
     assert "--variant is one of eager, idle" in capsys.readouterr().err
     words = ["--metric", "top_1_error", "--variant", "idle"]
-    assert command(cli.forecast, path, *words) == 0
+    assert command(forecast_command.forecast, path, *words) == 0
 
 
 def test_several_models_and_budgets_make_a_curve_for_each_combination():
@@ -161,7 +163,7 @@ def test_bad_variants_are_one_line(variants, message):
 
 
 def test_variants_survive_every_spelling(tmp_path):
-    from src.flags import read_config, to_yaml
+    from dataworth.commands.parsing import read_config, to_yaml
 
     study = Study(variants={"a": {"epochs": 3, "learning_rate": 0.5}, "b": {}})
     path = tmp_path / "c.yaml"

@@ -7,11 +7,11 @@ import threading
 import time
 from pathlib import Path
 
-from src import processes
-from src.config import Machine, Recipe
-from src.data import decoding
-from src.data.prepare import open_data
-from src.snapshots import save_snapshot
+from dataworth.config import Machine, Recipe
+from dataworth.data import decoding
+from dataworth.data.prepare import open_data
+from dataworth.distributed import process_group
+from dataworth.storage.snapshots import save_snapshot
 from tests.conftest import command
 
 DIGITS = Recipe(dataset="digits", image_size=32)
@@ -45,23 +45,24 @@ def decode_in_processes(words):
 
 def train_with_umask(words):
     """Train with files that nobody else may read."""
-    from src import cli
+    from dataworth.commands import train as train_command
 
     os.umask(0o077)
-    cli.train(words)
+    train_command.train(words)
 
 
 def train_on_a_disk_that_fills(words):
     """Mount a disk of 64 MB, train there and fill it before the third snapshot."""
     import subprocess
 
-    from src import cli, runs
-    from src.disk import free_bytes
+    from dataworth.commands import train as train_command
+    from dataworth.storage import run_directory
+    from dataworth.storage.disk_space import free_bytes
 
     disk = Path("disk")
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], check=True)
-    save, saved = runs.save_snapshot, []
+    save, saved = run_directory.save_snapshot, []
 
     def fills_up(folder, content):
         saved.append(1)
@@ -69,13 +70,13 @@ def train_on_a_disk_that_fills(words):
             (disk / "filler").write_bytes(bytes(free_bytes(disk) - 2_000_000))
         save(folder, content)
 
-    runs.save_snapshot = fills_up
-    code = command(cli.train, *words, "--checkpoint-dir", disk, "--checkpoint-seconds", 0)
+    run_directory.save_snapshot = fills_up
+    code = command(train_command.train, *words, "--checkpoint-dir", disk, "--checkpoint-seconds", 0)
     print("exit", code, flush=True)
     print("left", *sorted(p.name for p in disk.rglob("*") if p.is_file()), flush=True)
     (disk / "filler").unlink()
-    runs.save_snapshot = save
-    print("again", command(cli.train, *words, "--checkpoint-dir", disk), flush=True)
+    run_directory.save_snapshot = save
+    print("again", command(train_command.train, *words, "--checkpoint-dir", disk), flush=True)
 
 
 def be_one_of(words):
@@ -83,7 +84,7 @@ def be_one_of(words):
     rank, size, port, patience, function, *rest = words
     ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     os.environ.update(ours, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    processes.PATIENCE = float(patience)
+    process_group.PATIENCE = float(patience)
     module, name = function.split(":")
     getattr(importlib.import_module(module), name)(rest)
 
@@ -92,8 +93,8 @@ def train_and_keep_steps(words):
     """Train; keep the pixels, labels and running loss of every step in a file of one's own."""
     import numpy as np
 
-    from src import cli
-    from src.training.steps import EagerStep
+    from dataworth.commands import train as train_command
+    from dataworth.training.steps import EagerStep
 
     kept, original = [], EagerStep.__call__
 
@@ -102,7 +103,7 @@ def train_and_keep_steps(words):
         kept.append((inputs[0].numpy(), labels.numpy(), self.tally.sums.tolist(), total))
 
     EagerStep.__call__ = step
-    code = command(cli.train, *words)
+    code = command(train_command.train, *words)
     names = [f"{kind}-{i}" for i in range(len(kept)) for kind in ("pixels", "labels", "sums", "n")]
     values = [value for step in kept for value in step]
     rank = os.environ.get("RANK", "alone")
@@ -113,13 +114,13 @@ def keep_logits(words):
     """Run fixed weights over the validation split, 30 images at a time; keep what they answer."""
     import torch
 
-    from src.data.loaders import get_val_loader
-    from src.data.sources import Sources
-    from src.evaluation.evaluator import predict
-    from src.training.state import TrainState
+    from dataworth.data.loaders import get_val_loader
+    from dataworth.data.pixels import Sources
+    from dataworth.evaluation.evaluator import predict
+    from dataworth.training.state import TrainState
 
     recipe = DIGITS.replace(model="alexnet-small", batch_size=int(words[0]))
-    with processes.joined():
+    with process_group.joined():
         state = TrainState.build(recipe, 10, torch.device("cpu"))
         state.restart(1)
         loader = get_val_loader(Sources(open_data(recipe, Machine()), torch.device("cpu")), recipe)
@@ -132,16 +133,16 @@ def keep_double(words):
     import torch
     from torch.nn.functional import cross_entropy
 
-    from src.exchanges import add_up
-    from src.models import build_model
-    from src.training.batch_norm import share_statistics
+    from dataworth.distributed.batch_norm import share_statistics
+    from dataworth.distributed.collectives import add_up
+    from dataworth.models.registry import build_model
 
     torch.Tensor.float = torch.Tensor.double
-    with processes.joined():
+    with process_group.joined():
         torch.manual_seed(1)
         model = build_model(words[0], 10, 32, dropout=0.0).double()
         images, labels = torch.randn(33, 3, 32, 32).double(), torch.randint(0, 10, (33,))
-        own, several = processes.share(0, 33), processes.num_processes() > 1
+        own, several = process_group.share(0, 33), process_group.num_processes() > 1
         if several:
             share_statistics(model)
         optimizer, losses = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), []

@@ -27,9 +27,9 @@ def server():
 def tiny(server, tmp_path_factory):
     """The folder of an undisturbed study, trained and evaluated: not to be written to."""
     with inside(tmp_path_factory.mktemp("tiny")) as folder:
-        trained = Victim("src.cli:train", TINY)
+        trained = Victim("dataworth.commands.train:train", TINY)
         assert trained.end() == 0, trained.text
-        evaluated = Victim("src.cli:evaluate")
+        evaluated = Victim("dataworth.commands.eval:evaluate")
         assert evaluated.end() == 0, evaluated.text
     return folder
 
@@ -39,7 +39,9 @@ def halted(tiny, tmp_path_factory):
     """A study stopped at step 7 of its first run, saved at every step: not to be written to."""
     with inside(tmp_path_factory.mktemp("halted")) as folder:
         (folder / "cache").symlink_to(tiny / "cache")
-        victim = Victim("src.cli:train", [*TINY, "--checkpoint-seconds", "0"], [STEP])
+        victim = Victim(
+            "dataworth.commands.train:train", [*TINY, "--checkpoint-seconds", "0"], [STEP]
+        )
         assert victim.until("step", 7)
         assert victim.strike(signal.SIGTERM) == 143
     return folder
@@ -80,7 +82,7 @@ def bits(folder):
 
 def finish(place, tiny):
     """The same command ends the study with the same bits; return what it printed."""
-    again = Victim("src.cli:train", TINY)
+    again = Victim("dataworth.commands.train:train", TINY)
     assert again.end() == 0, again.text
     assert "Traceback" not in again.text
     assert bits(place) == bits(tiny)

@@ -3,14 +3,13 @@
 import datasets  # noqa: F401
 import sklearn.datasets  # noqa: F401
 
-import src.cli
-import src.data.prepare
-import src.evaluation.evaluator
-import src.evaluation.results
-import src.launchers
-import src.planning
-import src.scaling.findings
-import src.scaling.plots  # noqa: F401
-from src.models import accepts
+import dataworth.commands.eval_output
+import dataworth.commands.planning
+import dataworth.commands.train
+import dataworth.data.prepare
+import dataworth.evaluation.evaluator
+import dataworth.evaluation.tables
+import dataworth.figures.style  # noqa: F401
+from dataworth.models.registry import accepts
 
 accepts("alexnet-small", 32)  # on torch's meta device, which imports two seconds of compiler

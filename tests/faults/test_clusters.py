@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import DIGITS, ROOT, evaluate, inside, train
+from tests.conftest import DIGITS, PATHS, ROOT, evaluate, inside, train
 from tests.faults.conftest import TINY, bits
 from tests.faults.victims import Victim
 
@@ -76,7 +76,10 @@ def quickly(folder):
     path = Path(folder, "quick")
     path.mkdir(parents=True, exist_ok=True)
     (path / "rfc3987_syntax.py").write_text("raise ImportError")
-    return {"PYTHONPATH": f"{path}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": ""}
+    return {
+        "PYTHONPATH": f"{path}{os.pathsep}{PATHS}",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
 
 
 def free_port():
@@ -266,8 +269,12 @@ def test_ray_and_local_give_the_same_bits_and_the_same_metrics(place, tiny):
 
 @pytest.mark.fault(23)
 def test_status_and_evaluation_work_while_the_study_trains(place, tiny, capsys):
-    first = "src.training.saving:append_epoch", "held", ("hold", 5)  # in the second run
-    victim = Victim("src.cli:train", TINY, [first])
+    first = (
+        "dataworth.training.checkpointing:append_epoch",
+        "held",
+        ("hold", 5),
+    )  # in the second run
+    victim = Victim("dataworth.commands.train:train", TINY, [first])
     assert victim.until("held")
     assert train("--status") == 0
     out = capsys.readouterr().out

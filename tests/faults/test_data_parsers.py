@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.config import InputError, Recipe
-from src.data.images import BadImageError, decode_square
-from src.data.labels import encode_labels, find_columns, read_labels
-from src.data.splits import Split, settle_splits
+from dataworth.config import Recipe
+from dataworth.data.images import BadImageError, decode_square
+from dataworth.data.labels import encode_labels, find_columns, read_labels
+from dataworth.data.splits import Split, settle_splits
+from dataworth.errors import InputError
 from tests.faults.test_parsers import many, one_line
 
 features = st.sampled_from(

@@ -7,10 +7,11 @@ import datasets as hf
 import pytest
 from PIL import Image
 
-from src.config import InputError, Machine, Recipe
-from src.data.cache import MAX_BAD
-from src.data.datasets import DATASETS, load
-from src.data.prepare import open_data
+from dataworth.config import Machine, Recipe
+from dataworth.data.cache import MAX_BAD
+from dataworth.data.datasets import DATASETS, load
+from dataworth.data.prepare import open_data
+from dataworth.errors import InputError
 from tests.conftest import DIGITS, shared, train
 
 

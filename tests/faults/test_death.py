@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from src import files
-from src.runs import RunDirectory
-from src.snapshots import load_snapshot
+from dataworth.storage import files
+from dataworth.storage.run_directory import RunDirectory
+from dataworth.storage.snapshots import load_snapshot
 from tests.conftest import ROOT
 from tests.faults.conftest import TINY, bits, finish
 from tests.faults.victims import STEP, Victim
 
 EVERY_STEP = [*TINY, "--checkpoint-seconds", "0"]
-SYNC, REPLACE = "src.files:os.fsync", "pathlib:Path.replace"
+SYNC, REPLACE = "dataworth.storage.files:os.fsync", "pathlib:Path.replace"
 
 
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("step", [2, 7, 30])
 def test_killed_at_any_step_the_same_command_finishes_with_the_same_bits(place, tiny, step):
-    victim = Victim("src.cli:train", EVERY_STEP, [STEP])
+    victim = Victim("dataworth.commands.train:train", EVERY_STEP, [STEP])
     assert victim.until("step", step)
     assert victim.strike() == -signal.SIGKILL
     finish(place, tiny)
@@ -52,7 +52,7 @@ def test_killed_while_a_snapshot_is_written_one_is_whole(workplace, capsys, func
 def test_terminated_it_stops_after_the_step_and_goes_on_with_the_same_bits(
     place, tiny, number, step
 ):
-    victim = Victim("src.cli:train", TINY, [STEP])
+    victim = Victim("dataworth.commands.train:train", TINY, [STEP])
     assert victim.until("step", step)
     assert victim.strike(number) == 128 + number
     assert "seed-1: interrupted" in victim.text
@@ -65,7 +65,7 @@ def test_terminated_it_stops_after_the_step_and_goes_on_with_the_same_bits(
 
 @pytest.mark.fault(4)
 def test_interrupted_once_it_saves_and_exits_130(place, tiny):
-    victim = Victim("src.cli:train", TINY, [STEP])
+    victim = Victim("dataworth.commands.train:train", TINY, [STEP])
     assert victim.until("step", 4)
     assert victim.strike(signal.SIGINT) == 130
     finish(place, tiny)
@@ -74,7 +74,7 @@ def test_interrupted_once_it_saves_and_exits_130(place, tiny):
 @pytest.mark.fault(4)
 def test_interrupted_twice_it_stops_at_once_and_the_older_snapshot_is_whole(place, tiny):
     marks = [(STEP[0], "held", ("hold", 4))]
-    victim = Victim("src.cli:train", EVERY_STEP, marks)
+    victim = Victim("dataworth.commands.train:train", EVERY_STEP, marks)
     assert victim.until("held")
     os.kill(victim.pid, signal.SIGINT)
     time.sleep(0.2)  # two signals at the same moment are one
@@ -88,8 +88,8 @@ def test_interrupted_twice_it_stops_at_once_and_the_older_snapshot_is_whole(plac
 @pytest.mark.fault(5, 45)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_ended_while_the_cache_is_built_it_is_built_anew(workplace, tiny, number, code):
-    marks = [("src.data.decoding:decode_square", "held", ("hold", 300))]
-    victim = Victim("src.cli:train", TINY, marks)
+    marks = [("dataworth.data.decoding:decode_square", "held", ("hold", 300))]
+    victim = Victim("dataworth.commands.train:train", TINY, marks)
     assert victim.until("held")
     assert victim.strike(number) == code
     assert "Traceback" not in victim.text
@@ -100,8 +100,8 @@ def test_ended_while_the_cache_is_built_it_is_built_anew(workplace, tiny, number
 
 @pytest.mark.fault(5)
 def test_terminated_during_validation_it_goes_on_with_the_same_bits(place, tiny):
-    marks = [("src.training.trainer:predict", "held", ("hold", 2))]
-    victim = Victim("src.cli:train", TINY, marks)
+    marks = [("dataworth.training.trainer:predict", "held", ("hold", 2))]
+    victim = Victim("dataworth.commands.train:train", TINY, marks)
     assert victim.until("held")
     assert victim.strike(signal.SIGTERM) == 143
     finish(place, tiny)
@@ -110,19 +110,21 @@ def test_terminated_during_validation_it_goes_on_with_the_same_bits(place, tiny)
 @pytest.mark.fault(5)
 def test_terminated_during_evaluation_it_leaves_no_results_and_a_rerun_works(place, tiny):
     (place / "checkpoints").symlink_to(tiny / "checkpoints")
-    marks = [("src.evaluation.evaluator:predict", "held", ("hold", 4))]
-    victim = Victim("src.cli:evaluate", (), marks)
+    marks = [("dataworth.evaluation.evaluator:predict", "held", ("hold", 4))]
+    victim = Victim("dataworth.commands.eval:evaluate", (), marks)
     assert victim.until("held")
     assert victim.strike(signal.SIGTERM) == 143
     assert "interrupted by SIGTERM; python eval.py begins again" in victim.text
     assert not list(place.rglob("metrics.json"))
-    again = Victim("src.cli:evaluate")
+    again = Victim("dataworth.commands.eval:evaluate")
     assert again.end() == 0, again.text
 
 
 @pytest.mark.fault(19)
 def test_other_machine_settings_give_the_same_bits(stopped, place, tiny):
-    again = Victim("src.cli:train", [*TINY, "--workers", "1", "--cache-dir", "elsewhere"])
+    again = Victim(
+        "dataworth.commands.train:train", [*TINY, "--workers", "1", "--cache-dir", "elsewhere"]
+    )
     assert again.end() == 0, again.text
     assert bits(place) == bits(tiny)
     recorded = json.loads((place / "checkpoints" / "s" / "study.json").read_text())["machine"]
@@ -134,7 +136,7 @@ def test_a_run_begun_on_another_kind_of_device_goes_on(stopped):
     directory = RunDirectory(stopped)
     snapshot = directory.load_last()
     directory.save_last({**snapshot, "random": snapshot["random"][..., :16].clone()})  # as on CUDA
-    again = Victim("src.cli:train", TINY)
+    again = Victim("dataworth.commands.train:train", TINY)
     assert again.end() == 0, again.text
 
 
@@ -169,7 +171,7 @@ def test_a_signal_during_an_import_ends_it_in_one_line(workplace, number, module
 
 @pytest.mark.fault(6)
 def test_a_closed_pipe_does_not_end_the_training(place, tiny):
-    victim = Victim("src.cli:train", TINY)
+    victim = Victim("dataworth.commands.train:train", TINY)
     assert victim.until("digits:")
     victim.lines.close()
     victim.pipe.close()

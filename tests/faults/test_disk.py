@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from src import snapshots
-from tests.conftest import ROOT
+from dataworth.storage import snapshots
+from tests.conftest import PATHS
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import Victim
 
@@ -19,7 +19,7 @@ EVERY_STEP = [*TINY, "--checkpoint-seconds", "0"]
 @pytest.mark.fault(14)
 def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(place, tiny):
     """The limit lets the first epoch's snapshots pass and cuts the later, larger ones."""
-    victim = Victim("src.cli:train", EVERY_STEP, file_limit=6_000_000)
+    victim = Victim("dataworth.commands.train:train", EVERY_STEP, file_limit=6_000_000)
     assert victim.end() == 3, victim.text
     assert "last.pt: File too large (writing 7," in victim.text
     assert "Traceback" not in victim.text
@@ -35,7 +35,11 @@ def test_a_full_disk_leaves_the_snapshot_before(place):
         if subprocess.run([*namespace, "true"], capture_output=True).returncode:
             pytest.skip("this machine allows no user namespaces")
     words = [sys.executable, "-m", "tests.faults.actors", *TINY, "--subset-sizes", "100"]
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": PATHS,
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run([*namespace, *words], capture_output=True, text=True, env=surroundings)
     assert "last.pt: No space left on device (writing 4," in done.stderr
     assert "\nexit 3\n" in done.stdout
@@ -55,7 +59,12 @@ def test_another_file_system_a_symlink_and_odd_names_work(place, tiny, tmp_path_
     (place / "checkpoints").symlink_to(elsewhere)
     try:
         finish(place, tiny)
-        assert Victim("src.cli:evaluate", ["--results-dir", place / "my résultats"]).end() == 0
+        assert (
+            Victim(
+                "dataworth.commands.eval:evaluate", ["--results-dir", place / "my résultats"]
+            ).end()
+            == 0
+        )
     finally:
         shutil.rmtree(elsewhere)
 

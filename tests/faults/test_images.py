@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from src.data.images import BadImageError, decode, decode_square, has_fast_jpeg
+from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg
 from tests.conftest import ROOT, shared
 
 GOOD = {
@@ -85,7 +85,7 @@ def test_a_bad_image_is_refused_by_name(name, fast):
 def test_bombs_and_slivers_take_little_memory():
     code = (
         "import pathlib, re, sys\n"
-        "from src.data.images import decode_square, BadImageError\n"
+        "from dataworth.data.images import decode_square, BadImageError\n"
         "for path in sys.argv[1:]:\n"
         "    try: decode_square(pathlib.Path(path).read_bytes(), 256)\n"
         "    except BadImageError: print('refused')\n"

@@ -23,7 +23,9 @@ def torment(words, kills, harms, rng, most_steps):
     for kill in range(kills):
         due = len(damaged) <= harms * kill // kills
         saved_every = "0" if due else "0.05"  # seconds; 0 is every step, so one can be damaged
-        victim = Victim("src.cli:train", [*words, "--checkpoint-seconds", saved_every], [STEP])
+        victim = Victim(
+            "dataworth.commands.train:train", [*words, "--checkpoint-seconds", saved_every], [STEP]
+        )
         number = (signal.SIGKILL, signal.SIGTERM)[kill % 2]
         assert victim.until("step", rng.randrange(2, most_steps)), "ended before it was struck"
         code = victim.strike(number)
@@ -31,7 +33,7 @@ def torment(words, kills, harms, rng, most_steps):
         if due and (found := newest_snapshot()):
             flip(found)
             damaged.append(found)
-    last = Victim("src.cli:train", words)
+    last = Victim("dataworth.commands.train:train", words)
     assert last.end() == 0, last.text
     assert len(list(Path("checkpoints").rglob("last.pt.bad"))) == len(damaged) == harms
 
@@ -51,7 +53,7 @@ def test_killed_three_times_and_damaged_once_the_bits_are_the_same(place, tiny):
 @pytest.mark.fault(1, 11)
 def test_killed_twenty_four_times_and_damaged_twice_the_bits_are_the_same(tmp_path_factory):
     with inside(tmp_path_factory.mktemp("calm")) as calm:
-        undisturbed = Victim("src.cli:train", LONG)
+        undisturbed = Victim("dataworth.commands.train:train", LONG)
         assert undisturbed.end() == 0, undisturbed.text
     with inside(tmp_path_factory.mktemp("tormented")) as tormented:
         torment(LONG, kills=24, harms=2, rng=random.Random(11), most_steps=40)

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
-from src.config import Machine, Recipe, Run
-from src.data.datasets import DATASETS
-from src.data.prepare import open_data
-from src.evaluation.results import read_results
-from src.files import write_verified
-from src.runs import RunDirectory
-from src.training import trainer
-from src.training.workbench import Workbench
+from dataworth.config import Machine, Recipe, Run
+from dataworth.data.datasets import DATASETS
+from dataworth.data.prepare import open_data
+from dataworth.evaluation.results import read_results
+from dataworth.storage.files import write_verified
+from dataworth.storage.run_directory import RunDirectory
+from dataworth.training import trainer
+from dataworth.training.workbench import Workbench
 from tests.conftest import evaluate, train
 from tests.faults.conftest import FIRST, TINY
 
@@ -112,7 +112,7 @@ def test_three_classes_have_no_top_5_error_and_a_note(workplace, monkeypatch, ca
 
 @pytest.mark.fault(32)
 def test_one_image_left_over_is_no_batch_of_its_own(place, bench):
-    from src.data.loaders import get_train_loader
+    from dataworth.data.loaders import get_train_loader
 
     loader = get_train_loader(bench.sources, np.arange(33), RECIPE)
     assert [len(labels) for _, labels in loader.train_epoch(1, 0)] == [16, 17]

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from src.data import prepare
-from src.locks import HeldError, owned
+from dataworth.data import prepare
+from dataworth.storage.locks import HeldError, owned
 from tests.conftest import train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import STEP, Victim
@@ -15,14 +15,14 @@ from tests.faults.victims import STEP, Victim
 
 @pytest.mark.fault(25, 26)
 def test_each_run_has_one_owner_and_the_second_command_says_who(place, tiny):
-    first = Victim("src.cli:train", TINY, [(STEP[0], "held", ("hold", 3))])
+    first = Victim("dataworth.commands.train:train", TINY, [(STEP[0], "held", ("hold", 3))])
     assert first.until("held")
-    second = Victim("src.cli:train", TINY)
+    second = Victim("dataworth.commands.train:train", TINY)
     assert second.end() == 3
     owner = f"100/seed-1 is held by process {first.pid} on {socket.gethostname()}"
     assert owner in second.text
     assert "1 of 2 runs complete" in second.text
-    third = Victim("src.cli:train", TINY)
+    third = Victim("dataworth.commands.train:train", TINY)
     assert third.end() == 2
     assert "error: nothing left to do here: " in third.text
     assert owner in third.text
@@ -44,9 +44,10 @@ def test_the_lock_of_a_dead_process_is_taken_over(workplace, text):
 
 @pytest.mark.fault(27)
 def test_two_commands_build_a_cache_once(workplace, tiny):
-    marks = [("src.data.decoding:decode_square", "decoded", "after")]
+    marks = [("dataworth.data.decoding:decode_square", "decoded", "after")]
     first, second = (
-        Victim("src.cli:train", [*TINY, "--experiment-id", name], marks) for name in "st"
+        Victim("dataworth.commands.train:train", [*TINY, "--experiment-id", name], marks)
+        for name in "st"
     )
     assert [first.end(), second.end()] == [0, 0]
     assert first.text.count("decoded") + second.text.count("decoded") == 1797
@@ -55,10 +56,10 @@ def test_two_commands_build_a_cache_once(workplace, tiny):
 
 @pytest.mark.fault(27, 45)
 def test_a_command_that_waits_for_a_cache_builds_it_when_the_builder_dies(workplace, tiny):
-    marks = [("src.data.decoding:decode_square", "held", ("hold", 300))]
-    first = Victim("src.cli:train", TINY, marks)
+    marks = [("dataworth.data.decoding:decode_square", "held", ("hold", 300))]
+    first = Victim("dataworth.commands.train:train", TINY, marks)
     assert first.until("held")
-    second = Victim("src.cli:train", TINY)
+    second = Victim("dataworth.commands.train:train", TINY)
     assert second.until(f"waiting for process {first.pid}")
     first.strike()
     assert second.end() == 0, second.text
@@ -73,7 +74,7 @@ def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
 
     def overtaken(recipe, machine):
         monkeypatch.setattr(prepare, "open_data", real)
-        quicker = Victim("src.cli:train", TINY)
+        quicker = Victim("dataworth.commands.train:train", TINY)
         assert quicker.end() == 0, quicker.text
         return real(recipe, machine)
 
@@ -85,7 +86,10 @@ def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
 
 @pytest.mark.fault(25)
 def test_two_commands_that_add_to_a_study_are_both_remembered(place):
-    victims = [Victim("src.cli:train", [*TINY, "--subset-sizes", n]) for n in (100, 150, 200)]
+    victims = [
+        Victim("dataworth.commands.train:train", [*TINY, "--subset-sizes", n])
+        for n in (100, 150, 200)
+    ]
     assert [victim.end() for victim in victims] == [0, 0, 0]
     asked = json.loads((place / "checkpoints/s/study.json").read_text())["asked"]
     assert sorted(study["subset_sizes"] for study in asked) == [[100], [150], [200]]

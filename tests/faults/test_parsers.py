@@ -10,15 +10,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from src.config import InputError, Machine, Recipe, Study
-from src.evaluation.results import (
-    chance_errors,
-    format_table,
-    read_results,
-    runs_table,
-    sizes_table,
-)
-from src.flags import read_config, to_yaml
+from dataworth.commands.parsing import read_config, to_yaml
+from dataworth.config import Machine, Recipe, Study
+from dataworth.errors import InputError
+from dataworth.evaluation.results import chance_errors, read_results
+from dataworth.evaluation.tables import format_table, runs_table, sizes_table
 
 CASES = 2000
 many = settings(

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from src.snapshots import load_snapshot
+from dataworth.storage.snapshots import load_snapshot
 from tests.conftest import ROOT, inside
 from tests.faults.conftest import FIRST, TINY, bits
 from tests.faults.victims import STEP, team
@@ -22,7 +22,7 @@ def pair(tiny, tmp_path_factory):
     """The study of two processes that nothing disturbs: not to be written to."""
     with inside(tmp_path_factory.mktemp("pair")) as folder:
         (folder / "cache").symlink_to(tiny / "cache")
-        ended(team("src.cli:train", TINY))
+        ended(team("dataworth.commands.train:train", TINY))
     return folder
 
 
@@ -35,7 +35,7 @@ def ended(victims):
 @pytest.mark.fault(57)
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_killed_process_ends_the_others_and_the_same_bits_come_of_it(place, pair, dies):
-    victims = team("src.cli:train", EVERY_STEP, marks=[STEP])
+    victims = team("dataworth.commands.train:train", EVERY_STEP, marks=[STEP])
     assert victims[dies].until("step", 7)
     assert victims[dies].strike() == -signal.SIGKILL
     began = time.monotonic()
@@ -45,14 +45,14 @@ def test_a_killed_process_ends_the_others_and_the_same_bits_come_of_it(place, pa
         assert "error: another process of this run ended" in victims[0].text
         assert "Traceback" not in victims[0].text
     assert load_snapshot(place / FIRST)["step"] + 4 * load_snapshot(place / FIRST)["epoch"] >= 5
-    ended(team("src.cli:train", TINY))
+    ended(team("dataworth.commands.train:train", TINY))
     assert bits(place) == bits(pair)
 
 
 @pytest.mark.slow
 @pytest.mark.fault(57)
 def test_a_silent_process_is_given_up_after_the_time_out(place):
-    first, second = team("src.cli:train", TINY, marks=[STEP], patience=15)
+    first, second = team("dataworth.commands.train:train", TINY, marks=[STEP], patience=15)
     assert second.until("step", 7)
     os.kill(second.pid, signal.SIGSTOP)
     assert first.end() == 2
@@ -62,21 +62,21 @@ def test_a_silent_process_is_given_up_after_the_time_out(place):
 
 @pytest.mark.fault(3, 57)
 def test_processes_agree_on_the_step_at_which_they_stop(place, pair):
-    victims = team("src.cli:train", TINY, marks=[STEP])
+    victims = team("dataworth.commands.train:train", TINY, marks=[STEP])
     assert victims[1].until("step", 6)
     os.kill(victims[1].pid, signal.SIGTERM)  # torchrun sends it to all, at different moments
     assert [victim.end() for victim in victims] == [143, 143]
     assert "interrupted by SIGTERM; python train.py --resume goes on" in victims[0].text
     assert "Traceback" not in victims[0].text + victims[1].text
     assert not list(place.rglob("lock"))
-    ended(team("src.cli:train", TINY))
+    ended(team("dataworth.commands.train:train", TINY))
     assert bits(place) == bits(pair)
 
 
 @pytest.mark.fault(57)
 def test_another_number_of_processes_goes_on_with_the_same_run(place, stopped):
     before = load_snapshot(stopped)
-    victims = ended(team("src.cli:train", TINY))
+    victims = ended(team("dataworth.commands.train:train", TINY))
     assert "2 of 2 runs complete" in victims[0].text
     assert before["epoch"] == 1
     assert (stopped / "metrics.csv").read_text().count("\n") == 4
@@ -84,7 +84,7 @@ def test_another_number_of_processes_goes_on_with_the_same_run(place, stopped):
 
 @pytest.mark.fault(28)
 def test_processes_agree_that_a_run_diverged(place):
-    victims = team("src.cli:train", [*TINY, "--learning-rate", "1e30"])
+    victims = team("dataworth.commands.train:train", [*TINY, "--learning-rate", "1e30"])
     assert [victim.end() for victim in victims] == [3, 3]
     assert "100/seed-1: diverged" in victims[0].text
     assert "200/seed-1: diverged" in victims[0].text
@@ -113,5 +113,5 @@ def test_torchrun_hands_on_a_signal_and_the_run_is_saved(place, pair, number):
                 process.send_signal(number)
     assert process.returncode != 0
     assert list(place.rglob("last.pt"))
-    ended(team("src.cli:train", TINY))
+    ended(team("dataworth.commands.train:train", TINY))
     assert bits(place) == bits(pair)

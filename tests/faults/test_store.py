@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from src import snapshots
-from src.config import InputError
-from src.data.datasets import load
-from src.evaluation.results import read_results
-from src.files import DamagedError, digest_path, write_verified
-from src.runs import RunDirectory
+from dataworth.data.datasets import load
+from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results
+from dataworth.storage import snapshots
+from dataworth.storage.files import DamagedError, digest_path, write_verified
+from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import ROOT, evaluate, shared, train
 from tests.faults.actors import DIGITS
 from tests.faults.conftest import FIRST, TINY, bits, finish

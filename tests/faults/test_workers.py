@@ -9,9 +9,10 @@ import datasets as hf
 import psutil
 import pytest
 
-from src.config import InputError, Machine
-from src.data import decoding, prepare
-from src.data.datasets import digits
+from dataworth.config import Machine
+from dataworth.data import decoding, prepare
+from dataworth.data.datasets import digits
+from dataworth.errors import InputError
 from tests.faults.actors import DIGITS
 from tests.faults.victims import Victim
 

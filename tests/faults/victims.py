@@ -16,15 +16,15 @@ import time
 from multiprocessing import forkserver
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import PATHS
 
 CONTEXT = multiprocessing.get_context("forkserver")
-STEP = ("src.training.steps:EagerStep.__call__", "step", "after")
+STEP = ("dataworth.training.steps:EagerStep.__call__", "step", "after")
 
 
 def start_server():
     """Start the server with the surroundings that its children inherit."""
-    ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ours = {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     CONTEXT.set_forkserver_preload(["tests.faults.preload"])

@@ -1,0 +1,1 @@
+"""The commands: flags, steps, exit codes; one file per command."""

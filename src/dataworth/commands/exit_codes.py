@@ -1,0 +1,47 @@
+"""How a command ends: its exit code, and one line for what the user can mend."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from signal import Signals
+
+from ..console import warn
+from ..errors import InputError
+from ..signals import Stop, listening, requested
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
+
+DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
+UNHEARD = 141  # as a signal: nobody reads what is printed
+
+
+def exit_with(command: Callable[[], int], after_signal: str) -> None:
+    """Run a command and exit as README.md promises: one line for the user's mistakes."""
+    with listening():
+        try:
+            code = command()
+        except (Stop, Exception) as error:
+            if (number := requested()) is None:
+                code = _explain(error)
+            else:  # also where a library turned Stop into an error of its own
+                warn(f"interrupted by {Signals(number).name}; {after_signal}")
+                code = 128 + number
+    sys.exit(code)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong; return the exit code."""
+    if isinstance(error, InputError):
+        warn(f"error: {error}")
+        return INPUT
+    if isinstance(error, OSError) and error.filename is not None:
+        warn(f"error: {error.filename}: {error.strerror}")
+        return INPUT
+    if isinstance(error, BrokenPipeError):  # ``| head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    warn("".join(traceback.format_exception(error)).rstrip())
+    return BUG

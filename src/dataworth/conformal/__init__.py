@@ -1,0 +1,1 @@
+"""Conformal prediction: nonconformity scores, calibrated thresholds, measured coverage."""

@@ -1,0 +1,176 @@
+"""From a name or a path to labelled splits.
+
+A hub id or a local folder needs no code. To add an odd data set, write a function that returns
+``{split name: datasets.Dataset}`` and list it in :data:`DATASETS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config import Recipe
+from ..errors import InputError
+from .hub import load_folder, load_from_hub
+from .images import BadImageError
+from .labels import encode_labels, find_columns, read_labels
+from .splits import Split, settle_splits
+from .subsets import stratified_order
+
+if TYPE_CHECKING:
+    import datasets
+
+
+MINI_IMAGENET_NOTE = (
+    "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
+    "from ImageNet's validation images: the two errors are not comparable"
+)
+DIGITS_SEED = 0  # of the test split, which is the same for every study
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Three labelled splits and the tables that hold their encoded images."""
+
+    name: str
+    fingerprint: str  # changes when the published data change, or their column
+    revision: str | None  # commit on the hub
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]  # train, validation, test
+    tables: Mapping[str, datasets.Dataset]  # source name -> column "image" of encoded bytes
+    root: Path | None  # where image files referred to by path must lie
+    notes: tuple[str, ...]
+
+    def encoded(self, source: str, row: int) -> bytes:
+        """Read the bytes of one image; a path counts only inside the data set's own folder.
+
+        Raises
+        ------
+        BadImageError
+            If the row holds no image.
+        """
+        cell = self.tables[source][row]["image"]
+        if cell is None:
+            raise BadImageError("the image is missing")
+        if cell["bytes"] is not None:
+            return bytes(cell["bytes"])
+        path = Path(cell["path"] or "").resolve()
+        if self.root is None or not path.is_relative_to(self.root):
+            raise BadImageError("the row has no bytes, or its file lies outside the data set")
+        return path.read_bytes()
+
+    def summary(self) -> dict[str, Any]:
+        """Return revision, images per split, notes and classes, as study.json holds them."""
+        return {
+            "revision": self.revision,
+            "splits": {role: len(split) for role, split in self.splits.items()},
+            "notes": list(self.notes),
+            "classes": list(self.classes),
+        }
+
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 of the class names and of every split's rows and labels."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for name, split in self.splits.items():
+            digest.update(name.encode() + split.source.encode())
+            digest.update(split.rows.astype("<i8").tobytes())
+            digest.update(split.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def digits() -> Mapping[str, datasets.Dataset]:
+    """1,797 real 8 x 8 images of handwritten digits (Alpaydin and Kaynak 1998, scikit-learn)."""
+    import io
+
+    import datasets
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    order = stratified_order(labels.astype(np.int64), DIGITS_SEED)
+
+    def encoded(image: Any) -> dict[str, bytes]:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        return {"bytes": file.getvalue()}
+
+    names = [str(digit) for digit in range(10)]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+    )
+    return {
+        name: datasets.Dataset.from_dict(
+            {"image": [encoded(pixels[i]) for i in rows], "label": labels[rows].tolist()},
+            features=features,
+        )
+        for name, rows in {"train": np.sort(order[360:]), "test": np.sort(order[:360])}.items()
+    }
+
+
+DATASETS: dict[str, Callable[[], Mapping[str, Any]]] = {"digits": digits}
+
+
+def load(recipe: Recipe) -> ImageDataset:
+    """Load the recipe's data set and settle its splits.
+
+    Raises
+    ------
+    InputError
+        If it cannot be found, its columns are not clear, or its labels are not usable.
+    """
+    name, root = recipe.dataset, None
+    revision: str | None = None
+    if recipe.dataset_revision and (name in DATASETS or Path(name).is_dir()):
+        raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
+    if name in DATASETS:
+        tables: Mapping[str, Any] = DATASETS[name]()
+        contents = sorted((source, table._fingerprint) for source, table in tables.items())
+        fingerprint = f"{name} {contents}"
+    elif Path(name).is_dir():
+        tables, fingerprint, root = *load_folder(Path(name)), Path(name).resolve()
+    else:
+        tables, revision, root = load_from_hub(name, recipe.dataset_revision)
+        fingerprint = f"{name}@{revision}"
+    tables = {source: table for source, table in tables.items() if len(table)}
+    if not tables:
+        raise InputError(f"{name}: the data set has no images")
+    image_column, label_column = find_columns(next(iter(tables.values())).features, recipe)
+    if recipe.image_column:  # other pictures of the same rows
+        fingerprint = f"{fingerprint} {image_column}"
+    raw = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
+    feature = next(iter(tables.values())).features[label_column]
+    classes, labels = encode_labels(raw, getattr(feature, "names", None), name)
+    labelled = {s: Split(s, np.arange(len(codes)), codes) for s, codes in labels.items()}
+    splits, notes = settle_splits(labelled, recipe, len(classes))
+    if "mini-imagenet" in name.lower():
+        notes = (*notes, MINI_IMAGENET_NOTE)
+    if len(classes) < 6:
+        notes = (*notes, f"{len(classes)} classes: there is no top-5 error with fewer than 6")
+    used = {split.source for split in splits.values()}
+    return ImageDataset(
+        name,
+        fingerprint,
+        revision,
+        classes,
+        splits,
+        {source: _encoded_images(tables[source], image_column) for source in used},
+        root,
+        notes,
+    )
+
+
+def _encoded_images(table: Any, column: str) -> Any:
+    import datasets
+
+    return (
+        table.select_columns([column])
+        .rename_columns({column: "image"} if column != "image" else {})
+        .cast_column("image", datasets.Image(decode=False))
+    )

@@ -1,0 +1,120 @@
+"""From the encoded images of one published split to pixels on disk, in this process or several."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .datasets import ImageDataset
+from .images import BadImageError, decode_square, has_fast_jpeg
+
+CHUNK = 256  # images per task: bounds a worker's memory, and the unit of the checksums
+MIN_PER_WORKER = 4096  # below, starting a process costs more than it saves
+FAST_FROM = 10**8  # pixels: below, importing torchvision's decoder costs more than it saves
+Pixels = NDArray[np.uint8]
+# SHA-256 of each encoded image (k, 32) and of the chunk's pixels; row of a bad image -> why
+Chunk = tuple[Pixels, str, dict[int, str]]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes chunks of a split into the array at ``path``; any process can hold one."""
+
+    dataset: ImageDataset
+    source: str
+    path: Path  # of a uint8 array (n, side, side, 3)
+    fast: bool
+
+    def __call__(self, start: int) -> Chunk:
+        """Decode the images from row ``start`` on; a bad one is black."""
+        images = np.load(self.path, mmap_mode="r+")
+        stop, side = min(start + CHUNK, len(images)), images.shape[1]
+        pixels = np.zeros((stop - start, side, side, 3), np.uint8)
+        digests, bad = np.zeros((stop - start, 32), np.uint8), {}
+        for row in range(start, stop):
+            try:
+                data = self.dataset.encoded(self.source, row)
+                pixels[row - start] = decode_square(data, side, self.fast)
+                digests[row - start] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+            except (BadImageError, OSError) as error:
+                bad[row] = str(error)
+        images[start:stop] = pixels
+        return digests, sha256(pixels), bad
+
+
+def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) -> Iterator[Chunk]:
+    """Decode a whole split, chunk by chunk in order; 0 workers are one per core.
+
+    Raises
+    ------
+    InputError
+        If a decoding process is killed.
+    """
+    n, side = np.load(path, mmap_mode="r").shape[:2]
+    # Without labels it fits into a pipe: else a worker that dies as it starts would block us.
+    images = replace(dataset, splits={}, classes=(), notes=())
+    decoder = Decoder(images, source, path, n * side**2 >= FAST_FROM and has_fast_jpeg())
+    workers = min(workers or num_cores(), n // MIN_PER_WORKER)
+    starts = range(0, n, CHUNK)
+    if workers <= 1:
+        yield from map(decoder, starts)
+        return
+    context = get_context("spawn")  # forking a process with threads may deadlock it
+    try:
+        with ProcessPoolExecutor(workers, context, _hold, (decoder,)) as pool:
+            yield from pool.map(_decode, starts)
+    except BrokenProcessPool:
+        raise InputError(
+            "a decoding process was killed, most often for lack of memory; "
+            f"try fewer than {workers} --workers"
+        ) from None
+
+
+def sha256(pixels: Pixels) -> str:
+    """SHA-256 of an array's content."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+_held: Decoder  # sent once to each process, not with every task
+
+
+def _hold(decoder: Decoder) -> None:
+    global _held
+    _held = decoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
+    Thread(target=_end_with_parent, daemon=True).start()
+    if decoder.fast:
+        import torch
+
+        torch.set_num_threads(1)  # every core has a process of its own
+
+
+def _end_with_parent() -> None:
+    """Outlive no parent: it holds the lock under which this process writes."""
+    parent = parent_process()
+    assert parent is not None, "runs in a process of the pool"
+    parent.join()
+    os._exit(1)
+
+
+def _decode(start: int) -> Chunk:
+    return _held(start)
+
+
+def num_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,117 @@
+"""Where data sets come from: the Hugging Face hub and local folders."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+ELSEWHERE = "or name a local folder, or --dataset digits (embedded)"
+HUB_TIMEOUT = 10  # seconds
+
+
+def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
+    """Load a local folder and its fingerprint (names, sizes and times of its files).
+
+    Raises
+    ------
+    InputError
+        If the folder holds no data set, or one of its files is damaged.
+    """
+    import datasets
+
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    _quiet()
+    try:
+        return datasets.load_dataset(str(path)), digest.hexdigest()
+    except Exception as error:
+        damaged = f"{bad} is damaged" if (bad := _damaged_parquet(path)) else _first_line(error)
+        raise InputError(f"--dataset {path}: cannot be read as images: {damaged}") from None
+
+
+def load_from_hub(
+    name: str, revision: str | None
+) -> tuple[Mapping[str, datasets.Dataset], str, Path]:
+    """Load a data set of the hub, its commit, and the folder where its files are kept.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the hub does not answer within 30 seconds.
+    """
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise InputError(f"--dataset {name}: no such folder")
+    import datasets
+    from datasets import config
+
+    _quiet()
+    commit = revision if config.HF_HUB_OFFLINE else _resolve(name, revision)
+    try:
+        tables = datasets.load_dataset(name, revision=commit)
+    except Exception as error:
+        if config.HF_HUB_OFFLINE:
+            reason = "not downloaded yet, and HF_HUB_OFFLINE is set; unset it"
+        else:
+            reason = f"{_first_line(error)}; choose another data set"
+        raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}") from None
+    cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
+    if commit is None:  # offline: the folder of the local copy is named for its commit
+        commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
+    return tables, commit, cache
+
+
+def _resolve(name: str, revision: str | None) -> str:
+    """Ask the hub which commit a revision is."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return str(HfApi().dataset_info(name, revision=revision, timeout=HUB_TIMEOUT).sha)
+    except (RepositoryNotFoundError, HFValidationError):
+        reason = "not on the hub, or private; check the spelling"
+    except HfHubHTTPError as error:
+        reason = f"the hub says {_first_line(error)}; check --dataset-revision"
+    except Exception as error:  # each version of the client has its own network errors
+        reason = (
+            f"the hub does not answer ({type(error).__name__}); "
+            "if it was downloaded before, set HF_HUB_OFFLINE=1"
+        )
+    raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
+
+
+def _damaged_parquet(path: Path) -> Path | None:
+    import pyarrow
+    import pyarrow.parquet
+
+    for file in sorted(path.rglob("*.parquet")):
+        try:
+            for _ in pyarrow.parquet.ParquetFile(file).iter_batches():
+                pass
+        except (pyarrow.ArrowException, OSError):
+            return file
+    return None
+
+
+def _quiet() -> None:
+    """Leave the screen to our own progress bar and our own words."""
+    import datasets
+
+    datasets.utils.logging.set_verbosity(logging.CRITICAL)
+    datasets.disable_progress_bars()

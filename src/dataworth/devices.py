@@ -1,0 +1,135 @@
+"""Devices, precision and random streams: the only module that touches global torch state."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+
+import numpy as np
+import torch
+
+from .errors import InputError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+STREAM = 0x5EED_0003  # keeps these draws apart from every other use of the same seed
+
+
+def pick_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
+    """Resolve ``auto`` to the best device present; several processes get a GPU each.
+
+    Parameters
+    ----------
+    name : str
+        ``auto``, or a device as torch names it, such as ``cuda:1``.
+    local_rank, local_size : int
+        Which of how many processes of this machine asks.
+
+    Raises
+    ------
+    InputError
+        If the device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return _own_gpu(torch.device("cuda"), local_rank, local_size)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(
+            f"--device {name}: not found on this machine; use --device auto or cpu"
+        ) from None
+    return _own_gpu(device, local_rank, local_size) if device.type == "cuda" else device
+
+
+def _own_gpu(device: torch.device, local_rank: int, local_size: int) -> torch.device:
+    """Return the GPU of this process: the one asked for, or one each where they are several."""
+    if local_size == 1:
+        if device.index is not None:  # streams, graphs and generators follow the current device
+            torch.cuda.set_device(device)
+        return device
+    if device.index is not None or local_size > torch.cuda.device_count():
+        raise InputError(
+            f"--device {device}: {local_size} processes take a GPU each and this machine has "
+            f"{torch.cuda.device_count()}; start as many, with --device cuda"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+@cache
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def check_precision(device: torch.device, precision: str) -> None:
+    """Refuse bf16 on hardware without it.
+
+    Raises
+    ------
+    InputError
+        If ``precision`` is bf16 and the device would only emulate it.
+    """
+    if precision == "bf16" and not has_bf16(device):
+        raise InputError(f"--precision bf16: {device} has no bfloat16 arithmetic; use auto or fp32")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Arithmetic of the training step; ``auto`` is bf16 where the hardware has it."""
+    if precision == "fp32" or not has_bf16(device):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that the device has free."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def prepare_process(device: torch.device) -> None:
+    """Set what a process needs: the fastest kernels on CUDA, memory that stays on a CPU.
+
+    What is not bf16 on CUDA is fp32, not TF32: test errors do not depend on the GPU's generation.
+    By default glibc hands buffers of 75 to 150 MB, such as AlexNet's, back to the kernel after
+    every step, and zeroing them anew costs a third of the step (LOG.md).
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    elif sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def random_state(device: torch.device) -> torch.Tensor:
+    """Copy the state of the stream that dropout on ``device`` draws from (uint8, on the CPU)."""
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    module = torch.get_device_module(device)
+    return torch.as_tensor(module.get_rng_state())
+
+
+def set_random_state(device: torch.device, state: torch.Tensor) -> None:
+    """Let dropout on ``device`` go on from where the stream was copied."""
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.get_device_module(device).set_rng_state(state)
+
+
+def seed_torch(*key: int) -> None:
+    """Seed torch's generators (weights, dropout) from whole numbers such as (seed, epoch)."""
+    state = np.random.SeedSequence([STREAM, *key]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))

@@ -1,0 +1,1 @@
+"""Logits -> ranks -> errors with intervals -> typed records -> metrics.json."""

@@ -1,0 +1,1 @@
+"""All drawing: house style, axes, and one file per subject. No torch."""

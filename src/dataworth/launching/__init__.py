@@ -1,0 +1,1 @@
+"""Where the runs of a study execute: this machine, a Ray cluster, Slurm."""

@@ -1,0 +1,1 @@
+"""Measured errors -> laws -> posterior -> forecast. Numerics only: imports numpy and scipy."""

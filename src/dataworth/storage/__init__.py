@@ -1,0 +1,1 @@
+"""All that lies on disk: study and run directories, identity, locks, snapshots, logs."""

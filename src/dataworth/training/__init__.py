@@ -1,0 +1,1 @@
+"""One training run: the step, the epoch, the run; state, optimiser, checkpoints."""

@@ -1,1 +1,0 @@
-"""From checkpoints to errors with intervals, and the file that holds them."""

@@ -1,1 +1,0 @@
-"""From a trained run to labels, and to sets of labels that can be relied on."""

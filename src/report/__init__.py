@@ -1,1 +1,0 @@
-"""One page that says what a study found: ``eval.py --report``."""

@@ -1,1 +1,0 @@
-"""From errors to a fitted law, a forecast and figures. Needs no torch."""

@@ -1,1 +1,0 @@
-"""From batches to the checkpoint of one fresh run."""
