@@ -148,7 +148,7 @@ def test_without_gradio_one_line_says_what_to_install(workplace, monkeypatch, ca
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert explore() == 2
     assert capsys.readouterr().err == (
-        "error: app.py needs gradio: pip install -r requirements-demo.txt\n"
+        "error: the explorer needs gradio: pip install 'dataworth[explorer]'\n"
     )
 
 

@@ -27,7 +27,7 @@ from tests.test_study import digests
 
 TWO = [*QUICK, "--subset-sizes", "0.25", "--seeds", "1", "2", "--experiment-id", "s"]
 needs_submitit = pytest.mark.skipif(
-    not importlib.util.find_spec("submitit"), reason="pip install -r requirements-ray.txt"
+    not importlib.util.find_spec("submitit"), reason="pip install -e .[ray,slurm]"
 )
 
 
@@ -62,14 +62,14 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
     monkeypatch.setattr(f"{CHECKS[name].__module__}.find_spec", {}.get)
     assert train(*TWO, "--launcher", name) == 2
     assert capsys.readouterr().err == (
-        f"error: --launcher {name}: first pip install -r requirements-ray.txt\n"
+        f"error: --launcher {name}: first pip install 'dataworth[{name}]'\n"
     )
     assert list(workplace.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["10.0.0.5:6379", "head:6379", "[2001:db8::1]:6379", "x"])
 def test_a_head_that_others_reach_needs_a_token(monkeypatch, address):
-    pytest.importorskip("ray", reason="pip install -r requirements-ray.txt")
+    pytest.importorskip("ray", reason="pip install -e .[ray,slurm]")
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(InputError, match="can run code on it; set RAY_AUTH_MODE=token"):
         CHECKS["ray"](Machine(ray_address=address))

@@ -84,7 +84,7 @@ def be_one_of(words):
     rank, size, port, patience, function, *rest = words
     ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     os.environ.update(ours, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    process_group.PATIENCE = float(patience)
+    process_group.TIMEOUT = float(patience)
     module, name = function.split(":")
     getattr(importlib.import_module(module), name)(rest)
 
@@ -120,7 +120,7 @@ def keep_logits(words):
     from dataworth.training.state import TrainState
 
     recipe = DIGITS.replace(model="alexnet-small", batch_size=int(words[0]))
-    with process_group.joined():
+    with process_group.joined_process_group():
         state = TrainState.build(recipe, 10, torch.device("cpu"))
         state.restart(1)
         loader = get_val_loader(Sources(open_data(recipe, Machine()), torch.device("cpu")), recipe)
@@ -133,18 +133,18 @@ def keep_double(words):
     import torch
     from torch.nn.functional import cross_entropy
 
-    from dataworth.distributed.batch_norm import share_statistics
-    from dataworth.distributed.collectives import add_up
+    from dataworth.distributed.batch_norm import synchronise_batch_norm
+    from dataworth.distributed.collectives import all_reduce_sum
     from dataworth.models.registry import build_model
 
     torch.Tensor.float = torch.Tensor.double
-    with process_group.joined():
+    with process_group.joined_process_group():
         torch.manual_seed(1)
         model = build_model(words[0], 10, 32, dropout=0.0).double()
         images, labels = torch.randn(33, 3, 32, 32).double(), torch.randint(0, 10, (33,))
-        own, several = process_group.share(0, 33), process_group.num_processes() > 1
+        own, several = process_group.share(0, 33), process_group.world_size() > 1
         if several:
-            share_statistics(model)
+            synchronise_batch_norm(model)
         optimizer, losses = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), []
         for _ in range(3):
             loss = cross_entropy(model(images[own]), labels[own], reduction="sum") / 33
@@ -152,7 +152,7 @@ def keep_double(words):
             loss.backward()
             losses.append(loss.detach())
             if several:
-                add_up([*losses[-1:], *(p.grad for p in model.parameters())])
+                all_reduce_sum([*losses[-1:], *(p.grad for p in model.parameters())])
             optimizer.step()
     kept = {**model.state_dict(), "losses": torch.stack(losses)}
     torch.save(kept, f"double-{os.environ.get('RANK', 'alone')}.pt")

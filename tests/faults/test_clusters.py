@@ -26,9 +26,7 @@ LONG = [
     "--subset-sizes", "200", "100", "--seeds", "1", "--experiment-id", "s",
     "--cpus-per-run", "1", "--checkpoint-seconds", "0",
 ]  # fmt: skip
-needs_ray = pytest.mark.skipif(
-    not importlib.util.find_spec("ray"), reason="pip install -r requirements-ray.txt"
-)
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="pip install -e .[ray]")
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
 # Fixed ports: a raylet waits 15 s for its agents to find some, too short on a busy machine.
 PORTS = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..config import Machine, Recipe
-from ..distributed.process_group import refuse_several
+from ..distributed.process_group import require_single_process
 from ..errors import InputError
 from ..storage.files import sweep
 from ..storage.locks import owned
@@ -33,7 +33,7 @@ def evaluate(words: Sequence[str] | None = None) -> None:
 
 def _evaluate(words: Sequence[str] | None) -> int:
     flags = parse(EvalFlags, words, EvalFlags())
-    refuse_several("eval.py")
+    require_single_process("eval.py")
     name = flags.experiment_id or newest_study(flags.checkpoint_dir)
     study_dir = flags.checkpoint_dir / name
     there = read_study(study_dir)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from ..config import Machine
 from ..console import say, warn
-from ..distributed.collectives import from_writer, leader_first
-from ..distributed.process_group import joined, refuse_several
+from ..distributed.collectives import local_rank_zero_first, on_rank_zero
+from ..distributed.process_group import joined_process_group, require_single_process
 from ..storage.disk_space import check_room
 from ..storage.locks import owned
 from ..storage.status import status_table
@@ -28,7 +28,7 @@ def train(words: Sequence[str] | None = None) -> None:
 
 
 def _train_together(words: Sequence[str] | None) -> int:
-    with joined():
+    with joined_process_group():
         return _train(words)
 
 
@@ -38,12 +38,12 @@ def _train(words: Sequence[str] | None) -> int:
         base = flags.machine.checkpoint_dir
         print(status_table(base / (flags.experiment_id or newest_study(base))))
         return DONE
-    flags, name = from_writer(lambda: settle_study(flags, words))
+    flags, name = on_rank_zero(lambda: settle_study(flags, words))
     machine = flags.machine
     if flags.print_config:
         print(to_yaml(flags.recipe, flags.study, machine), end="")
         return DONE
-    with leader_first():
+    with local_rank_zero_first():
         plan = plan_study(flags, name)
     say(plan.describe())
     if flags.list or flags.plan:
@@ -66,10 +66,10 @@ def _launch(plan: Plan, flags: TrainFlags) -> int:
 
     machine = flags.machine
     if machine.launcher != "local":
-        refuse_several(f"--launcher {machine.launcher}")
+        require_single_process(f"--launcher {machine.launcher}")
     if check := CHECKS.get(machine.launcher):
         check(machine)
-    with leader_first():
+    with local_rank_zero_first():
         check_room(plan.needs(machine))
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
@@ -84,7 +84,7 @@ def _launch(plan: Plan, flags: TrainFlags) -> int:
         with owned(plan.study_dir, wait=True):
             write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset.summary())
 
-    from_writer(write)
+    on_rank_zero(write)
     failures = LAUNCHERS[machine.launcher](plan.runs, machine, data, plan.study_dir)
     say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
     for path, reason in failures.items():

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..config import Recipe
-from ..distributed.process_group import share
 from .augmentation import EpochPlan
 from .pixels import Batch, Source, Sources
 from .splits import Split
@@ -78,7 +77,7 @@ class Loader:
 
     def inputs(self, plan: EpochPlan, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Yield batches ``start`` to ``stop`` of a pass before they are images."""
-        slices = [share(*pair) for pair in self.bounds(start, stop)]
+        slices = [shard(*pair) for pair in self.bounds(start, stop)]
         return self.source.batches(self.split, plan, self.size, slices) if slices else iter(())
 
     def bounds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""Batch normalisation over the images of all processes.
+"""Synchronised batch normalisation: statistics over the images of all ranks.
 
-Torch's SyncBatchNorm does the same on GPUs only.
+Torch's SyncBatchNorm does the same, on GPUs only.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .collectives import add_up
+from .collectives import all_reduce_sum
 
 
-def share_statistics(model: nn.Module) -> nn.Module:
-    """Let every batch normalisation of a model measure the whole batch; weights stay as they are.
+def synchronise_batch_norm(model: nn.Module) -> nn.Module:
+    """Let every batch normalisation of a model use statistics of the whole batch, in place.
 
     Returns
     -------
     Module
-        The same one.
+        ``model`` itself; its weights are unchanged.
     """
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
@@ -31,29 +31,31 @@ def share_statistics(model: nn.Module) -> nn.Module:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes, and its gradient: what is summed reaches every loss."""
+    """All-reduce sum with its gradient: the sum enters the loss of every rank."""
 
     @staticmethod
     def forward(_: Any, values: Tensor) -> Tensor:
         total = values.clone()
-        add_up([total])
+        all_reduce_sum([total])
         return total
 
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
         total = gradients[0].clone()
-        add_up([total])
+        all_reduce_sum([total])
         return total
 
 
-def _normalise(layer: _BatchNorm, alone: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Normalise this process's share (b, channels, ...) of a batch as if it were whole.
+def _normalise(
+    layer: _BatchNorm, local_forward: Callable[[Tensor], Tensor], images: Tensor
+) -> Tensor:
+    """Normalise this rank's shard (b, channels, ...) by the statistics of the whole batch.
 
-    Moments are combined in float64: variances of shares cannot be averaged, and the difference of
+    Means and squares are combined in float64: variances of shards cannot be averaged, and the difference of
     two float32 sums would lose digits.
     """
     if not layer.training:
-        return alone(images)
+        return local_forward(images)
     assert layer.running_mean is not None, "no model lacks it"
     assert layer.running_var is not None, "no model lacks it"
     assert layer.momentum is not None, "no model lacks it"

@@ -1,12 +1,8 @@
-"""What the processes of a run tell each other; one alone answers itself.
+"""Collective operations between ranks; no-ops in a single process.
 
-Decisions travel over a group of their own between the hosts, tensors over torch's default group
-(NCCL on CUDA, gloo elsewhere).
-
-Raises
-------
-LostError
-    From everything here, if another process ended or is silent.
+Python objects travel over a gloo group between the hosts, tensors over torch's default group
+(NCCL on CUDA, gloo elsewhere). Every operation raises ProcessLostError if another rank has ended
+or does not answer.
 """
 
 from __future__ import annotations
@@ -16,97 +12,96 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .process_group import Team, is_writer, waiting
+from .process_group import Group, is_rank_zero, lost_processes_named
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-PREPARING = timedelta(days=2)  # that a machine may decode pixels
-Answer = TypeVar("Answer")
+CACHE_TIMEOUT = timedelta(days=2)  # that one rank of a machine may spend on decoding images
+Value = TypeVar("Value")
 
 
 @contextmanager
-def leader_first() -> Iterator[None]:
-    """Let one process of each machine through the block, then its others; that may take hours."""
-    if Team.size > 1 and Team.local_rank > 0:
-        _meet()
+def local_rank_zero_first() -> Iterator[None]:
+    """Run the block on local rank 0 of each machine, then on its other ranks."""
+    if Group.size > 1 and Group.local_rank > 0:
+        _barrier()
     yield
-    if Team.size > 1 and Team.local_rank == 0:
-        _meet()
+    if Group.size > 1 and Group.local_rank == 0:
+        _barrier()
 
 
-def from_writer(ask: Callable[[], Answer]) -> Answer:
-    """Call a function in the writer alone; each process gets its answer, or its exception."""
-    if Team.size == 1:
-        return ask()
+def on_rank_zero(function: Callable[[], Value]) -> Value:
+    """Call a function on rank 0 alone and broadcast its result, or its exception, to all ranks."""
+    if Group.size == 1:
+        return function()
     import torch.distributed as dist
 
-    box: list[Any] = [None, None]
-    if is_writer():
+    box: list[Any] = [None, None]  # result, exception
+    if is_rank_zero():
         try:
-            box[0] = ask()
+            box[0] = function()
         except Exception as error:
             box[1] = error
-    with waiting():
-        dist.broadcast_object_list(box, 0, group=Team.host)
+    with lost_processes_named():
+        dist.broadcast_object_list(box, 0, group=Group.gloo)
     if box[1] is not None:
         raise box[1]
-    answer: Answer = box[0]
-    return answer
+    value: Value = box[0]
+    return value
 
 
-def from_all(value: Answer) -> list[Answer]:
-    """Return the values of all processes, in their order."""
-    if Team.size == 1:
+def all_gather(value: Value) -> list[Value]:
+    """Return the values of all ranks, in order of rank."""
+    if Group.size == 1:
         return [value]
     import torch.distributed as dist
 
-    values: list[Any] = [None] * Team.size
-    with waiting():
-        dist.all_gather_object(values, value, group=Team.host)
+    values: list[Any] = [None] * Group.size
+    with lost_processes_named():
+        dist.all_gather_object(values, value, group=Group.gloo)
     return values
 
 
-def largest(*values: int) -> list[int]:
-    """Return the largest that any process has of each value."""
-    if Team.size == 1:
+def all_reduce_max(*values: int) -> list[int]:
+    """Return the maximum of each value over all ranks."""
+    if Group.size == 1:
         return list(values)
     import torch
     import torch.distributed as dist
 
-    found = torch.tensor(values)
-    with waiting():
-        dist.all_reduce(found, dist.ReduceOp.MAX, group=Team.host)
-    return found.tolist()
+    maxima = torch.tensor(values)
+    with lost_processes_named():
+        dist.all_reduce(maxima, dist.ReduceOp.MAX, group=Group.gloo)
+    return maxima.tolist()
 
 
-def add_up(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors of one type by their sums over all processes, in one exchange."""
+def all_reduce_sum(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors of one dtype by their sums over all ranks, in one all-reduce."""
     import torch
     import torch.distributed as dist
 
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    with waiting():
+    with lost_processes_named():
         dist.all_reduce(flat)
     parts = flat.split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view(tensor.shape))
 
 
-def copy_from_writer(tensors: Sequence[Tensor]) -> None:
-    """Give tensors the writer's values."""
-    if Team.size == 1:
+def broadcast(tensors: Sequence[Tensor]) -> None:
+    """Overwrite tensors with the values of rank 0."""
+    if Group.size == 1:
         return
     import torch.distributed as dist
 
     for tensor in tensors:
-        with waiting():
+        with lost_processes_named():
             dist.broadcast(tensor, 0)
 
 
-def _meet() -> None:
+def _barrier() -> None:
     import torch.distributed as dist
 
-    with waiting():
-        dist.monitored_barrier(Team.host, timeout=PREPARING)
+    with lost_processes_named():
+        dist.monitored_barrier(Group.gloo, timeout=CACHE_TIMEOUT)

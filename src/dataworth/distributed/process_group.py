@@ -1,8 +1,8 @@
-"""The processes that train one run together, a share of every batch each; most often only one.
+"""The process group of one training run: world size, ranks, how each batch is sharded.
 
-torchrun starts them, or whoever else has made a process group. The first of them, the writer, is
-the only one that writes, prints and holds locks; the others follow what it finds. Where one fails,
-all of them end: the same command goes on. What they tell each other is in ``exchanges``.
+Most often there is one process and nothing here does anything. torchrun or Ray Train start several.
+Rank 0 alone writes, prints and holds locks; the other ranks follow its decisions
+(``collectives.on_rank_zero``). If one rank fails, all of them end, and the same command resumes.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from ..signals import Stop, requested
 if TYPE_CHECKING:
     import torch
 
-PATIENCE = 600.0  # seconds that a process may keep the others waiting within training
+TIMEOUT = 600.0  # seconds that a process may keep the others waiting within training
 
 
-class LostError(InputError):
-    """Another process of the run has ended, or is silent."""
+class ProcessLostError(InputError):
+    """Another rank has ended, or does not answer."""
 
 
-class Team:
-    """Who takes part."""
+class Group:
+    """The process group that this process belongs to; of size 1 by default."""
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
-    host: Any = None  # the group that decisions travel over
+    gloo: Any = None  # group for Python objects, on the hosts
 
 
-def num_processes() -> int:
-    """Count the processes that train a run together."""
-    return Team.size
+def world_size() -> int:
+    """Return the number of processes that train a run together."""
+    return Group.size
 
 
 def rank() -> int:
-    """Return which of them this is, from 0."""
-    return Team.rank
+    """Return the rank of this process, from 0."""
+    return Group.rank
 
 
-def is_writer() -> bool:
-    """Whether this process writes and prints."""
-    return Team.rank == 0
+def is_rank_zero() -> bool:
+    """Whether this is the rank that writes and prints."""
+    return Group.rank == 0
 
 
-def fatal() -> tuple[type[Exception], ...]:
-    """Return what one process must not get over: the others would wait for it."""
-    return (Exception,) if Team.size > 1 else ()
+def errors_fatal_to_group() -> tuple[type[Exception], ...]:
+    """Return the exceptions after which a rank must end, because the others wait for it."""
+    return (Exception,) if Group.size > 1 else ()
 
 
 def own_device(name: str) -> torch.device:
-    """Return the device of this process: :func:`dataworth.devices.pick_device` for its local rank.
+    """Return the device of this rank: :func:`dataworth.devices.pick_device` for its local rank.
 
     Parameters
     ----------
@@ -66,36 +66,36 @@ def own_device(name: str) -> torch.device:
     """
     from ..devices import pick_device
 
-    return pick_device(name, Team.local_rank, Team.local_size)
+    return pick_device(name, Group.local_rank, Group.local_size)
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Wait for the other processes.
+def lost_processes_named() -> Iterator[None]:
+    """Turn torch's errors about lost ranks into one line.
 
     Raises
     ------
-    LostError
-        If one has ended or is silent.
+    ProcessLostError
+        If another rank has ended or does not answer.
     """
     try:
         yield
     except RuntimeError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
-        raise LostError(
-            f"another process of this run ended, or was silent for {PATIENCE:.0f} s ({reason}); "
-            "the same command goes on from the last snapshot"
+        raise ProcessLostError(
+            f"another process of this run ended, or was silent for {TIMEOUT:.0f} s ({reason}); "
+            "the same command resumes from the last snapshot"
         ) from None
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Join the processes that were started with this one, if any; leave them when all went well.
+def joined_process_group() -> Iterator[None]:
+    """Join the process group that torchrun or Ray Train made, if any; leave it after success.
 
     Raises
     ------
-    LostError
-        If one of them does not come.
+    ProcessLostError
+        If another rank does not join.
     """
     made = "torch" in sys.modules and _is_initialized()  # by Ray, say
     if not made and os.environ.get("WORLD_SIZE", "1") == "1":
@@ -106,41 +106,41 @@ def joined() -> Iterator[None]:
         with _muted():
             yield
     except (InputError, Stop):
-        if made or is_writer():
+        if made or is_rank_zero():
             raise
-        sys.exit(128 + number if (number := requested()) else 2)  # the writer says why
+        sys.exit(128 + number if (number := requested()) else 2)  # rank 0 prints the reason
     finally:
-        Team.rank, Team.size, Team.local_rank, Team.local_size = 0, 1, 0, 1
-        Team.host = None
-    if not made:  # not after a failure: the others could be waited for in vain
-        gc.collect()  # recorded steps hold the group; one that is destroyed before them aborts
+        Group.rank, Group.size, Group.local_rank, Group.local_size = 0, 1, 0, 1
+        Group.gloo = None
+    if not made:  # not after a failure: the others may be gone
+        gc.collect()  # CUDA graphs hold the group; destroying it before them aborts
         import torch.distributed as dist
 
         dist.destroy_process_group()
 
 
-def refuse_several(command: str) -> None:
-    """Refuse to be started several times at once.
+def require_single_process(command: str) -> None:
+    """Refuse to run under torchrun.
 
     Raises
     ------
     InputError
-        If torchrun did so.
+        If the environment names a world size above 1.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(f"{command} works in one process; start it without torchrun")
 
 
-def share(start: int, stop: int) -> slice:
-    """Return this process's part of the images from ``start`` to ``stop`` of a batch."""
+def shard(start: int, stop: int) -> slice:
+    """Return this rank's shard of the images from ``start`` to ``stop`` of a batch."""
     n = stop - start
-    bounds = (start + n * (Team.rank + i) // Team.size for i in (0, 1))
+    bounds = (start + n * (Group.rank + i) // Group.size for i in (0, 1))
     return slice(*bounds)
 
 
-def own_stream(*key: int) -> tuple[int, ...]:
-    """Turn the key of a random stream into this process's; the first one's stays as it is."""
-    return (*key, Team.rank) if Team.rank else key
+def rank_key(*key: int) -> tuple[int, ...]:
+    """Return the key of this rank's random stream; that of rank 0 is unchanged."""
+    return (*key, Group.rank) if Group.rank else key
 
 
 def _is_initialized() -> bool:
@@ -152,21 +152,21 @@ def _is_initialized() -> bool:
 def _join(made: bool) -> None:
     import torch.distributed as dist
 
-    patience = timedelta(seconds=PATIENCE)
-    with waiting():
+    timeout = timedelta(seconds=TIMEOUT)
+    with lost_processes_named():
         if not made:
-            dist.init_process_group(timeout=patience)
-        Team.host = dist.new_group(backend="gloo", timeout=patience)
-    Team.rank, Team.size = dist.get_rank(), dist.get_world_size()
-    Team.local_rank = int(os.environ.get("LOCAL_RANK", Team.rank))
-    Team.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", Team.size))
+            dist.init_process_group(timeout=timeout)
+        Group.gloo = dist.new_group(backend="gloo", timeout=timeout)
+    Group.rank, Group.size = dist.get_rank(), dist.get_world_size()
+    Group.local_rank = int(os.environ.get("LOCAL_RANK", Group.rank))
+    Group.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", Group.size))
 
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Let only the writer be heard."""
-    if is_writer():
+    """Discard the output of every rank but 0."""
+    if is_rank_zero():
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with Path(os.devnull).open("w") as null, redirect_stdout(null), redirect_stderr(null):
         yield

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.pixels import Sources
-from ..distributed.collectives import add_up, largest
-from ..distributed.process_group import num_processes, rank
+from ..distributed.collectives import all_reduce_max, all_reduce_sum
+from ..distributed.process_group import rank, world_size
 from ..models.registry import build_model
 from ..storage.files import DamagedError, write_whole
 from ..storage.identity import check_same
@@ -36,9 +36,9 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     labels : int64 Tensor of shape (n,)
     """
     model.eval()
-    turns = loader.whole(rank(), num_processes())
+    turns = loader.whole(rank(), world_size())
     outputs = [(model(images).float(), labels) for images, labels in turns]
-    if num_processes() > 1:
+    if world_size() > 1:
         return _put_together([logits for logits, _ in outputs], loader)
     logits, labels = zip(*outputs, strict=True)
     return torch.cat(logits), torch.cat(labels)
@@ -46,11 +46,13 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
 
 def _put_together(outputs: Sequence[Tensor], loader: Loader) -> tuple[Tensor, Tensor]:
     """Return the logits of all processes' batches in the order of the images, and the labels."""
-    (classes,) = largest(*{part.shape[1] for part in outputs} or {0})  # some may have no batch
+    (classes,) = all_reduce_max(
+        *{part.shape[1] for part in outputs} or {0}
+    )  # some may have no batch
     logits = torch.zeros(len(loader.split), classes, device=loader.device)
-    for part, bounds in zip(outputs, loader.bounds()[rank() :: num_processes()], strict=True):
+    for part, bounds in zip(outputs, loader.bounds()[rank() :: world_size()], strict=True):
         logits[slice(*bounds)] = part
-    add_up([logits.view(torch.int32)])  # as bits: nothing is rounded, -0.0 stays
+    all_reduce_sum([logits.view(torch.int32)])  # as bits: nothing is rounded, -0.0 stays
     return logits, torch.from_numpy(loader.split.labels).to(loader.device)
 
 

@@ -33,9 +33,8 @@ def serve(flags: ExplorerFlags) -> int:
         try:
             import gradio  # noqa: F401
         except ImportError:
-            raise InputError(
-                "the explorer needs gradio: pip install 'dataworth[explorer]'"
-            ) from None
+            hint = "pip install 'dataworth[explorer]'"
+            raise InputError(f"the explorer needs gradio: {hint}") from None
         check_address(flags.host, flags.port)
         from .page import build
         from .study import open_study

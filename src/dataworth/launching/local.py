@@ -12,7 +12,7 @@ import torch
 from ..config import Machine, Recipe, Run
 from ..console import say
 from ..data.prepare import PreparedData
-from ..distributed.process_group import fatal
+from ..distributed.process_group import errors_fatal_to_group
 from ..errors import InputError
 from ..evaluation.metrics import chance_loss
 from ..signals import Stop
@@ -99,7 +99,7 @@ def attempt(
         return "" if status == "complete" else status, False
     except HeldError as held:
         return str(held), True
-    except fatal():
+    except errors_fatal_to_group():
         raise
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()

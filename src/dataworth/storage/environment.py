@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchvision", "datasets", "pillow", "numpy", "scipy", "scikit-learn")
 
 
-def describe_environment(device: torch.device, num_processes: int = 1) -> dict[str, str | int]:
+def describe_environment(device: torch.device, world_size: int = 1) -> dict[str, str | int]:
     """Describe this process for a results file.
 
     Parameters
     ----------
     device : torch.device
-    num_processes : int
+    world_size : int
         World size: processes that train the run together.
     """
     import torch
@@ -36,7 +36,7 @@ def describe_environment(device: torch.device, num_processes: int = 1) -> dict[s
         "platform": f"{platform.system()} {platform.machine()}",
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
-        "processes": num_processes,
+        "processes": world_size,
         **{package: _version(package) for package in PACKAGES},
     }
 

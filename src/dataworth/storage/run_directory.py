@@ -217,3 +217,13 @@ class RunDirectory:
             metadata = file.metadata()  # before recipe and classes were there: only the epoch
             described = json.loads(metadata["run"]) if "run" in metadata else metadata
             return weights, int(described["epoch"])
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study with everything that is derived from it: made once, in planning."""
+
+    run: Run
+    directory: RunDirectory
+    indices: NDArray[np.int64]  # (n,) the training images
+    identity: Mapping[str, Any]  # from identify

@@ -15,8 +15,8 @@ from torch import nn
 
 from ..config import Run
 from ..devices import random_state, seed_torch, set_random_state
-from ..distributed.collectives import from_all, from_writer, largest
-from ..distributed.process_group import is_writer, num_processes, rank
+from ..distributed.collectives import all_gather, all_reduce_max, on_rank_zero
+from ..distributed.process_group import is_rank_zero, rank, world_size
 from ..signals import Stop, heed, requested
 from ..storage.epoch_log import EpochRow, append_epoch, keep_epochs
 from ..storage.run_directory import RunDirectory
@@ -37,7 +37,7 @@ def check_finite(is_finite: bool) -> None:
     DivergedError
         In all processes, if one of them found something that is not finite.
     """
-    if largest(not is_finite)[0]:
+    if all_reduce_max(not is_finite)[0]:
         raise DivergedError
 
 
@@ -49,7 +49,7 @@ def recorded(
 
     Parameters are those of :func:`open_board`.
     """
-    if not is_writer():
+    if not is_rank_zero():
         yield lambda _: None
         return
     keep_epochs(folder, epoch)
@@ -84,7 +84,7 @@ class Saver:
         self.tally.resume(snapshot["tally"], snapshot["num_images"])
         streams = torch.atleast_2d(snapshot["random"])  # one for each process
         device = self.tally.sums.device
-        if streams.shape == (num_processes(), random_state(device).numel()):
+        if streams.shape == (world_size(), random_state(device).numel()):
             # A copy: torch reads from the beginning of a view's storage, and beyond its end.
             set_random_state(device, streams[rank()].clone())
         else:
@@ -102,13 +102,13 @@ class Saver:
         DivergedError
             If there is nothing finite to save.
         """
-        due = is_writer() and time.monotonic() - self.saved_at >= self.seconds
-        signal, saving = largest(requested() or 0, due)
+        due = is_rank_zero() and time.monotonic() - self.saved_at >= self.seconds
+        signal, saving = all_reduce_max(requested() or 0, due)
         if signal or saving:
             self.save()
         if signal:
             heed(signal)
-            from_writer(self.wait)  # who ends first is a failure to torchrun, which kills the rest
+            on_rank_zero(self.wait)  # who ends first is a failure to torchrun, which kills the rest
             raise Stop
 
     def save(self) -> None:
@@ -117,8 +117,8 @@ class Saver:
         # A copy, on the CPU too: training goes on adding while the snapshot is written.
         device, sums = self.tally.sums.device, self.tally.sums.to("cpu", copy=True)
         check_finite(self.state.is_finite() and bool(sums.isfinite().all()))
-        streams = from_all(random_state(device))
-        if not is_writer():
+        streams = all_gather(random_state(device))
+        if not is_rank_zero():
             return
         content = {
             **self.state.snapshot(),

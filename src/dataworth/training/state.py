@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from ..config import Recipe
 from ..devices import seed_torch
-from ..distributed.batch_norm import share_statistics
-from ..distributed.process_group import num_processes
+from ..distributed.batch_norm import synchronise_batch_norm
+from ..distributed.process_group import world_size
 from ..models.registry import build_model
 from .optimization import build_optimizer
 
@@ -42,8 +42,8 @@ class TrainState:
     def build(cls, recipe: Recipe, num_classes: int, device: torch.device) -> TrainState:
         """Make the model and its optimiser; :meth:`restart` gives them their weights."""
         model = _fresh_model(recipe, num_classes).to(memory_format=torch.channels_last).to(device)
-        if num_processes() > 1:
-            share_statistics(model)
+        if world_size() > 1:
+            synchronise_batch_norm(model)
         optimizer = build_optimizer(model.parameters(), recipe, device)
         _make_buffers(optimizer)
         return cls(recipe, num_classes, model, optimizer)

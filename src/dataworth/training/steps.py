@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from ..data.loaders import Loader
 from ..devices import autocast
-from ..distributed.collectives import add_up
+from ..distributed.collectives import all_reduce_sum
 from ..evaluation.metrics import label_ranks
 from .state import TrainState
 
@@ -118,7 +118,7 @@ class EagerStep:
         parameters = self.state.model.parameters()
         gradients = [p.grad for p in parameters if p.grad is not None]
         own = [value.float() for value in sums]
-        add_up([*gradients, *own])
+        all_reduce_sum([*gradients, *own])
         return own
 
 

@@ -14,8 +14,8 @@ from ..data.loaders import Loader, get_train_loader, get_val_loader
 from ..data.prepare import PreparedData
 from ..data.subsets import Indices, subset_indices
 from ..devices import autocast, seed_torch
-from ..distributed.collectives import copy_from_writer, from_writer, leader_first
-from ..distributed.process_group import is_writer, num_processes, own_stream
+from ..distributed.collectives import broadcast, local_rank_zero_first, on_rank_zero
+from ..distributed.process_group import is_rank_zero, rank_key, world_size
 from ..errors import InputError
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, score
@@ -44,7 +44,7 @@ def train_epoch(
     """
     recipe, epoch = run.recipe, state.epoch
     if state.step == 0:
-        seed_torch(*own_stream(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
+        seed_torch(*rank_key(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
         step.tally.reset()
     state.model.train()
     begun = time.perf_counter() - state.seconds
@@ -89,16 +89,16 @@ def train_run(
         If a signal asks for it; the run is saved.
     """
     directory, identity, indices = _place(run, bench.data, study_dir)
-    from_writer(lambda: directory.check(identity))
-    if status := from_writer(lambda: directory.status):
-        from_writer(directory.tidy)
+    on_rank_zero(lambda: directory.check(identity))
+    if status := on_rank_zero(lambda: directory.status):
+        on_rank_zero(directory.tidy)
         return status
     with ExitStack() as held:
-        from_writer(lambda: held.enter_context(owned(directory.path)))
-        with leader_first():
+        on_rank_zero(lambda: held.enter_context(owned(directory.path)))
+        with local_rank_zero_first():
             moments = bench.data.moments(run.recipe.normalise)
-        from_writer(lambda: directory.claim(identity, bench.machine, indices, moments))
-        status = from_writer(lambda: directory.status)
+        on_rank_zero(lambda: directory.claim(identity, bench.machine, indices, moments))
+        status = on_rank_zero(lambda: directory.status)
         return status or _train_claimed(run, bench, indices, directory, report)
 
 
@@ -113,9 +113,9 @@ def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
     """
     directory, identity, indices = _place(run, data, study_dir)
     directory.check(identity)
-    if is_writer() and directory.status:
+    if is_rank_zero() and directory.status:
         directory.keep_subset(indices)
-    n, processes = len(indices), num_processes()
+    n, processes = len(indices), world_size()
     if (least := n // -(-n // run.recipe.batch_size)) < processes:
         raise InputError(
             f"{run.path}: {processes} processes cannot share a batch of {least} images; start fewer"
@@ -139,9 +139,9 @@ def _train_claimed(
     report: Callable[[EpochRow], None],
 ) -> str:
     """Train a run that is ours from its last snapshot to its end."""
-    if is_writer():
+    if is_rank_zero():
         write_json(
-            directory.path / "environment.json", describe_environment(bench.device, num_processes())
+            directory.path / "environment.json", describe_environment(bench.device, world_size())
         )
     state = bench.state
     state.restart(run.seed)
@@ -149,9 +149,9 @@ def _train_claimed(
     val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
     step = bench.step_for(train)
     saver = Saver(directory, state, step.tally, bench.machine.checkpoint_seconds)
-    if snapshot := from_writer(directory.load_last):
+    if snapshot := on_rank_zero(directory.load_last):
         saver.resume(snapshot, run.seed)
-    copy_from_writer(state.tensors())  # equal seeds draw equal weights, on equal hardware
+    broadcast(state.tensors())  # equal seeds draw equal weights, on equal hardware
     watched = state.model if bench.machine.tensorboard_histograms else None
     with deferred(), saver.writer, recorded(directory.path, run, state.epoch, watched) as record:
         try:
@@ -168,7 +168,7 @@ def _train_claimed(
             state.restart(run.seed)
             state.keep_if_best(0.0)
         classes = bench.data.dataset.classes
-        if is_writer():
+        if is_rank_zero():
             directory.finish(status, state.best_weights, state.best_epoch, classes)
     return status
 
@@ -185,7 +185,7 @@ def _epoch(
     """Train and validate one epoch; keep the weights if they are the best so far."""
     trained = train_epoch(state, step, train, run, saver.at_boundary)
     # Several processes end together, at the next boundary.
-    leaving = at_once() if num_processes() == 1 else nullcontext()
+    leaving = at_once() if world_size() == 1 else nullcontext()
     try:
         with autocast(val.device, precision), leaving:
             validated = score(*predict(state.model, val))
