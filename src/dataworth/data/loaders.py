@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import Recipe
+from ..distributed.process_group import shard
 from .augmentation import EpochPlan
 from .pixels import Batch, Source, Sources
 from .splits import Split

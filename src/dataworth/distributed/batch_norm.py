@@ -51,8 +51,8 @@ def _normalise(
 ) -> Tensor:
     """Normalise this rank's shard (b, channels, ...) by the statistics of the whole batch.
 
-    Means and squares are combined in float64: variances of shards cannot be averaged, and the difference of
-    two float32 sums would lose digits.
+    Means and squares are combined in float64: variances of shards cannot be averaged, and the
+    difference of two float32 sums would lose digits.
     """
     if not layer.training:
         return local_forward(images)
