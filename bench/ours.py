@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as dataworth.commands.cli does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the commands do
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,38 +16,37 @@ from dataworth.config import Machine, Recipe
 from dataworth.data.loaders import Loader, get_train_loader
 from dataworth.data.prepare import open_data
 from dataworth.devices import autocast
-from dataworth.training.workbench import Workbench
+from dataworth.training.trainer import Trainer
 
 from .baselines import REPEATS
 
 
-def workbench(folder: Path, size: int, batch: int, cache: Path) -> tuple[Workbench, Loader]:
-    """Open a folder of images through the cache, with AlexNet and all images repeated."""
+def open_trainer(folder: Path, size: int, batch: int, cache: Path) -> tuple[Trainer, Loader]:
+    """Open a folder of images through the cache: a trainer of AlexNet, every image repeated."""
     recipe = Recipe(dataset=str(folder), image_size=size, batch_size=batch)
     machine = Machine(cache_dir=cache)
-    bench = Workbench.build(recipe, machine, open_data(recipe, machine))
-    images = len(bench.sources.data.dataset.splits["train"])
+    trainer = Trainer.build(recipe, machine, open_data(recipe, machine))
+    images = len(trainer.pixels.data.dataset.splits["train"])
     indices = np.tile(np.arange(images), REPEATS)
-    return bench, get_train_loader(bench.sources, indices, recipe)
+    return trainer, get_train_loader(trainer.pixels, indices, recipe)
 
 
-def training(bench: Workbench, loader: Loader) -> Iterator[int]:
+def training(trainer: Trainer, loader: Loader) -> Iterator[int]:
     """Train; yield the images of each step."""
-    bench.state.restart(seed=1)
-    bench.state.model.train()
-    step = bench.step_for(loader)
+    trainer.state.restart(seed=1)
+    trainer.state.model.train()
     epoch = 0
     while True:
-        for inputs, labels in loader.inputs(loader.plan(1, epoch)):
-            step(inputs, labels)
+        for inputs, labels in loader.batches(loader.augmentation(1, epoch)):
+            trainer.step(inputs, labels, len(labels), trainer.recipe.learning_rate)
             yield len(labels)
         epoch += 1
 
 
-def evaluation(bench: Workbench, loader: Loader) -> Iterator[int]:
+def evaluation(trainer: Trainer, loader: Loader) -> Iterator[int]:
     """Evaluate in fp32, as ``eval.py``; yield the images of each batch."""
-    bench.state.restart(seed=1)
-    model = bench.state.model.eval()
+    trainer.state.restart(seed=1)
+    model = trainer.state.model.eval()
     while True:
         for images, labels in loader:
             with torch.inference_mode():
@@ -55,15 +54,15 @@ def evaluation(bench: Workbench, loader: Loader) -> Iterator[int]:
             yield len(labels)
 
 
-def validation(bench: Workbench, loader: Loader) -> Iterator[int]:
+def validation(trainer: Trainer, loader: Loader) -> Iterator[int]:
     """Evaluate at the precision of training, as after every epoch."""
-    with autocast(loader.device, bench.machine.precision):
-        yield from evaluation(bench, loader)
+    with autocast(loader.device, trainer.machine.precision):
+        yield from evaluation(trainer, loader)
 
 
 def loading(loader: Loader) -> Iterator[int]:
     """Make batches ready for the network, without a network; yield their images."""
     while True:
-        for inputs, labels in loader.inputs(loader.plan(1, 0)):
+        for inputs, labels in loader.batches(loader.augmentation(1, 0)):
             loader.images(inputs)
             yield len(labels)

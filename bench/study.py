@@ -16,8 +16,8 @@ from dataworth.data.splits import Split
 from dataworth.data.subsets import num_images
 from dataworth.devices import pick_device
 from dataworth.storage.epoch_log import EpochRow
-from dataworth.training.trainer import train_run
-from dataworth.training.workbench import Workbench
+from dataworth.training.planned_runs import plan_run
+from dataworth.training.trainer import Trainer
 
 from . import baselines
 
@@ -55,14 +55,14 @@ def measure_study(
     recipe = Recipe(dataset="synthetic", model=model, image_size=image_size, epochs=epochs)
     device, data = pick_device(device_name), synthetic(image_size, scale)
     began = time.perf_counter()
-    bench = Workbench.build(recipe, Machine(device=device_name), data)
+    trainer = Trainer.build(recipe, Machine(device=device_name), data)
     content: dict[str, object] = {"command": "study", "scale": scale, "epochs": epochs}
     content["place_seconds"] = time.perf_counter() - began
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for run in Study().runs(recipe):
             started, seen = time.perf_counter(), list[EpochRow]()
-            train_run(run, bench, Path(folder), seen.append)
+            trainer.train(plan_run(run, trainer.data, Path(folder)), seen.append)
             seconds, epoch_seconds = time.perf_counter() - started, [row.seconds for row in seen]
             n = num_images(run.subset_size, len(data.dataset.splits["train"]))
             row = {
@@ -83,7 +83,7 @@ def measure_study(
     if baseline:
         content["plain_recipe"] = _plain(images, device, recipe, rows, data)
     if device.type == "cuda":
-        content["profile"] = _profile(bench)
+        content["profile"] = _profile(trainer)
     return content
 
 
@@ -141,16 +141,15 @@ def _write_jpegs(folder: Path, count: int = 512) -> None:
         Image.fromarray(small).resize((500, 375)).save(path, quality=92)
 
 
-def _profile(bench: Workbench) -> list[dict[str, float | str]]:
+def _profile(trainer: Trainer) -> list[dict[str, float | str]]:
     """Kernel time of 20 steps by name, so that the next thing to improve is known."""
     from dataworth.data.loaders import get_train_loader
 
-    train = get_train_loader(bench.sources, np.arange(20 * 128), bench.recipe)
-    step = bench.step_for(train)
-    bench.state.model.train()
+    train = get_train_loader(trainer.pixels, np.arange(20 * 128), trainer.recipe)
+    trainer.state.model.train()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         for inputs, labels in train.inputs(train.plan(1, 0)):
-            step(inputs, labels)
+            trainer.step(inputs, labels, len(labels), trainer.recipe.learning_rate)
         torch.cuda.synchronize()
     events = sorted(profile.key_averages(), key=lambda e: -e.self_device_time_total)[:25]
     rows = [{"kernel": e.key[:120], "ms_per_step": e.self_device_time_total / 20e3} for e in events]

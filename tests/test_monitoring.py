@@ -8,8 +8,8 @@ import pytest
 
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.prepare import open_data
-from dataworth.training import trainer
-from dataworth.training.workbench import Workbench
+from dataworth.training.planned_runs import plan_run
+from dataworth.training.trainer import Trainer
 from tests.conftest import QUICK, ROOT, train
 
 RECIPE = Recipe(
@@ -28,7 +28,7 @@ def events(folder):
 
 
 def test_points_of_an_epoch_that_is_trained_again_are_taken_back(workplace):
-    bench = Workbench.build(RECIPE, Machine(checkpoint_seconds=3600), open_data(RECIPE, Machine()))
+    bench = Trainer.build(RECIPE, Machine(checkpoint_seconds=3600), open_data(RECIPE, Machine()))
 
     def dies(row):
         if row.epoch == 2:
@@ -36,8 +36,8 @@ def test_points_of_an_epoch_that_is_trained_again_are_taken_back(workplace):
 
     for stop in (dies, dies):
         with pytest.raises(KeyboardInterrupt):
-            trainer.train_run(RUN, bench, workplace, stop)
-    assert trainer.train_run(RUN, bench, workplace, lambda _: None) == "complete"
+            bench.train(plan_run(RUN, bench.data, workplace), stop)
+    assert bench.train(plan_run(RUN, bench.data, workplace), lambda _: None) == "complete"
     found = events(workplace / RUN.path)
     for name in ("train_loss", "validation_top_1_error", "learning_rate", "images_per_second"):
         assert [point.step for point in found.Scalars(name)] == [1, 2, 3]

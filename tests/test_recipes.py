@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from dataworth.config import Machine, Recipe, Run
-from dataworth.data.augmentation import EpochPlan
+from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.loaders import get_loader, get_train_loader
-from dataworth.data.pixels import Sources
+from dataworth.data.pixels import PixelStores
 from dataworth.data.prepare import open_data
 from dataworth.data.transforms import normalise, resample
 from dataworth.storage.run_directory import RunDirectory
-from dataworth.training import trainer
-from dataworth.training.workbench import Workbench
+from dataworth.training.planned_runs import plan_run
+from dataworth.training.trainer import Trainer
 from tests.conftest import QUICK, train
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ def test_resized_crops_are_torchvisions():
 
 
 def test_resized_boxes_fit_and_cover_the_published_range():
-    plan = EpochPlan.draw(20_000, 256, 227, 1, 0, "random-resized-crop")
+    plan = AugmentedEpoch.draw(20_000, 256, 227, 1, 0, "random-resized-crop")
     assert ((plan.top >= 0) & (plan.top + plan.height <= 256)).all()
     assert ((plan.left >= 0) & (plan.left + plan.width <= 256)).all()
     area, ratio = plan.height * plan.width / 256**2, plan.width / plan.height
@@ -61,7 +61,7 @@ def test_both_sources_see_the_same_crops_in_each_epoch(digits, augment, epoch):
     recipe = RECIPE.replace(augment=augment)
     streamed, resident = (
         list(
-            get_train_loader(Sources(digits, CPU, where), np.arange(130), recipe).train_epoch(
+            get_train_loader(PixelStores(digits, CPU, where), np.arange(130), recipe).train_epoch(
                 7, epoch
             )
         )
@@ -73,7 +73,7 @@ def test_both_sources_see_the_same_crops_in_each_epoch(digits, augment, epoch):
 
 
 def test_augmentations_differ_in_what_they_say():
-    plans = {name: EpochPlan.draw(500, 36, 32, 1, 0, name) for name in AUGMENTATIONS}
+    plans = {name: AugmentedEpoch.draw(500, 36, 32, 1, 0, name) for name in AUGMENTATIONS}
     assert all(np.array_equal(plan.order, plans["paper"].order) for plan in plans.values())
     moved = {name for name, plan in plans.items() if np.ptp(plan.top)}
     turned = {name for name, plan in plans.items() if plan.mirrored.any()}
@@ -84,16 +84,16 @@ def test_augmentations_differ_in_what_they_say():
 def test_data_set_moments_are_those_of_the_training_pixels_and_are_kept(digits):
     split = digits.dataset.splits["train"]
     pixels = torch.from_numpy(digits.images["train"][split.rows])
-    unit = normalise(pixels, digits.moments("dataset"))
+    unit = normalise(pixels, digits.channel_stats("dataset"))
     assert unit.mean((0, 2, 3)).abs().max() < 1e-4
     assert (unit.std((0, 2, 3)) - 1).abs().max() < 1e-4
     (kept,) = digits.folder.glob("train/moments-*.json")
-    assert tuple(map(tuple, json.loads(kept.read_text()))) == digits.moments("dataset")
+    assert tuple(map(tuple, json.loads(kept.read_text()))) == digits.channel_stats("dataset")
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("none", 0, 1), ("dataset", -9, 9)])
 def test_normalise_reaches_training_and_evaluation(digits, name, low, high):
-    sources, recipe = Sources(digits, CPU), RECIPE.replace(normalise=name, augment="none")
+    sources, recipe = PixelStores(digits, CPU), RECIPE.replace(normalise=name, augment="none")
     for loader in (
         get_train_loader(sources, np.arange(50), recipe),
         get_loader(sources, digits.dataset.splits["test"], recipe),
@@ -106,9 +106,9 @@ def test_normalise_reaches_training_and_evaluation(digits, name, low, high):
 @pytest.mark.parametrize("n", [1293, 700, 323, 61, 40])
 def test_a_budget_of_steps_is_the_same_for_every_size(digits, n):
     loader = get_train_loader(
-        Sources(digits, CPU), np.arange(n), RECIPE.replace(budget="steps", epochs=3)
+        PixelStores(digits, CPU), np.arange(n), RECIPE.replace(budget="steps", epochs=3)
     )
-    batches = [labels for epoch in range(3) for _, labels in loader.walk(5, epoch)]
+    batches = [labels for epoch in range(3) for _, labels in loader.epoch_batches(5, epoch)]
     assert len(batches) == 3 * 22  # 1,293 images in batches of at most 60
     whole_passes = len(batches) // loader.num_batches
     seen = torch.cat(batches[: whole_passes * loader.num_batches])
@@ -117,10 +117,12 @@ def test_a_budget_of_steps_is_the_same_for_every_size(digits, n):
 
 
 def test_a_walk_goes_on_where_it_was_left(digits):
-    loader = get_train_loader(Sources(digits, CPU), np.arange(200), RECIPE.replace(budget="steps"))
-    whole = [labels for _, labels in loader.walk(5, 1)]
+    loader = get_train_loader(
+        PixelStores(digits, CPU), np.arange(200), RECIPE.replace(budget="steps")
+    )
+    whole = [labels for _, labels in loader.epoch_batches(5, 1)]
     for start in (0, 3, 7, 21, 22):
-        rest = [labels for _, labels in loader.walk(5, 1, start)]
+        rest = [labels for _, labels in loader.epoch_batches(5, 1, start)]
         assert len(rest) == len(whole) - start
         assert all(torch.equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
 
@@ -130,11 +132,13 @@ def test_a_run_with_a_budget_of_steps_is_resumed_to_the_same_bits(digits, workpl
     run = Run(recipe=recipe, subset_size=0.25, seed=1)
 
     def weights(folder, *stops):
-        bench = Workbench.build(recipe, Machine(checkpoint_seconds=0), digits)
+        bench = Trainer.build(recipe, Machine(checkpoint_seconds=0), digits)
         for stop in stops:
             with pytest.raises(KeyboardInterrupt):
-                trainer.train_run(run, bench, workplace / folder, stop)
-        assert trainer.train_run(run, bench, workplace / folder, lambda _: None) == "complete"
+                bench.train(plan_run(run, bench.data, workplace / folder), stop)
+        assert (
+            bench.train(plan_run(run, bench.data, workplace / folder), lambda _: None) == "complete"
+        )
         return RunDirectory(workplace / folder / run.path).load_best()
 
     def dies(row):
@@ -143,7 +147,7 @@ def test_a_run_with_a_budget_of_steps_is_resumed_to_the_same_bits(digits, workpl
 
     cut, whole = weights("cut", dies), weights("whole")
     stored = RunDirectory(workplace / "cut" / run.path).config()["pixel_moments"]
-    assert tuple(map(tuple, stored.values())) == digits.moments("dataset")
+    assert tuple(map(tuple, stored.values())) == digits.channel_stats("dataset")
     assert cut[1] == whole[1]
     assert all(torch.equal(tensor, whole[0][name]) for name, tensor in cut[0].items())
 

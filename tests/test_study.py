@@ -22,9 +22,10 @@ from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
 from dataworth.storage.run_directory import RunDirectory
-from dataworth.training import trainer
-from dataworth.training.workbench import Workbench
-from tests.conftest import QUICK, ROOT, STUDY, evaluate, shared, train
+from dataworth.training.planned_runs import plan_run
+from dataworth.training.trainer import Trainer
+from tests import made
+from tests.conftest import QUICK, ROOT, STUDY, evaluate, train
 
 
 def digests(folder):
@@ -182,19 +183,19 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
         learning_rate=0.02,
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
-    bench = Workbench.build(recipe, Machine(checkpoint_seconds=0), open_data(recipe, Machine()))
+    bench = Trainer.build(recipe, Machine(checkpoint_seconds=0), open_data(recipe, Machine()))
 
     def dies(row):
         if row.epoch == epochs_done + 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.train_run(run, bench, folder, dies)
+        bench.train(plan_run(run, bench.data, folder), dies)
     assert RunDirectory(folder / run.path).load_last()["epoch"] == epochs_done
     with (folder / run.path / "metrics.csv").open("a") as file:
         file.write("3,0.1,0.")  # a torn line
     seen = []
-    status = trainer.train_run(run, bench, folder, lambda row: seen.append(row.epoch))
+    status = bench.train(plan_run(run, bench.data, folder), lambda row: seen.append(row.epoch))
     assert status == "complete"
     assert seen == list(range(epochs_done + 1, 4))
     assert not (folder / run.path / "last.pt").exists()
@@ -268,14 +269,14 @@ def test_a_moved_study_is_resumed_where_it_lies(study, workplace):
 
 @pytest.mark.fault(8, 23)
 def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys):
-    original = trainer.train_epoch
+    original = Trainer.train_epoch
 
-    def fails_at_half(state, step, loader, run, after_step):
+    def fails_at_half(self, loader, run, after_step):
         if run.subset_size == 0.5:
             raise RuntimeError("out of luck")
-        return original(state, step, loader, run, after_step)
+        return original(self, loader, run, after_step)
 
-    monkeypatch.setattr(trainer, "train_epoch", fails_at_half)
+    monkeypatch.setattr(Trainer, "train_epoch", fails_at_half)
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "1.0", "0.5", "0.25"]
     assert train(*words, "--epochs", "1") == 3
     assert "0.5/seed-42: failed: RuntimeError: out of luck" in capsys.readouterr().err
@@ -283,7 +284,7 @@ def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys)
     captured = capsys.readouterr()
     assert "0.5/seed-42: not finished" in captured.err
     assert "Traceback" not in captured.err
-    monkeypatch.setattr(trainer, "train_epoch", original)
+    monkeypatch.setattr(Trainer, "train_epoch", original)
     assert train(*words, "--epochs", "1") == 0
     assert evaluate() == 0
 
@@ -353,12 +354,14 @@ def test_a_narrow_terminal_shows_bars_without_colours(workplace):
     assert not re.search(rb"\x1b\[[0-9;]*m", shown)
 
 
-def test_real_photographs_from_a_folder(workplace):
-    folder = shared("tiny-imagenet-100-small")
+def test_a_folder_of_colour_images_is_learned(workplace):
+    folder = made.write_coloured("colours", 12, train=960, validation=48, test=240)
     words = ["--dataset", folder, "--model", "alexnet-small", "--image-size", "32"]
-    words += ["--subset-sizes", "0.25", "0.1", "0.05", "--epochs", "1", "--experiment-id", "tiny"]
-    assert train(*words) == 0
+    words += ["--subset-sizes", "0.5", "0.1", "0.05", "--epochs", "2", "--batch-size", "16"]
+    assert train(*words, "--experiment-id", "c") == 0
     assert evaluate() == 0
-    results = read_results(workplace / "results" / "tiny" / "metrics.json")
-    assert results["num_classes"] == 100
-    assert [run["num_images"] for run in results["runs"]] == [320, 640, 1600]
+    results = read_results(workplace / "results" / "c" / "metrics.json")
+    assert results["num_classes"] == 12
+    assert [run["num_images"] for run in results["runs"]] == [48, 96, 480]
+    errors = [run["splits"]["test"]["top_1_error"] for run in results["runs"]]
+    assert errors[-1] < min(errors[0], 0.7)

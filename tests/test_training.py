@@ -9,18 +9,18 @@ import torch
 from dataworth import devices
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.loaders import get_train_loader
-from dataworth.data.pixels import Sources
+from dataworth.data.pixels import PixelStores
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
 from dataworth.launching.registry import local
 from dataworth.storage.files import write_json
 from dataworth.storage.run_directory import RunDirectory
-from dataworth.training import trainer
-from dataworth.training.checkpointing import Saver
+from dataworth.training.checkpointing import Checkpointer
+from dataworth.training.cuda_graphs import GraphedStep
 from dataworth.training.optimization import learning_rate
+from dataworth.training.planned_runs import plan_run
 from dataworth.training.state import TrainState
-from dataworth.training.steps import EagerStep, GraphStep, Tally, build_step
-from dataworth.training.workbench import Workbench
+from dataworth.training.trainer import Trainer
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=2, batch_size=60, dropout=0.3
@@ -33,22 +33,22 @@ def data(workplace):
     return open_data(RECIPE, Machine())
 
 
-def weights_after(recipe, sources, make_step, seed=1):
+CPU = Machine(device="cpu", precision="fp32")
+
+
+def weights_after(recipe, data, machine=CPU, step=None, seed=1):
     """Weights after two epochs on 130 images (three batches, two sizes)."""
-    state = TrainState.build(recipe, 10, sources.device)
-    state.restart(seed)
-    loader = get_train_loader(sources, np.arange(130), recipe)
-    step = make_step(state, loader)
+    trainer = Trainer.build(recipe, machine, data)
+    if step is not None:
+        trainer.step = step(trainer.train_step, trainer.state, trainer.device)
+    trainer.state.restart(seed)
+    loader = get_train_loader(trainer.pixels, np.arange(130), recipe)
     run = Run(recipe=recipe, subset_size=130, seed=seed)
     scores = []
     for _ in range(2):
-        scores.append(trainer.train_epoch(state, step, loader, run, lambda: None))
-        state.end_epoch()
-    return [t.cpu() for t in state.tensors()], scores
-
-
-def eager(state, loader):
-    return EagerStep(state, loader, 0.0, "fp32", state.model)
+        scores.append(trainer.train_epoch(loader, run, lambda: None))
+        trainer.state.end_epoch()
+    return [t.cpu() for t in trainer.state.tensors()], scores
 
 
 def assert_equal(a, b):
@@ -59,15 +59,12 @@ def assert_equal(a, b):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_recorded_buffers_give_the_same_bits(data, optimizer):
     recipe = RECIPE.replace(optimizer=optimizer)
-    sources = Sources(data, torch.device("cpu"))
-    recorded = weights_after(recipe, sources, lambda s, loader: GraphStep(eager(s, loader)))
-    assert_equal(recorded, weights_after(recipe, sources, eager))
+    assert_equal(weights_after(recipe, data, step=GraphedStep), weights_after(recipe, data))
 
 
 def test_resident_and_streamed_pixels_give_the_same_bits(data):
     streamed, resident = (
-        weights_after(RECIPE, Sources(data, torch.device("cpu"), where), eager)
-        for where in ("host", "device")
+        weights_after(RECIPE, data, CPU.replace(residency=where)) for where in ("host", "device")
     )
     assert_equal(streamed, resident)
 
@@ -75,21 +72,16 @@ def test_resident_and_streamed_pixels_give_the_same_bits(data):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_restarted_state_is_a_fresh_one(data, optimizer):
     recipe = RECIPE.replace(optimizer=optimizer)
-    sources = Sources(data, torch.device("cpu"))
-    fresh = weights_after(recipe, sources, eager)
-    used = TrainState.build(recipe, 10, sources.device)
-    used.restart(99)
-    loader = get_train_loader(sources, np.arange(130), recipe)
-    trainer.train_epoch(
-        used, eager(used, loader), loader, Run(recipe=recipe, subset_size=130, seed=9), lambda: None
-    )
-
-    again = weights_after(recipe, sources, eager)
-    assert_equal(fresh, again)
-    used.restart(1)
-    begun = TrainState.build(recipe, 10, sources.device)
-    begun.restart(1)
-    assert all(torch.equal(a, b) for a, b in zip(used.tensors(), begun.tensors(), strict=True))
+    used = Trainer.build(recipe, CPU, data)
+    used.state.restart(99)
+    loader = get_train_loader(used.pixels, np.arange(130), recipe)
+    used.train_epoch(loader, Run(recipe=recipe, subset_size=130, seed=9), lambda: None)
+    used.state.restart(1)
+    fresh = TrainState.build(recipe, 10, used.device)
+    fresh.restart(1)
+    for a, b in zip(used.state.tensors(), fresh.tensors(), strict=True):
+        assert torch.equal(a, b)
+    assert used.state.sums.tolist() == [0, 0, 0]
 
 
 def test_momentum_that_starts_at_zero_is_torchs_own(data):
@@ -98,16 +90,16 @@ def test_momentum_that_starts_at_zero_is_torchs_own(data):
 
     from dataworth.devices import seed_torch
 
-    sources = Sources(data, torch.device("cpu"))
-    ours, _ = weights_after(RECIPE, sources, eager)
-    state = TrainState.build(RECIPE, 10, sources.device)
+    stores = PixelStores(data, torch.device("cpu"))
+    ours, _ = weights_after(RECIPE, data)
+    state = TrainState.build(RECIPE, 10, stores.device)
     state.restart(1)
     model = state.model.train()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
-    loader = get_train_loader(sources, np.arange(130), RECIPE)
+    loader = get_train_loader(stores, np.arange(130), RECIPE)
     for epoch in range(2):
         seed_torch(1, epoch + 1)
-        for i, (images, labels) in enumerate(loader.train_epoch(1, epoch)):
+        for i, (images, labels) in enumerate(loader.epoch_images(1, epoch)):
             optimizer.param_groups[0]["lr"] = learning_rate(RECIPE, (epoch + i / 3) / 2)
             optimizer.zero_grad()
             cross_entropy(model(images), labels).backward()
@@ -117,33 +109,29 @@ def test_momentum_that_starts_at_zero_is_torchs_own(data):
 
 
 def test_running_scores_are_those_of_the_batches(data):
-    sources = Sources(data, torch.device("cpu"))
-    _, (first, second) = weights_after(RECIPE, sources, eager)
+    _, (first, second) = weights_after(RECIPE, data)
     assert first.num_images == 130
     assert 0 <= first.top_5_error <= first.top_1_error <= 1
     assert second.loss < first.loss
 
 
 def test_bf16_follows_fp32(data):
-    sources = Sources(data, torch.device("cpu"))
-
-    def half(state, loader):
-        return EagerStep(state, loader, 0.0, "auto", state.model)
-
-    exact, rounded = (weights_after(RECIPE, sources, step)[1] for step in (eager, half))
+    exact, rounded = (
+        weights_after(RECIPE, data, CPU.replace(precision=name))[1] for name in ("fp32", "auto")
+    )
     assert rounded[-1].loss == pytest.approx(exact[-1].loss, rel=0.1)
 
 
 def test_snapshots_are_written_beside_the_training(data, workplace, monkeypatch):
     saved = []
-    original = trainer.RunDirectory.save_last
+    original = RunDirectory.save_last
     monkeypatch.setattr(
-        trainer.RunDirectory, "save_last",
+        RunDirectory, "save_last",
         lambda self, state: (saved.append((state["epoch"], state["step"])), original(self, state)),
     )  # fmt: skip
-    bench = Workbench.build(RECIPE, Machine(checkpoint_seconds=0), data)
+    trainer = Trainer.build(RECIPE, Machine(checkpoint_seconds=0), data)
     run = Run(recipe=RECIPE, subset_size=100, seed=1)
-    assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
+    assert trainer.train(plan_run(run, data, workplace / "s"), lambda row: None) == "complete"
     assert saved == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
 
 
@@ -151,21 +139,21 @@ def test_a_failed_snapshot_is_a_failed_run(data, workplace, monkeypatch):
     def full(self, state):
         raise OSError(28, "No space left on device", "last.pt")
 
-    monkeypatch.setattr(trainer.RunDirectory, "save_last", full)
+    monkeypatch.setattr(RunDirectory, "save_last", full)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
     failures = local([run], Machine(checkpoint_seconds=0), data, workplace / "s")
     assert "No space left on device" in failures["0.25/seed-1"]
 
 
 def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace, monkeypatch):
-    original = trainer.train_epoch
+    original = Trainer.train_epoch
 
-    def hungry(state, step, loader, run, after_step):
+    def hungry(self, loader, run, after_step):
         if run.subset_size == 0.25:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(state, step, loader, run, after_step)
+        return original(self, loader, run, after_step)
 
-    monkeypatch.setattr(trainer, "train_epoch", hungry)
+    monkeypatch.setattr(Trainer, "train_epoch", hungry)
     runs = [Run(recipe=RECIPE, subset_size=size, seed=1) for size in (0.25, 0.5)]
     failures = local(runs, Machine(), data, workplace / "s")
     assert list(failures) == ["0.25/seed-1"]
@@ -174,13 +162,10 @@ def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace,
 
 @pytest.mark.slow
 def test_compiled_model_agrees_with_eager(data):
-    sources = Sources(data, torch.device("cpu"))
-
-    def compiled(state, loader):
-        return build_step(state, loader, 0.0, "fp32", "on")
-
-    found, expected = (weights_after(RECIPE, sources, step)[1] for step in (compiled, eager))
-    assert found[-1].loss == pytest.approx(expected[-1].loss, rel=0.05)
+    compiled, eager = (
+        weights_after(RECIPE, data, CPU.replace(compile=c))[1] for c in ("on", "off")
+    )
+    assert compiled[-1].loss == pytest.approx(eager[-1].loss, rel=0.05)
 
 
 @needs_cuda
@@ -189,10 +174,10 @@ def test_compiled_model_agrees_with_eager(data):
 @pytest.mark.parametrize("residency", ["host", "device"])
 def test_cuda_graphs_give_what_eager_gives(data, residency, optimizer):
     recipe = RECIPE.replace(optimizer=optimizer)
-    sources = Sources(data, torch.device("cuda"), residency)
-    recorded = weights_after(recipe, sources, lambda s, loader: GraphStep(eager(s, loader)))
-    plain = weights_after(recipe, sources, eager)
-    assert recorded[1][-1].loss == pytest.approx(plain[1][-1].loss, rel=1e-2)
+    machine = Machine(device="cuda", precision="fp32", residency=residency)
+    graphed = weights_after(recipe, data, machine)
+    eager = weights_after(recipe, data, machine.replace(compile="off"))
+    assert graphed[1][-1].loss == pytest.approx(eager[1][-1].loss, rel=1e-2)
 
 
 @needs_cuda
@@ -200,9 +185,9 @@ def test_cuda_graphs_give_what_eager_gives(data, residency, optimizer):
 def test_cuda_cuts_the_crops_that_the_cpu_cuts(data):
     batches = []
     for device, residency in (("cpu", "host"), ("cuda", "host"), ("cuda", "device")):
-        sources = Sources(data, torch.device(device), residency)
-        loader = get_train_loader(sources, np.arange(130), RECIPE)
-        batches.append([images.cpu() for images, _ in loader.train_epoch(1, 0)])
+        stores = PixelStores(data, torch.device(device), residency)
+        loader = get_train_loader(stores, np.arange(130), RECIPE)
+        batches.append([images.cpu() for images, _ in loader.epoch_images(1, 0)])
     for a, b, c in zip(*batches, strict=True):
         torch.testing.assert_close(a, b)
         torch.testing.assert_close(b, c)
@@ -211,7 +196,7 @@ def test_cuda_cuts_the_crops_that_the_cpu_cuts(data):
 @needs_cuda
 @pytest.mark.gpu
 def test_cuda_study_resumes(data, workplace, monkeypatch):
-    bench = Workbench.build(RECIPE, Machine(device="cuda", checkpoint_seconds=0), data)
+    trainer = Trainer.build(RECIPE, Machine(device="cuda", checkpoint_seconds=0), data)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
 
     def dies(row):
@@ -219,19 +204,19 @@ def test_cuda_study_resumes(data, workplace, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer.train_run(run, bench, workplace / "s", dies)
-    assert trainer.train_run(run, bench, workplace / "s", lambda row: None) == "complete"
+        trainer.train(plan_run(run, data, workplace / "s"), dies)
+    assert trainer.train(plan_run(run, data, workplace / "s"), lambda row: None) == "complete"
 
 
 def test_the_place_of_another_run_is_refused_though_it_ended(data, workplace):
-    bench = Workbench.build(RECIPE, Machine(device="cpu"), data)
+    trainer = Trainer.build(RECIPE, Machine(device="cpu"), data)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
     folder = workplace / "s" / run.path
     folder.mkdir(parents=True)
     write_json(folder / "config.json", {"recipe": {"epochs": 9}, "seed": 1})
     (folder / "done").write_text("complete")
     with pytest.raises(InputError, match=r"belongs to another study: .*epochs: 9 there"):
-        trainer.train_run(run, bench, workplace / "s", lambda row: None)
+        trainer.train(plan_run(run, data, workplace / "s"), lambda row: None)
 
 
 def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
@@ -243,11 +228,11 @@ def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
 
 def test_a_snapshot_holds_the_sums_of_the_moment_it_was_asked_for(workplace):
     state = TrainState.build(RECIPE, 10, torch.device("cpu"))
-    saver = Saver(RunDirectory(workplace), state, Tally.empty(torch.device("cpu")), 0.0)
+    checkpointer = Checkpointer(RunDirectory(workplace), state, 0.0)
     late = Event()
-    with saver.writer:
-        saver.writer.submit(late.wait)  # the disk is slow
-        saver.save()
-        saver.tally.sums += 1  # the next step
+    with checkpointer.writer:
+        checkpointer.writer.submit(late.wait)  # the disk is slow
+        checkpointer.save()
+        state.sums += 1  # the next step
         late.set()
-    assert saver.directory.load_last()["tally"].tolist() == [0, 0, 0]
+    assert checkpointer.directory.load_last()["tally"].tolist() == [0, 0, 0]

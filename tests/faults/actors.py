@@ -94,15 +94,15 @@ def train_and_keep_steps(words):
     import numpy as np
 
     from dataworth.commands import train as train_command
-    from dataworth.training.steps import EagerStep
+    from dataworth.training.trainer import Trainer
 
-    kept, original = [], EagerStep.__call__
+    kept, original = [], Trainer.train_step
 
-    def step(self, inputs, labels, total=None):
-        original(self, inputs, labels, total)
-        kept.append((inputs[0].numpy(), labels.numpy(), self.tally.sums.tolist(), total))
+    def step(self, inputs, labels, batch_size, rate):
+        original(self, inputs, labels, batch_size, rate)
+        kept.append((inputs[0].numpy(), labels.numpy(), self.state.sums.tolist(), batch_size))
 
-    EagerStep.__call__ = step
+    Trainer.train_step = step
     code = command(train_command.train, *words)
     names = [f"{kind}-{i}" for i in range(len(kept)) for kind in ("pixels", "labels", "sums", "n")]
     values = [value for step in kept for value in step]
@@ -115,7 +115,7 @@ def keep_logits(words):
     import torch
 
     from dataworth.data.loaders import get_val_loader
-    from dataworth.data.pixels import Sources
+    from dataworth.data.pixels import PixelStores
     from dataworth.evaluation.evaluator import predict
     from dataworth.training.state import TrainState
 
@@ -123,7 +123,9 @@ def keep_logits(words):
     with process_group.joined_process_group():
         state = TrainState.build(recipe, 10, torch.device("cpu"))
         state.restart(1)
-        loader = get_val_loader(Sources(open_data(recipe, Machine()), torch.device("cpu")), recipe)
+        loader = get_val_loader(
+            PixelStores(open_data(recipe, Machine()), torch.device("cpu")), recipe
+        )
         answers = predict(state.model, loader)
     torch.save(answers, f"logits-{os.environ.get('RANK', 'alone')}.pt")
 

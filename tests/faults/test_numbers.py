@@ -17,7 +17,8 @@ from dataworth.evaluation.results import read_results
 from dataworth.storage.files import write_verified
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.training import trainer
-from dataworth.training.workbench import Workbench
+from dataworth.training.planned_runs import plan_run
+from dataworth.training.trainer import Trainer
 from tests.conftest import evaluate, train
 from tests.faults.conftest import FIRST, TINY
 
@@ -30,7 +31,7 @@ RECIPE = Recipe(
 @pytest.fixture
 def bench(place):
     machine = Machine(checkpoint_seconds=0)
-    return Workbench.build(RECIPE, machine, open_data(RECIPE, machine))
+    return Trainer.build(RECIPE, machine, open_data(RECIPE, machine))
 
 
 @pytest.mark.fault(28)
@@ -60,7 +61,7 @@ def test_an_infinite_gradient_stops_the_run_at_its_best_epoch(place, bench, wher
         tensor = next(bench.state.model.parameters()).data if where == "weight" else moment
         tensor[(0,) * tensor.ndim] = torch.inf
 
-    status = trainer.train_run(run, bench, place / "s", poison)
+    status = bench.train(plan_run(run, bench.data, place / "s"), poison)
     directory = RunDirectory(place / "s" / run.path)
     assert status == directory.status == "diverged"
     assert directory.load_best()[1] == 1
@@ -114,21 +115,21 @@ def test_three_classes_have_no_top_5_error_and_a_note(workplace, monkeypatch, ca
 def test_one_image_left_over_is_no_batch_of_its_own(place, bench):
     from dataworth.data.loaders import get_train_loader
 
-    loader = get_train_loader(bench.sources, np.arange(33), RECIPE)
-    assert [len(labels) for _, labels in loader.train_epoch(1, 0)] == [16, 17]
+    loader = get_train_loader(bench.pixels, np.arange(33), RECIPE)
+    assert [len(labels) for _, labels in loader.epoch_images(1, 0)] == [16, 17]
     run = Run(recipe=RECIPE, subset_size=33, seed=1)
-    assert trainer.train_run(run, bench, place / "s", lambda row: None) == "complete"
+    assert bench.train(plan_run(run, bench.data, place / "s"), lambda row: None) == "complete"
 
 
 @pytest.mark.fault(37)
 def test_one_thread_and_two_agree_and_the_environment_says_which(place):
-    bench = Workbench.build(RECIPE, Machine(), open_data(RECIPE, Machine()))
+    bench = Trainer.build(RECIPE, Machine(), open_data(RECIPE, Machine()))
     found, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             run = Run(recipe=RECIPE, subset_size=50, seed=1)
-            trainer.train_run(run, bench, place / str(threads), lambda row: None)
+            bench.train(plan_run(run, bench.data, place / str(threads)), lambda row: None)
             path = place / str(threads) / run.path
             assert f'"threads": {threads}' in (path / "environment.json").read_text()
             found.append(pd.read_csv(path / "metrics.csv"))
@@ -147,15 +148,15 @@ def test_one_thread_and_two_agree_and_the_environment_says_which(place):
 def test_a_snapshot_of_any_step_gives_the_same_bits(place, optimizer, stop_at):
     """Dropout, the running sums and the moments go on within the epoch."""
     recipe = RECIPE.replace(optimizer=optimizer, learning_rate=1e-3, dropout=0.5)
-    bench = Workbench.build(recipe, Machine(), open_data(RECIPE, Machine()))
+    bench = Trainer.build(recipe, Machine(), open_data(RECIPE, Machine()))
     run = Run(recipe=recipe, subset_size=100, seed=3)
-    trainer.train_run(run, bench, place / "whole", lambda row: None)
+    bench.train(plan_run(run, bench.data, place / "whole"), lambda row: None)
     steps = []
 
     class Cut(Exception):
         pass
 
-    class Steps(trainer.Saver):
+    class Steps(trainer.Checkpointer):
         def at_boundary(self):
             steps.append(1)
             if len(steps) == stop_at:
@@ -164,10 +165,10 @@ def test_a_snapshot_of_any_step_gives_the_same_bits(place, optimizer, stop_at):
                 raise Cut
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Saver", Steps)
+        patch.setattr(trainer, "Checkpointer", Steps)
         with pytest.raises(Cut):
-            trainer.train_run(run, bench, place / "cut", lambda row: None)
-    trainer.train_run(run, bench, place / "cut", lambda row: None)
+            bench.train(plan_run(run, bench.data, place / "cut"), lambda row: None)
+    bench.train(plan_run(run, bench.data, place / "cut"), lambda row: None)
     whole, cut = (RunDirectory(place / name / run.path) for name in ("whole", "cut"))
     rows = [pd.read_csv(d.path / "metrics.csv").drop(columns=TIMES) for d in (whole, cut)]
     assert rows[0].equals(rows[1])

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.conftest import PATHS
 
 CONTEXT = multiprocessing.get_context("forkserver")
-STEP = ("dataworth.training.steps:EagerStep.__call__", "step", "after")
+STEP = ("dataworth.training.trainer:Trainer.train_step", "step", "after")
 
 
 def start_server():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .process_group import Group, is_rank_zero, lost_processes_named
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CACHE_TIMEOUT = timedelta(days=2)  # that one rank of a machine may spend on decoding images
 Value = TypeVar("Value")
@@ -87,6 +87,26 @@ def all_reduce_sum(tensors: Sequence[Tensor]) -> None:
     parts = flat.split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view(tensor.shape))
+
+
+def all_reduce_gradients(model: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
+    """Sum the gradients of a model over all ranks, in place, and scalars with them.
+
+    Parameters
+    ----------
+    model : Module
+        Its parameters have gradients.
+    values : sequence of Tensor of shape ()
+
+    Returns
+    -------
+    list of float32 Tensor of shape ()
+        Sums of ``values``: they travel in the same all-reduce.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    sums = [value.float() for value in values]
+    all_reduce_sum([*gradients, *sums])
+    return sums
 
 
 def broadcast(tensors: Sequence[Tensor]) -> None:

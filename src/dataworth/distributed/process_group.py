@@ -16,17 +16,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from ..signals import Stop, requested
+from ..errors import InputError, ProcessLostError
+from ..signals import SignalInterrupt, received_signal
 
 if TYPE_CHECKING:
     import torch
 
 TIMEOUT = 600.0  # seconds that a process may keep the others waiting within training
-
-
-class ProcessLostError(InputError):
-    """Another rank has ended, or does not answer."""
 
 
 class Group:
@@ -105,10 +101,10 @@ def joined_process_group() -> Iterator[None]:
     try:
         with _muted():
             yield
-    except (InputError, Stop):
+    except (InputError, SignalInterrupt):
         if made or is_rank_zero():
             raise
-        sys.exit(128 + number if (number := requested()) else 2)  # rank 0 prints the reason
+        sys.exit(128 + number if (number := received_signal()) else 2)  # rank 0 prints the reason
     finally:
         Group.rank, Group.size, Group.local_rank, Group.local_size = 0, 1, 0, 1
         Group.gloo = None

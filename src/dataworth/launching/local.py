@@ -13,14 +13,13 @@ from ..config import Machine, Recipe, Run
 from ..console import say
 from ..data.prepare import PreparedData
 from ..distributed.process_group import errors_fatal_to_group
-from ..errors import InputError
+from ..errors import HeldError, InputError
 from ..evaluation.metrics import chance_loss
-from ..signals import Stop
+from ..signals import SignalInterrupt
 from ..storage.epoch_log import EpochRow
 from ..storage.files import write_whole
-from ..storage.locks import HeldError
-from ..training.trainer import check_run, train_run
-from ..training.workbench import Workbench
+from ..training.planned_runs import plan_run
+from ..training.trainer import Trainer
 from .progress import Progress
 
 Failures = dict[str, str]  # path of a run -> why it is not complete
@@ -45,7 +44,7 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
             progress.start(run)
             try:
                 note, is_held = attempt(run, bench, study_dir, progress.report)
-            except Stop:
+            except SignalInterrupt:
                 progress.finish("interrupted")
                 raise
             progress.finish(note)
@@ -62,10 +61,10 @@ def local(runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: 
     return failures
 
 
-def open_bench(recipe: Recipe, machine: Machine, data: PreparedData) -> Workbench:
+def open_bench(recipe: Recipe, machine: Machine, data: PreparedData) -> Trainer:
     """Make the bench of a recipe, with the threads of a run."""
     use_threads(machine)
-    return Workbench.build(recipe, machine, data)
+    return Trainer.build(recipe, machine, data)
 
 
 def use_threads(machine: Machine) -> None:
@@ -87,15 +86,15 @@ def unfinished(runs: Sequence[Run], data: PreparedData, study_dir: Path) -> list
     InputError
         If the directory of any run belongs to another study.
     """
-    return [run for run in runs if not check_run(run, data, study_dir).status]
+    return [run for run in runs if not plan_run(run, data, study_dir).directory.status]
 
 
 def attempt(
-    run: Run, bench: Workbench, study_dir: Path, report: Callable[[EpochRow], None]
+    run: Run, bench: Trainer, study_dir: Path, report: Callable[[EpochRow], None]
 ) -> tuple[str, bool]:
     """Train one run; say what went wrong, and whether another process holds it."""
     try:
-        status = train_run(run, bench, study_dir, report)
+        status = bench.train(plan_run(run, bench.data, study_dir), report)
         return "" if status == "complete" else status, False
     except HeldError as held:
         return str(held), True

@@ -1,6 +1,7 @@
-"""What must survive a crash. Randomness need not: it is a function of (seed, epoch).
+"""State of a run: everything that a step changes, and what a snapshot must hold.
 
-Within an epoch the number of steps and the dropout stream are needed too; ``saving`` adds them.
+Random state is not part of it: the draws of an epoch are a function of (seed, epoch). A snapshot
+within an epoch needs the state of the dropout stream too; ``checkpointing`` adds it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..config import Recipe
 from ..devices import seed_torch
 from ..distributed.batch_norm import synchronise_batch_norm
 from ..distributed.process_group import world_size
+from ..evaluation.metrics import Scores
 from ..models.registry import build_model
 from .optimization import build_optimizer
 
@@ -25,12 +27,14 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class TrainState:
-    """What changes during a run. One state serves all runs of a study, one after another."""
+    """What a step changes. One state serves all runs of a recipe, one after another."""
 
     recipe: Recipe
     num_classes: int
     model: nn.Module
     optimizer: Optimizer
+    sums: Tensor  # float64 (3,): loss in nats, top-1 and top-5 errors of the epoch, on the device
+    num_images: int = 0  # that the sums are over
     epoch: int = 0  # epochs finished so far
     step: int = 0  # steps made in the epoch under way
     seconds: float = 0.0  # of training in it
@@ -40,18 +44,28 @@ class TrainState:
 
     @classmethod
     def build(cls, recipe: Recipe, num_classes: int, device: torch.device) -> TrainState:
-        """Make the model and its optimiser; :meth:`restart` gives them their weights."""
+        """Make the model and its optimiser; :meth:`restart` draws the weights.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        num_classes : int
+        device : torch.device
+        """
         model = _fresh_model(recipe, num_classes).to(memory_format=torch.channels_last).to(device)
         if world_size() > 1:
             synchronise_batch_norm(model)
         optimizer = build_optimizer(model.parameters(), recipe, device)
         _make_buffers(optimizer)
-        return cls(recipe, num_classes, model, optimizer)
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        return cls(
+            recipe, num_classes, model, optimizer, torch.zeros(3, dtype=dtype, device=device)
+        )
 
     def restart(self, seed: int) -> None:
-        """Begin a run: fresh weights, drawn on the CPU and decided by the seed alone.
+        """Start a run: fresh weights, drawn on the CPU, a function of the seed alone.
 
-        Every tensor keeps its place, so that recorded steps stay valid.
+        Every tensor keeps its memory, so that recorded CUDA graphs stay valid.
         """
         seed_torch(seed, 0)
         fresh = _fresh_model(self.recipe, self.num_classes)
@@ -60,42 +74,61 @@ class TrainState:
             moment.zero_()
         self.epoch = self.step = self.best_epoch = 0
         self.seconds = 0.0
+        self.reset_sums()
         self.best_score, self.best_weights = math.inf, {}
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor that a step changes."""
+        """Return weights, buffers and moments: what makes two ranks agree."""
         return [*self.model.state_dict().values(), *self._moments()]
 
     def is_finite(self) -> bool:
-        """Whether no weight and no moment is infinite or NaN; the host waits for the answer."""
-        floats = [t for t in self.tensors() if t.is_floating_point()]
+        """Tell whether weights, moments and sums are finite; synchronises with the device."""
+        floats = [t for t in (*self.tensors(), self.sums) if t.is_floating_point()]
         return bool(torch.stack([t.isfinite().all() for t in floats]).all())
 
     def _moments(self) -> list[Tensor]:
         states = self.optimizer.state.values()
         return [v for values in states for v in values.values() if isinstance(v, Tensor)]
 
-    def set_learning_rate(self, value: float) -> None:
-        """Set the learning rate of the next step."""
+    def set_learning_rate(self, value: float | Tensor) -> None:
+        """Set the learning rate of the next step; a tensor of shape () within a CUDA graph."""
         for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(value)  # recorded steps read it from there
+            rate = group["lr"]
+            if not isinstance(rate, Tensor):
+                group["lr"] = float(value)
+            elif isinstance(value, Tensor):
+                rate.copy_(value)
             else:
-                group["lr"] = value
+                rate.fill_(value)
+
+    def reset_sums(self) -> None:
+        """Start the running scores of an epoch."""
+        self.sums.zero_()
+        self.num_images = 0
+
+    def running_scores(self) -> Scores:
+        """Return the mean scores of the epoch so far; synchronises with the device."""
+        loss, top_1, top_5 = (self.sums / self.num_images).tolist()
+        return Scores(self.num_images, loss, top_1, top_5 if self.num_classes > 5 else None)
 
     def end_epoch(self) -> None:
-        """Count the epoch under way as finished."""
+        """Count the current epoch as finished."""
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
 
     def keep_if_best(self, score: float) -> None:
-        """Remember the current weights if the epoch just finished has the lowest score."""
+        """Keep a copy of the weights if the epoch just finished has the lowest score so far."""
         if score < self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def snapshot(self) -> dict[str, Any]:
-        """Copy to CPU memory what :meth:`load` needs, as plain types."""
+        """Copy the state to CPU memory, as tensors and plain types.
+
+        Copies on the CPU too: training continues while a snapshot is written.
+        """
         return {
+            "tally": self.sums.to("cpu", copy=True),
+            "num_images": self.num_images,
             "model": _copies(self.model.state_dict()),
             "optimizer": [moment.to("cpu", copy=True) for moment in self._moments()],
             "epoch": self.epoch,
@@ -107,11 +140,12 @@ class TrainState:
         }
 
     def load(self, snapshot: dict[str, Any]) -> None:
-        """Go on exactly where the snapshot was taken."""
+        """Restore the state of a snapshot."""
+        self.sums.copy_(snapshot["tally"])
         self.model.load_state_dict(snapshot["model"])
         for moment, saved in zip(self._moments(), snapshot["optimizer"], strict=True):
             moment.copy_(saved)
-        for name in ("epoch", "step", "seconds", "best_epoch", "best_score"):
+        for name in ("num_images", "epoch", "step", "seconds", "best_epoch", "best_score"):
             setattr(self, name, snapshot[name])
         device = next(self.model.parameters()).device
         self.best_weights = {k: v.to(device) for k, v in snapshot["best_weights"].items()}
@@ -122,7 +156,10 @@ def _fresh_model(recipe: Recipe, num_classes: int) -> nn.Module:
 
 
 def _make_buffers(optimizer: Optimizer) -> None:
-    """Let the optimiser make its moments now, as zeros: momentum that starts at 0 is the same."""
+    """Allocate the optimiser's moments as zeros, by a step with zero gradients and rate 0.
+
+    Momentum that starts at 0 gives the same updates as torch's lazily created one.
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
         group["lr"] = 0.0 * group["lr"]

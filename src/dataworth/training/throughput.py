@@ -1,4 +1,4 @@
-"""How long a study will take, from a few steps on random pixels. Nothing is read or written."""
+"""Throughput of this machine, measured on random pixels, and the duration of runs that follows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..data.splits import Split
 from ..data.subsets import num_images
 from ..devices import autocast
 from ..evaluation.evaluator import predict
-from .workbench import Workbench
+from .trainer import Trainer
 
-REPEATS = 3  # timed, after one that is not
+REPEATS = 3  # timed repetitions, after one warm-up
 SAMPLED = 8  # images that are decoded
 
 
 @dataclass(frozen=True)
-class Speed:
+class Throughput:
     """Images per second."""
 
     training: float
@@ -39,50 +39,75 @@ class Speed:
 
 
 def estimate_seconds(
-    runs: Sequence[Run], recipe: Recipe, dataset: ImageDataset, machine: Machine, speed: Speed
+    runs: Sequence[Run],
+    recipe: Recipe,
+    dataset: ImageDataset,
+    machine: Machine,
+    throughput: Throughput,
 ) -> float:
-    """Estimate how long ``runs`` of one recipe take, decoding included."""
+    """Estimate how many seconds runs of one recipe take, decoding included.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    recipe : Recipe
+        Of all these runs.
+    dataset : ImageDataset
+    machine : Machine
+    throughput : Throughput
+        From :func:`measure_throughput`.
+    """
     splits = dataset.splits
     whole, batch = len(splits["train"]), recipe.batch_size
     sizes = [num_images(run.subset_size, whole) for run in runs]
-    trained = sum(recipe.epoch_steps(n, whole) * n / -(-n // batch) for n in sizes)
+    trained = sum(recipe.steps_per_epoch(n, whole) * n / -(-n // batch) for n in sizes)
     validated = len(runs) * len(splits["validation"])
-    epoch = trained / speed.training + validated / speed.validation
+    epoch = trained / throughput.training + validated / throughput.validation
     undecoded = sum(len(dataset.tables[s]) for s in missing_splits(dataset, recipe, machine))
-    return recipe.epochs * epoch + undecoded / speed.decoding
+    return recipe.epochs * epoch + undecoded / throughput.decoding
 
 
-def measure_speed(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> Speed:
-    """Time a few steps, a validation batch and a few decodings on this machine."""
-    data = _random_pixels(recipe, len(dataset.classes))
-    bench = Workbench.build(recipe, machine, data)
-    loader = get_train_loader(bench.sources, np.arange(recipe.batch_size), recipe)
-    bench.state.restart(seed=0)
-    step = bench.step_for(loader)
-    bench.state.model.train()
+def measure_throughput(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> Throughput:
+    """Time a few training steps, validation batches and image decodings on this machine.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    machine : Machine
+    dataset : ImageDataset
+        Its training images are decoded.
+    """
+    trainer = Trainer.build(recipe, machine, _random_pixels(recipe, len(dataset.classes)))
+    loader = get_train_loader(trainer.pixels, np.arange(recipe.batch_size), recipe)
+    trainer.state.restart(seed=0)
+    trainer.state.model.train()
 
     def train() -> None:
+        trainer.state.reset_sums()
         for inputs, labels in loader.inputs(loader.plan(0, 0)):
-            step(inputs, labels, recipe.batch_size)
-        step.tally.means()  # waits for the device
+            trainer.step(inputs, labels, recipe.batch_size, recipe.learning_rate)
+            trainer.state.num_images += recipe.batch_size
+        trainer.state.running_scores()  # waits for the device
 
     def validate() -> None:
-        with autocast(bench.device, machine.precision):
-            predict(bench.state.model, loader)
+        with autocast(trainer.device, machine.precision):
+            predict(trainer.state.model, loader)
 
-    return Speed(_rate(train, loader), _rate(validate, loader), _decoding(recipe, machine, dataset))
+    training, validation = _rate(train, loader), _rate(validate, loader)
+    return Throughput(training, validation, _decoding_rate(recipe, machine, dataset))
 
 
 def _rate(work: Callable[[], None], loader: Loader) -> float:
-    work()  # kernels are chosen, buffers are made
+    """Return images per second of a function that handles the loader's images once."""
+    work()  # warm-up: kernels are chosen, buffers are allocated
     began = time.perf_counter()
     for _ in range(REPEATS):
         work()
     return REPEATS * len(loader.split) / (time.perf_counter() - began)
 
 
-def _decoding(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
-    """Time the decoding of a few training images; what is wrong with one is said later."""
+def _decoding_rate(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
+    """Time the decoding of a few training images; bad ones are reported when the cache is built."""
     split, side, count = dataset.splits["train"], cache_side(recipe.image_size), 0
     began = time.perf_counter()
     for row in split.rows[:SAMPLED]:
@@ -93,7 +118,7 @@ def _decoding(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
 
 
 def _random_pixels(recipe: Recipe, num_classes: int) -> PreparedData:
-    """Make one batch of noise; labels that repeat, so that every model can be built."""
+    """Return one batch of random pixels with labels of every class in turn."""
     n, side = recipe.batch_size, cache_side(recipe.image_size)
     pixels = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
     split = Split("noise", np.arange(n), np.arange(n) % num_classes)

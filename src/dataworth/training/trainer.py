@@ -1,4 +1,4 @@
-"""One fresh training run, from random weights to ``best.safetensors``."""
+"""Training: the step, the epoch and the run, from fresh weights to ``best.safetensors``."""
 
 from __future__ import annotations
 
@@ -6,214 +6,304 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ..config import Recipe, Run
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..config import Machine, Recipe, Run
 from ..data.loaders import Loader, get_train_loader, get_val_loader
+from ..data.pixels import PixelStore, PixelStores
 from ..data.prepare import PreparedData
-from ..data.subsets import Indices, subset_indices
-from ..devices import autocast, seed_torch
-from ..distributed.collectives import broadcast, local_rank_zero_first, on_rank_zero
-from ..distributed.process_group import is_rank_zero, rank_key, world_size
-from ..errors import InputError
+from ..data.transforms import ChannelStats, normalise
+from ..devices import autocast, prepare_process, seed_torch
+from ..distributed.collectives import (
+    all_reduce_gradients,
+    broadcast,
+    local_rank_zero_first,
+    on_rank_zero,
+)
+from ..distributed.process_group import own_device, rank_key, world_size
 from ..evaluation.evaluator import predict
-from ..evaluation.metrics import Scores, score
-from ..signals import Stop, at_once, deferred
+from ..evaluation.metrics import Scores, label_ranks, score
+from ..signals import SignalInterrupt, deferred_signals, immediate_signals
 from ..storage.environment import describe_environment
 from ..storage.epoch_log import EpochRow
 from ..storage.files import write_json
-from ..storage.identity import identify
-from ..storage.locks import owned
-from ..storage.run_directory import RunDirectory
-from .checkpointing import DivergedError, Saver, check_finite, recorded
+from ..storage.locks import lock_folder
+from ..storage.run_directory import PlannedRun
+from .checkpointing import Checkpointer, DivergedError, check_finite
+from .cuda_graphs import DirectStep, GraphedStep
+from .epoch_records import open_epoch_records
 from .optimization import learning_rate
 from .state import TrainState
-from .steps import Step
-from .workbench import Workbench
 
-VALIDATION_BATCH = 1000  # images: no gradients are kept, so the device takes more at once
+VALIDATION_BATCH = 1000  # images: no gradients are kept, so more fit into memory
 
 
-def train_epoch(
-    state: TrainState, step: Step, loader: Loader, run: Run, after_step: Callable[[], None]
-) -> Scores:
-    """Make the steps of one epoch; return the running scores, measured while weights moved.
+@dataclass
+class Trainer:
+    """Trains the runs of one recipe, one after another, on the same pixels and the same model."""
 
-    A state in mid-epoch makes the steps that are left. ``after_step`` is called at each boundary.
-    """
-    recipe, epoch = run.recipe, state.epoch
-    if state.step == 0:
-        seed_torch(*rank_key(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
-        step.tally.reset()
-    state.model.train()
-    begun = time.perf_counter() - state.seconds
-    for inputs, labels in loader.walk(run.seed, epoch, state.step):
-        progress = (epoch + state.step / loader.steps) / recipe.epochs
-        state.set_learning_rate(learning_rate(recipe, progress))
-        step(inputs, labels, loader.num_images(epoch * loader.steps + state.step))
-        state.step, state.seconds = state.step + 1, time.perf_counter() - begun
-        after_step()
-    loss, top_1, top_5 = step.tally.means()
-    state.seconds = time.perf_counter() - begun  # now that the device has finished
-    return Scores(step.tally.num_images, loss, top_1, top_5 if state.num_classes > 5 else None)
+    recipe: Recipe
+    machine: Machine
+    data: PreparedData
+    device: torch.device
+    spent_seconds: float = 0.0  # on preparing the steps of earlier recipes
 
+    @classmethod
+    def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Trainer:
+        """Choose the device and prepare the process for it; the rest is made on first use.
 
-def train_run(
-    run: Run, bench: Workbench, study_dir: Path, report: Callable[[EpochRow], None]
-) -> str:
-    """Train ``run``, going on after its last snapshot; do nothing if it is finished.
+        Parameters
+        ----------
+        recipe : Recipe
+        machine : Machine
+        data : PreparedData
 
-    Parameters
-    ----------
-    run : Run
-    bench : Workbench
-        Of the run's recipe.
-    study_dir : Path
-        Where the runs of the study lie.
-    report : callable
-        Told each finished epoch.
+        Raises
+        ------
+        InputError
+            If the device is missing.
+        """
+        device = own_device(machine.device)
+        prepare_process(device)
+        return cls(recipe, machine, data, device)
 
-    Returns
-    -------
-    str
-        ``complete``, or ``diverged`` if a loss, a weight or a moment stopped being finite.
+    def for_recipe(self, recipe: Recipe) -> Trainer:
+        """Return the trainer of another recipe on the same pixels; this one is used no more."""
+        other = Trainer(recipe, self.machine, self.data, self.device, self.preparing_seconds)
+        if "pixels" in vars(self):
+            other.pixels = self.pixels
+        return other
 
-    Raises
-    ------
-    HeldError
-        If another process trains it.
-    InputError
-        If the directory belongs to another run.
-    Stop
-        If a signal asks for it; the run is saved.
-    """
-    directory, identity, indices = _place(run, bench.data, study_dir)
-    on_rank_zero(lambda: directory.check(identity))
-    if status := on_rank_zero(lambda: directory.status):
-        on_rank_zero(directory.tidy)
+    @property
+    def preparing_seconds(self) -> float:
+        """Seconds spent on compiling and recording the step so far."""
+        return self.spent_seconds + (self.step.preparing_seconds if "step" in vars(self) else 0.0)
+
+    @cached_property
+    def pixels(self) -> PixelStores:
+        """The cached images, on the device or streamed to it."""
+        return PixelStores(self.data, self.device, self.machine.residency)
+
+    @cached_property
+    def train_pixels(self) -> PixelStore:
+        """The pixels of the training split."""
+        return self.pixels.by_name[self.data.dataset.splits["train"].source]
+
+    @cached_property
+    def channel_stats(self) -> ChannelStats:
+        """Channel means and deviations that images are normalised by."""
+        return self.data.channel_stats(self.recipe.normalise)
+
+    @cached_property
+    def state(self) -> TrainState:
+        """The model, its optimiser and the sums of the epoch."""
+        return TrainState.build(self.recipe, len(self.data.dataset.classes), self.device)
+
+    @cached_property
+    def model(self) -> Callable[[Tensor], Tensor]:
+        """The model of the training step, compiled if ``--compile on``."""
+        model = self.state.model
+        return torch.compile(model, dynamic=False) if self.machine.compile == "on" else model
+
+    @cached_property
+    def step(self) -> DirectStep:
+        """:meth:`train_step`, recorded as a CUDA graph on CUDA unless ``--compile off``."""
+        is_graphed = self.device.type == "cuda" and self.machine.compile != "off"
+        is_compiled = self.machine.compile == "on"
+        kind = GraphedStep if is_graphed else DirectStep
+        return kind(self.train_step, self.state, self.device, is_compiled)
+
+    def train_step(
+        self, inputs: tuple[Tensor, ...], labels: Tensor, batch_size: int, rate: float | Tensor
+    ) -> None:
+        """Make one optimiser step on a batch, or on this rank's shard of it.
+
+        Parameters
+        ----------
+        inputs : tuple of Tensor
+            What the pixel store makes crops of.
+        labels : int64 Tensor of shape (b,)
+        batch_size : int
+            Images of the batch on all ranks.
+        rate : float or Tensor of shape ()
+            Learning rate.
+        """
+        state = self.state
+        state.set_learning_rate(rate)
+        with autocast(self.device, self.machine.precision):
+            crops = self.train_pixels.crops(inputs, self.recipe.image_size)  # (b, size, size, 3)
+            images = normalise(crops, self.channel_stats)  # float32 (b, 3, size, size)
+            logits = self.model(images).float()  # (b, classes)
+        loss = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if is_shard := batch_size > len(labels):
+            loss = loss * (len(labels) / batch_size)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        ranks = label_ranks(logits.detach(), labels)
+        sums = [loss.detach() * batch_size, (ranks >= 1).sum(), (ranks >= 5).sum()]
+        if is_shard:
+            sums = all_reduce_gradients(state.model, sums)
+        state.optimizer.step()
+        state.sums += torch.stack([value.to(state.sums.dtype) for value in sums])
+
+    def train_epoch(self, loader: Loader, run: Run, after_step: Callable[[], None]) -> Scores:
+        """Make the remaining steps of an epoch.
+
+        Parameters
+        ----------
+        loader : Loader
+            Of the run's subset.
+        run : Run
+        after_step : callable
+            Called after every step.
+
+        Returns
+        -------
+        Scores
+            Running scores, measured while the weights changed.
+        """
+        state, epoch = self.state, self.state.epoch
+        if state.step == 0:
+            seed_torch(*rank_key(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
+            state.reset_sums()
+        state.model.train()
+        began = time.perf_counter() - state.seconds
+        for inputs, labels in loader.epoch_batches(run.seed, epoch, state.step):
+            rate = learning_rate(
+                run.recipe, (epoch + state.step / loader.steps_per_epoch) / run.recipe.epochs
+            )
+            batch_size = loader.global_batch_size(epoch * loader.steps_per_epoch + state.step)
+            self.step(inputs, labels, batch_size, rate)
+            state.num_images += batch_size
+            state.step, state.seconds = state.step + 1, time.perf_counter() - began
+            after_step()
+        scores = state.running_scores()
+        state.seconds = time.perf_counter() - began  # now that the device has finished
+        return scores
+
+    def train(self, planned: PlannedRun, report: Callable[[EpochRow], None]) -> str:
+        """Train a run from its last snapshot to its end; do nothing if it is finished.
+
+        Parameters
+        ----------
+        planned : PlannedRun
+        report : callable
+            Called with the scores of each epoch.
+
+        Returns
+        -------
+        str
+            ``complete``, or ``diverged`` if a loss, a weight or a moment stopped being finite.
+
+        Raises
+        ------
+        HeldError
+            If another process trains it.
+        InputError
+            If the directory belongs to another run.
+        SignalInterrupt
+            If a signal was received; the run is saved.
+        """
+        directory = planned.directory
+        with ExitStack() as lock:
+            if status := on_rank_zero(lambda: _open_run(planned, lock)):
+                return status
+            with local_rank_zero_first():
+                stats = self.channel_stats  # measured once per data set, then cached on disk
+            state = self.state
+            state.restart(planned.run.seed)
+            checkpointer = Checkpointer(directory, state, self.machine.checkpoint_seconds)
+            environment = describe_environment(self.device, world_size())
+
+            def claim() -> dict[str, Any] | None:
+                directory.claim(planned.identity, self.machine, planned.indices, stats)
+                write_json(directory.path / "environment.json", environment)
+                return directory.load_last()
+
+            if snapshot := on_rank_zero(claim):
+                checkpointer.resume(snapshot, planned.run.seed)
+            broadcast(state.tensors())  # equal seeds draw equal weights only on equal hardware
+            status = self._train_epochs(planned, checkpointer, report)
+            classes = self.data.dataset.classes
+            weights, epoch = state.best_weights, state.best_epoch
+            on_rank_zero(lambda: directory.finish(status, weights, epoch, classes))
         return status
-    with ExitStack() as held:
-        on_rank_zero(lambda: held.enter_context(owned(directory.path)))
-        with local_rank_zero_first():
-            moments = bench.data.moments(run.recipe.normalise)
-        on_rank_zero(lambda: directory.claim(identity, bench.machine, indices, moments))
-        status = on_rank_zero(lambda: directory.status)
-        return status or _train_claimed(run, bench, indices, directory, report)
 
+    def _train_epochs(
+        self, planned: PlannedRun, checkpointer: Checkpointer, report: Callable[[EpochRow], None]
+    ) -> str:
+        """Train and validate the remaining epochs; return the status."""
+        run, state, path = planned.run, self.state, planned.directory.path
+        train = get_train_loader(self.pixels, planned.indices, run.recipe)
+        val = get_val_loader(self.pixels, run.recipe.replace(batch_size=VALIDATION_BATCH))
+        watched = state.model if self.machine.tensorboard_histograms else None
+        records = open_epoch_records(path, run, state.epoch, watched)
+        with deferred_signals(), checkpointer.writer, records as record:
+            try:
+                while state.epoch < run.recipe.epochs:
+                    running = self.train_epoch(train, run, checkpointer.at_boundary)
+                    validation = self._validate(val, checkpointer)
+                    row = self._end_epoch(train, running, validation)
+                    record(row)
+                    report(row)
+                    checkpointer.at_boundary()
+                status = "complete"
+            except DivergedError:
+                status = "diverged"
+            checkpointer.wait()
+            if not state.best_weights:  # diverged in the first epoch
+                state.restart(run.seed)
+                state.keep_if_best(0.0)
+        return status
 
-def check_run(run: Run, data: PreparedData, study_dir: Path) -> RunDirectory:
-    """Return the directory of a run, its subset whole if it ended, unless it is another one's.
-
-    Raises
-    ------
-    InputError
-        Naming each field, its value there and the value asked; or if a batch has fewer images
-        than there are processes.
-    """
-    directory, identity, indices = _place(run, data, study_dir)
-    directory.check(identity)
-    if is_rank_zero() and directory.status:
-        directory.keep_subset(indices)
-    n, processes = len(indices), world_size()
-    if (least := n // -(-n // run.recipe.batch_size)) < processes:
-        raise InputError(
-            f"{run.path}: {processes} processes cannot share a batch of {least} images; start fewer"
-        )
-    return directory
-
-
-def _place(
-    run: Run, data: PreparedData, study_dir: Path
-) -> tuple[RunDirectory, dict[str, Any], Indices]:
-    """Return where a run lives, what makes it this run, and its images."""
-    indices = subset_indices(data.dataset.splits["train"].labels, run.subset_size, run.seed)
-    return RunDirectory(study_dir / run.path), identify(run, indices, data.digest), indices
-
-
-def _train_claimed(
-    run: Run,
-    bench: Workbench,
-    indices: Indices,
-    directory: RunDirectory,
-    report: Callable[[EpochRow], None],
-) -> str:
-    """Train a run that is ours from its last snapshot to its end."""
-    if is_rank_zero():
-        write_json(
-            directory.path / "environment.json", describe_environment(bench.device, world_size())
-        )
-    state = bench.state
-    state.restart(run.seed)
-    train = get_train_loader(bench.sources, indices, run.recipe)
-    val = get_val_loader(bench.sources, run.recipe.replace(batch_size=VALIDATION_BATCH))
-    step = bench.step_for(train)
-    saver = Saver(directory, state, step.tally, bench.machine.checkpoint_seconds)
-    if snapshot := on_rank_zero(directory.load_last):
-        saver.resume(snapshot, run.seed)
-    broadcast(state.tensors())  # equal seeds draw equal weights, on equal hardware
-    watched = state.model if bench.machine.tensorboard_histograms else None
-    with deferred(), saver.writer, recorded(directory.path, run, state.epoch, watched) as record:
+    def _validate(self, val: Loader, checkpointer: Checkpointer) -> Scores:
+        """Score the validation split; a signal interrupts it, since it changes nothing."""
+        # Several ranks end together, at the next boundary.
+        interruptible = immediate_signals() if world_size() == 1 else nullcontext()
         try:
-            while state.epoch < run.recipe.epochs:
-                row = _epoch(state, step, train, val, run, bench.machine.precision, saver)
-                record(row)
-                report(row)
-                saver.at_boundary()
-            status = "complete"
-        except DivergedError:
-            status = "diverged"
-        saver.wait()
-        if not state.best_weights:  # diverged in the first epoch
-            state.restart(run.seed)
-            state.keep_if_best(0.0)
-        classes = bench.data.dataset.classes
-        if is_rank_zero():
-            directory.finish(status, state.best_weights, state.best_epoch, classes)
-    return status
+            with autocast(self.device, self.machine.precision), interruptible:
+                return score(*predict(self.state.model, val))
+        except SignalInterrupt:
+            checkpointer.at_boundary()
+            raise
+
+    def _end_epoch(self, train: Loader, running: Scores, validation: Scores) -> EpochRow:
+        """Count the epoch as finished and keep the weights if they are the best so far."""
+        state, recipe, seconds = self.state, self.recipe, self.state.seconds
+        check_finite(math.isfinite(running.loss + validation.loss) and state.is_finite())
+        state.end_epoch()
+        by_loss = recipe.select_by == "loss"
+        selection_score = validation.loss if by_loss else validation.top_5_error
+        assert selection_score is not None, "refused before training"
+        state.keep_if_best(selection_score)
+        return EpochRow(
+            epoch=state.epoch,
+            train_loss=running.loss,
+            train_top_1_error=running.top_1_error,
+            train_top_5_error=running.top_5_error,
+            validation_loss=validation.loss,
+            validation_top_1_error=validation.top_1_error,
+            validation_top_5_error=validation.top_5_error,
+            learning_rate=learning_rate(
+                recipe, (state.epoch - 1 / train.steps_per_epoch) / recipe.epochs
+            ),
+            seconds=seconds,
+            images_per_second=running.num_images / seconds,
+        )
 
 
-def _epoch(
-    state: TrainState,
-    step: Step,
-    train: Loader,
-    val: Loader,
-    run: Run,
-    precision: str,
-    saver: Saver,
-) -> EpochRow:
-    """Train and validate one epoch; keep the weights if they are the best so far."""
-    trained = train_epoch(state, step, train, run, saver.at_boundary)
-    # Several processes end together, at the next boundary.
-    leaving = at_once() if world_size() == 1 else nullcontext()
-    try:
-        with autocast(val.device, precision), leaving:
-            validated = score(*predict(state.model, val))
-    except Stop:
-        saver.at_boundary()
-        raise
-    check_finite(math.isfinite(trained.loss + validated.loss) and state.is_finite())
-    seconds = state.seconds
-    state.end_epoch()
-    state.keep_if_best(_selection_score(validated, run.recipe))
-    return EpochRow(
-        epoch=state.epoch,
-        train_loss=trained.loss,
-        train_top_1_error=trained.top_1_error,
-        train_top_5_error=trained.top_5_error,
-        validation_loss=validated.loss,
-        validation_top_1_error=validated.top_1_error,
-        validation_top_5_error=validated.top_5_error,
-        learning_rate=learning_rate(
-            run.recipe, (state.epoch - 1 / train.steps) / run.recipe.epochs
-        ),
-        seconds=seconds,
-        images_per_second=trained.num_images / seconds,
-    )
-
-
-def _selection_score(scores: Scores, recipe: Recipe) -> float:
-    if recipe.select_by == "loss":
-        return scores.loss
-    assert scores.top_5_error is not None, "refused before training"
-    return scores.top_5_error
+def _open_run(planned: PlannedRun, lock: ExitStack) -> str | None:
+    """Return the status of a finished run; else lock its directory until ``lock`` closes."""
+    directory = planned.directory
+    directory.check(planned.identity)
+    if status := directory.status:
+        directory.tidy()
+        return status
+    lock.enter_context(lock_folder(directory.path))
+    return directory.status  # another process may have finished it just before

@@ -1,4 +1,4 @@
-"""TensorBoard's view of a run: a few numbers after each epoch, nothing within one."""
+"""Records of each epoch: a row of metrics.csv, and TensorBoard events where it is installed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from torch import nn
 
 from ..config import Run
 from ..console import warn
-from ..storage.epoch_log import EpochRow
+from ..distributed.process_group import is_rank_zero
+from ..storage.epoch_log import EpochRow, append_epoch, keep_epochs
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-
-METRICS = ("validation_top_1_error", "validation_loss")  # beside the hyper-parameters
+METRICS = ("validation_top_1_error", "validation_loss")  # shown beside the hyper-parameters
+Record = Callable[[EpochRow], None]
 
 
 @contextmanager
-def open_board(
-    folder: Path, run: Run, epoch: int, watched: nn.Module | None
-) -> Iterator[Callable[[EpochRow], None]]:
-    """Open the events of a run; what is yielded adds a finished epoch.
+def open_epoch_records(
+    folder: Path, run: Run, epoch: int, model: nn.Module | None
+) -> Iterator[Record]:
+    """Open metrics.csv and TensorBoard's events; yield the function that records an epoch.
+
+    Rows and events of later epochs, which a killed process left, are removed. Ranks other than 0
+    record nothing.
 
     Parameters
     ----------
@@ -34,32 +38,48 @@ def open_board(
         Of the run.
     run : Run
     epoch : int
-        Epochs finished so far; points after it, of a process that died, are taken back.
-    watched : Module or None
-        Whose weights and gradients are added as histograms.
+        Epochs finished so far.
+    model : Module or None
+        Whose weights and gradients are recorded as histograms.
     """
-    if (make := _writer()) is None:
+    if not is_rank_zero():
         yield lambda _: None
         return
-    with make(str(folder), purge_step=epoch + 1) as writer:
+    keep_epochs(folder, epoch)
+    with _open_events(folder, run, epoch, model) as add_events:
+
+        def record(row: EpochRow) -> None:
+            append_epoch(folder, row)
+            add_events(row)
+
+        yield record
+
+
+@contextmanager
+def _open_events(folder: Path, run: Run, epoch: int, model: nn.Module | None) -> Iterator[Record]:
+    """Open the TensorBoard events of a run; parameters as in :func:`open_epoch_records`."""
+    if (writer_class := _writer_class()) is None:
+        yield lambda _: None
+        return
+    with writer_class(str(folder), purge_step=epoch + 1) as writer:
         _add_settings(writer, run)
 
-        def show(row: EpochRow) -> None:
+        def add_events(row: EpochRow) -> None:
             for name, value in asdict(row).items():
                 if name != "epoch" and value is not None:
                     writer.add_scalar(name, value, row.epoch)
-            for name, weight in watched.named_parameters() if watched else ():
+            for name, weight in model.named_parameters() if model else ():
                 writer.add_histogram(f"weights/{name}", weight.detach(), row.epoch)
                 if weight.grad is not None:
                     writer.add_histogram(f"gradients/{name}", weight.grad, row.epoch)
             writer.flush()
 
-        yield show
+        yield add_events
 
 
 @cache
-def _writer() -> type[SummaryWriter] | None:
-    """Import TensorBoard; say once if it is missing."""
+def _writer_class() -> type[SummaryWriter] | None:
+    """Import TensorBoard; warn once if it is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
