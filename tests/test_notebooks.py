@@ -1,4 +1,4 @@
-"""Both notebooks run from top to bottom, on a study and on nothing."""
+"""Both notebooks run from top to bottom, with a study and without one."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ def execute(name, folder):
 
 
 def text_of(notebook):
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return "\n".join(o.get("text", "") or str(o.get("data", "")) for o in outputs)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text", "") or str(output.get("data", "")) for output in outputs)
 
 
-@pytest.mark.filterwarnings("default")  # the kernel client's own
+@pytest.mark.filterwarnings("default")  # of the kernel client
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs_on_a_study(study, workplace, name):
     shutil.copytree(study, workplace, dirs_exist_ok=True)

@@ -1,9 +1,9 @@
-"""What README.md says can be typed, and what it names is there."""
+"""README.md and docs: commands parse, files exist, measured numbers and addresses are current."""
 
 import io
-import json
 import re
 import shlex
+import tomllib
 
 import datasets
 import numpy as np
@@ -11,19 +11,26 @@ import pytest
 import yaml
 from PIL import Image
 
+from dataworth.commands.cli import COMMANDS as SUBCOMMANDS
 from dataworth.commands.flags import EvalFlags, ExportFlags, ForecastFlags, PredictFlags
 from dataworth.commands.parsing import parse, parse_train
-from dataworth.evaluation.results import chance_errors, read_results
-from dataworth.evaluation.tables import runs_table, sizes_table
+from dataworth.evaluation.results import read_results
 from dataworth.explorer.flags import ExplorerFlags
-from dataworth.findings.curves import curves, headline
-from dataworth.findings.study import describe
+from docs import readme_block
 from tests.conftest import ROOT, evaluate, train
 
-TEXT = (ROOT / "README.md").read_text()
-LINES = TEXT.replace("\\\n", " ").splitlines()
+README = (ROOT / "README.md").read_text()
+PAGES = README + (ROOT / "docs" / "clusters.md").read_text()
+LINES = PAGES.replace("\\\n", " ").splitlines()
 BENCH = re.findall(r"^def (\w+)", (ROOT / "bench" / "__main__.py").read_text(), re.MULTILINE)
 COMMANDS = sorted({line.split(" #")[0].strip() for line in LINES if line.startswith("    python ")})
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FLAGS = {
+    "app.py": ExplorerFlags,
+    "eval.py": EvalFlags,
+    "forecast.py": ForecastFlags,
+    "predict.py": PredictFlags,
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -33,110 +40,77 @@ def test_every_command_parses(command, monkeypatch):
     if words[:1] == ["bench"]:
         assert words[1] in BENCH
     elif words[:1] == ["dataworth"]:
+        assert words[1] == "export"
         parse(ExportFlags, words[2:], ExportFlags())
-    elif script == "predict.py":
-        parse(PredictFlags, words, PredictFlags())
-    elif script == "forecast.py":
-        parse(ForecastFlags, words, ForecastFlags())
-    elif script == "app.py":
-        parse(ExplorerFlags, words, ExplorerFlags())
+    elif script.startswith("docs/"):
+        assert (ROOT / script).exists()
+    elif script != "train.py":
+        parse(FLAGS[script], words, FLAGS[script]())
     elif "--help" in words:
         with pytest.raises(SystemExit, match="0"):
             parse_train(words)
-    elif script == "train.py":
-        parse_train(words)
     else:
-        assert script == "eval.py"
-        parse(EvalFlags, words, EvalFlags())
+        parse_train(words)
 
 
-def test_findings_are_those_of_the_committed_study():
-    results = read_results(ROOT / "results" / "tiny-imagenet-100" / "metrics.json")
-    found = curves(runs_table(results), chance_errors(results))
-    shown = " ".join(TEXT.split())
-    assert describe(found, sizes_table(results)) in shown
-    for words, test in zip(
-        ("its largest", "the two"), headline(found).analysis.backtests, strict=True
-    ):
-        said = shown.split(f"Without {words}")[1][:200]
-        for share in (test.point, test.measured, test.lower, test.upper):
-            assert f"{100 * share:.1f}" in said
-        held = test.lower <= test.measured <= test.upper
-        assert ("inside the 90 %" in said.split(").")[0]) is held
+def test_every_subcommand_that_is_named_exists():
+    named = set(re.findall(r"`dataworth (\w+)", README))
+    assert named
+    assert named <= SUBCOMMANDS.keys()
 
 
-def test_the_arm_of_equal_steps_is_the_committed_one():
-    names = ("tiny-imagenet-100", "tiny-imagenet-100-steps")
-    files = (read_results(ROOT / "results" / name / "metrics.json") for name in names)
-    epochs, steps = (file["subset_sizes"] for file in files)
-    for size, row in steps.items():
-        errors = [100 * each["top_5_error"] for each in (epochs[size], row)]
-        assert f"| {row['num_images']:,} | {errors[0]:.1f} % | {errors[1]:.1f} % |" in TEXT
-    here, there, whole = (
-        each["top_5_error"] for each in (epochs["0.25"], steps["0.25"], epochs["1.0"])
-    )
-    shown = " ".join(TEXT.split())
-    assert f"four times the steps gain {100 * (here - there):.1f} points" in shown
-    assert f"then gain only {100 * (there - whole):.1f}" in shown
-
-
-def test_opens_with_the_two_commands_of_the_makefile():
-    first = [line.split()[:2] for line in LINES if line.startswith("    ")][:2]
-    assert first == [["make", "study"], ["make", "test"]]
+def test_make_targets_that_are_named_exist():
+    targets = set(re.findall(r"^    make (\w+)", README, re.MULTILINE))
+    assert targets == {"study", "test"}
     makefile = (ROOT / "Makefile").read_text()
-    assert "\nstudy:" in makefile
-    assert "\ntest:" in makefile
+    assert all(f"\n{target}:" in makefile for target in targets)
 
 
-def test_every_file_and_picture_that_is_named_is_there():
-    tree = TEXT.split("## Where everything lies")[1].split("##")[0]
+def test_extras_that_are_named_exist():
+    extras = {name for group in re.findall(r"\.\[([\w,]+)\]", PAGES) for name in group.split(",")}
+    assert extras >= {"explorer", "ray", "slurm", "dev"}
+    assert extras <= PROJECT["optional-dependencies"].keys()
+
+
+def test_measured_numbers_are_those_of_the_committed_results():
+    assert README.count(readme_block.BEGIN) == README.count(readme_block.END) == 1
+    assert readme_block.block() in README, "run `python docs/readme_block.py`"
+
+
+@pytest.mark.parametrize("name", ["README.md", "eda.ipynb", "results.ipynb"])
+def test_the_address_of_the_repository_is_that_of_pyproject(name):
+    address = PROJECT["urls"]["Repository"]
+    owner_and_name = address.removeprefix("https://github.com/")
+    text = (ROOT / name).read_text()
+    assert f"git clone {address}" in text.replace("--quiet ", "")
+    for found in re.findall(r"github(?:\.com)?/([\w.-]+/[\w-]+)", text):
+        assert found == owner_and_name
+    assert text.count("OWNER") == text.count(owner_and_name) * owner_and_name.count("OWNER")
+
+
+def test_every_file_and_picture_that_is_named_exists():
+    tree = README.split("## Layout")[1].split("##")[0]
     columns = [re.split(r"\s{2,}", line.strip()) for line in tree.splitlines()]
     names = [name for row in columns for name in row if re.fullmatch(r"[\w./]*[./][\w./]*", name)]
-    named = [name for name in names if name != "metrics.json"]
-    named += re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert len(named) > 10
-    for name in named:
+    names += re.findall(r"\]\(([^)]+)\)", README)
+    assert len(names) > 10
+    for name in names:
         assert (ROOT / name).exists(), name
 
 
-def test_speeds_are_those_of_the_committed_measurement():
-    path = min((ROOT / "bench" / "results").glob("train-*.json"))  # later ones are the reader's
-    measured = json.loads(path.read_text())
-    table = TEXT.split("## Speed")[1].split("##")[0]
-    for kind in ("training", "validation", "evaluation", "loading"):
-        assert f"{measured[kind]['median_ratio']['torchvision recipe']:.3g}" in table
-        for rate in (measured[kind]["median_rate"][n] for n in ("ours", "torchvision recipe")):
-            assert f"{rate:,.0f}" in table or f"{float(f'{rate:.3g}'):g}" in table
-
-
-def test_forecast_scores_are_those_of_the_committed_measurement():
-    measured = json.loads((ROOT / "bench" / "results" / "forecast.json").read_text())
-    table = TEXT.split("## Forecast")[1].split("## ")[0]
-    for row in measured["suites"]:
-        ours, best = row["mean_absolute_log_error"], row["best_baseline_error"]
-        assert f"| {row['curves']} | {ours:.3f} | {best:.3f} ({row['best_baseline']})" in table
-        assert f"| {row['ratio']:.2f} | {row['coverage_90']:.0%}".replace("%", " %") in table
-    found = (ROOT / "bench" / "results").glob("forecast-x86_64-*.json")
-    path = min(found)  # later ones are the reader's
-    *_, top_5, every = json.loads(path.read_text())["kinds"]
-    told = " ".join(table.split())
-    assert f"({100 * top_5['coverage_90']:.0f} % held)" in told
-    assert f"holds {100 * every['coverage_90']:.0f} % of {every['forecasts']} forecasts" in told
-    assert f"On {every['curves']} curves of ours" in told
-    assert f"{every['mean_absolute_log_error']:.3f} against its {every['line_error']:.3f}" in told
-
-
-def test_citation_is_what_its_schema_asks_for():
-    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert found["cff-version"] == "1.2.0"
-    assert found.keys() >= {"message", "title", "authors"}
-    assert found["type"] == "software"
-    assert all("name" in author for author in found["authors"])
+def test_citation_is_valid_and_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation.keys() >= {"message", "title", "authors"}
+    assert citation["type"] == "software"
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert citation["authors"] == PROJECT["authors"]
+    assert f"## {PROJECT['version']}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.fixture
 def mini_imagenet(workplace):
-    """A stand-in of mini-ImageNet's schema: parquet, 100 names of synsets, sides of 84 to 500."""
+    """A data set with the schema of mini-ImageNet: parquet, 100 synsets, sides of 84 to 500."""
     rng = np.random.default_rng(0)
     names = [f"n{10_000_000 + k}" for k in range(100)]
     schema = datasets.Features(
@@ -156,12 +130,12 @@ def mini_imagenet(workplace):
     return workplace / "mini-imagenet"
 
 
-def test_mini_imagenets_commands_work_on_a_stand_in_of_its_schema(mini_imagenet, capsys):
+def test_the_mini_imagenet_commands_work_on_a_data_set_of_its_schema(mini_imagenet, capsys):
     cheap = ["--epochs", 1, "--image-size", 63, "--subset-sizes", 1.0, "--checkpoint-seconds", 999]
     assert train("--dataset", mini_imagenet, *cheap) == 0
-    said = capsys.readouterr().out
-    assert "200 train, 100 validation, 100 test images of 100 classes" in said
-    assert "the two errors are not comparable" in said
+    output = capsys.readouterr().out
+    assert "200 train, 100 validation, 100 test images of 100 classes" in output
+    assert "the two errors are not comparable" in output
     assert evaluate() == 0
     (path,) = mini_imagenet.parent.glob("results/*/metrics.json")
     results = read_results(path)

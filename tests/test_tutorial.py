@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its commands can be typed, and do what it says on folders of photographs."""
+"""docs/tutorial.md: every command parses, and the whole tutorial works on folders of JPEG files."""
 
 import io
 import re
@@ -43,7 +43,7 @@ def test_every_command_of_the_tutorial_parses(script, words):
 
 
 def write_photos(folder, num_train, num_test):
-    """Digits as JPEG files of 64 pixels, in a folder per class."""
+    """Write digits as JPEG files, one folder per class; return the path of the last one."""
     images, labels = load_digits(return_X_y=True)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         if i >= num_train + num_test:
@@ -59,19 +59,19 @@ def write_photos(folder, num_train, num_test):
 
 
 @pytest.mark.slow
-def test_the_tutorial_leads_from_folders_to_a_decision(workplace, capsys):
+def test_the_whole_tutorial_works_on_folders_of_images(workplace, capsys):
     last = write_photos(workplace / "photos", 480, 240)
     (workplace / "photo.jpg").write_bytes(last.read_bytes())
-    said = {}
+    outputs = []
     for script, words in COMMANDS:
         if script in RUN:
             assert command(RUN[script], *shlex.split(words)) == 0, words
-            said[f"{script}{words}"] = capsys.readouterr().out
-    told = "\n".join(said.values())
-    assert "10 classes" in told
-    assert "12 of 12 runs complete" in told
-    assert "per doubling the last step bought" in " ".join(told.split())
-    assert "Without the largest size, the forecast for" in told
-    assert "Error 5.0%: " in told
-    assert "What one more run would narrow" in told
+            outputs.append(capsys.readouterr().out)
+    output = "\n".join(outputs)
+    assert "10 classes" in output
+    assert "12 of 12 runs complete" in output
+    assert "per doubling the last step bought" in " ".join(output.split())
+    assert "Without the largest size, the forecast for" in output
+    assert "Error 5.0%: " in output
+    assert "What one more run would narrow" in output
     assert (workplace / "results" / "photos" / "per_class.csv").exists()
