@@ -1,1 +1,163 @@
-"""TODO map."""
+"""Data-scaling studies of image classifiers.
+
+A data-scaling study trains the same image classifier, from fresh weights, on nested stratified
+subsets of geometric size (100 %, 50 %, 25 %, 12.5 %, 6.25 % of the training set), measures top-1
+and top-5 error of each on one held-out test set, fits the scaling law, and forecasts what more data
+would buy.
+
+Map of the package; a module imports from its own folder and from folders of a lower level only
+(tests/test_architecture.py has the levels)::
+
+    __main__.py               python -m dataworth: the same as the console script dataworth
+    py.typed                  marks the package as typed
+    config.py                 Recipe, Study, Run, Machine: frozen records with every default value
+    variants.py               named changes to a recipe (models, budgets): one curve each
+    errors.py                 InputError for user mistakes; wording of error messages
+    console.py                console output that cooperates with tqdm; closed pipes
+    signals.py                SIGINT, SIGTERM, SIGHUP: stop after the current step or at once
+    devices.py                device, precision (bf16, TF32), threads, seeding: global torch state
+
+    commands/                 one file per command: flags -> steps -> exit code
+        cli.py                the console script: subcommands train, eval, predict, forecast, ...
+        train.py              dataworth train: one run per subset size and seed
+        eval.py               dataworth eval: score the complete runs, fit the law, draw figures
+        eval_output.py        tables, laws, figures and report that dataworth eval writes
+        predict.py            dataworth predict: classify pictures with a trained run
+        forecast.py           dataworth forecast: the law of measured errors, without torch
+        explore.py            dataworth explore: serve the explorer page
+        export.py             dataworth export: safetensors or ONNX with a model card
+        flags.py              flags of each command as frozen records
+        parsing.py            command line and YAML config to records: default < file < flag
+        planning.py           checks before training: name, settings, data, disk; --plan, --list
+        exit_codes.py         exit codes 0, 1, 2, 3, 128 + signal, and the one-line error message
+
+    data/                     name or folder -> splits -> nested subsets -> cache -> batches
+        datasets.py           DATASETS: from a name or a path to an ImageDataset
+        hub.py                download from the Hugging Face hub, or load a local folder
+        labels.py             image and label column; labels encoded as class indices
+        splits.py             train, validation and test split; missing splits taken from train
+        subsets.py            stratified order per seed; each subset is a prefix of it
+        images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
+        decoding.py           decode all images of a split in worker processes
+        cache.py              cache of decoded uint8 pixels on disk, written once; bad images
+        prepare.py            PreparedData: data set and opened cache, shared by all runs
+        pixels.py             pixel stores: pixels resident on the device, or streamed in batches
+        augmentation.py       shuffle, crops and flips drawn from (seed, epoch)
+        transforms.py         crop, flip and resized crop of a batch, on any device
+        normalisation.py      ChannelStats: mean and deviation per channel, measured and applied
+        loaders.py            iterate over the batches of a split for training and evaluation
+        overview.py           tables and example images for eda.ipynb
+
+    models/                   model name -> classifier with fresh weights
+        registry.py           MODELS: torchvision classifiers and our own; minimum image size
+        alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
+
+    training/                 one training run
+        trainer.py            the run, the epoch, the step: forward pass, loss, backward pass, update
+        cuda_graphs.py        the step called directly, or captured and replayed as a CUDA graph
+        state.py              TrainState: weights, optimiser, best epoch, position in the epoch
+        optimization.py       SGD, Adam, AdamW; step, cosine and constant learning-rate schedules
+        checkpointing.py      when a snapshot is taken and what it holds; resume; divergence
+        epoch_records.py      after each epoch: row of metrics.csv, TensorBoard events
+        planned_runs.py       subset, directory and identity of each requested run
+        throughput.py         images per second on random pixels; estimated duration of a study
+
+    distributed/              several processes that train one run; no-ops in a single process
+        process_group.py      world size, ranks, sharding of a batch, lost processes
+        collectives.py        all-reduce, all-gather, broadcast, rank-0-first
+        batch_norm.py         synchronised batch normalisation
+
+    storage/                  files on disk: study and run directories, identity, locks, snapshots, logs
+        study_directory.py    study.json: requested sizes, seeds and variants; list of its runs
+        run_directory.py      layout of a run directory; the only code that writes its files
+        identity.py           on resume: are recipe, data and subset those of config.json?
+        snapshots.py          last.pt and previous.pt: write, verify, load the newest intact one
+        files.py              atomic writes (temporary file, fsync, replace) and SHA-256 files
+        locks.py              one process per run and per cache, by kernel locks
+        epoch_log.py          metrics.csv of a run: one row per epoch
+        status.py             --status: progress of each run, read from its directory
+        predictions.py        predictions/*.npz in results/: logits and labels of each run
+        disk_space.py         free disk space against what a command will write
+        environment.py        versions, git commit, hardware, date
+
+    evaluation/               logits -> ranks -> errors with intervals -> records -> metrics.json
+        evaluator.py          run a trained model on every split: logits, then scores
+        metrics.py            rank of the true label; top-k error, loss
+        intervals.py          interval of a measured point: Wilson, Student t over seeds; chance
+        records.py            typed records of metrics.json, the schema of the results
+        results.py            build, read and write metrics.json; means per size
+        tables.py             metrics.json as tables: one row per run and split, one per size
+        full.py               --full: confusion matrix, calibration, per-class scores
+        calibration.py        calibration of probabilities: reliability bins, ECE, NLL
+        per_class.py          per class: precision, recall, F1, paired drop in error, verdict
+
+    conformal/                prediction sets with a coverage guarantee
+        scores.py             LAC, APS, RAPS scores; thresholds; prediction sets
+        thresholds.py         compute thresholds on the calibration set; conformal.json
+        coverage.py           --conformal: coverage and set size on the test split
+
+    prediction/               a trained run on new pictures
+        selection.py          which model: study, variant, size, seed, or a weight file
+        flags.py              flags for that choice
+        classifier.py         load a trained model from a run directory or a weight file
+        pictures.py           find and decode picture files
+        answers.py            rows of predictions; CSV, JSON, Parquet
+        explain.py            Grad-CAM; first-layer filters
+
+    scaling/                  measured errors -> laws -> posterior -> forecast; numpy, scipy only
+        learning_curve.py     LearningCurve: fit and predict in the manner of scikit-learn
+        points.py             measured points: mean over seeds, binomial and seed variance
+        laws.py               LAWS: power law, with floor, from chance level, M4, broken power law
+        priors.py             priors of the laws, their parameters, drift and scatter
+        sampling.py           posterior draws: tempered sampling, importance sampling, evidence
+        fitting.py            points -> average over laws weighted by posterior probability
+        posterior.py          Posterior: draws of curves
+        forecasting.py        error at n, images for a target error, backtests
+        experiment_design.py  which run to train next; simulated precision of a planned study
+        analysis.py           all of this for one curve, as one record
+
+    findings/                 what a study found, as tables and sentences; no torch
+        study.py              one record per variant; the summary paragraph
+        curves.py             the points of each error metric, with its analysis
+        sentences.py          law, backtest, forecasts and targets in words; percent
+        tables.py             gains per doubling, comparison, exponents
+
+    figures/                  all drawing; no torch
+        style.py              axes, colours, markers, captions
+        files.py              reproducible PNG and PDF files
+        scaling.py            error against training images, with law, forecast, backtest
+        learning.py           loss and error over epochs
+        evaluation.py         reliability, confusion matrix, errors and gains per class
+        conformal.py          coverage and size of prediction sets
+        dataset.py            class balance, image sizes, transforms
+        explanation.py        Grad-CAM maps, filters
+
+    report/                   report.html: one self-contained page about a study
+        page.py               gather everything and write the page
+        page.html             its jinja2 template
+        page.css              its style
+        page.js               its slider of target errors
+        sections.py           the section of one variant
+        tables.py             tables of the page
+        drawings.py           figures as inline SVG
+        mistakes.py           most confident mistakes with thumbnails
+        run_status.py         status, duration and environment of each run
+
+    explorer/                 local web page (gradio)
+        page.py               layout and events
+        server.py             serves it on 127.0.0.1
+        study.py              models, curves and test images of a study
+        answers.py            predictions of each subset size for a picture
+        law.py                sliders: images for an error, error for images
+        markup.py             HTML, escaped
+        flags.py              flags of dataworth explore
+
+    launching/                where the runs of a study execute
+        registry.py           LAUNCHERS: local, ray, slurm
+        local.py              one run after another in this process
+        remote.py             common to Ray and Slurm: retries, progress from run directories
+        ray_cluster.py        connect to Ray; security; how many runs fit
+        ray_tasks.py          one Ray task per run
+        slurm.py              one Slurm array task per run, by submitit
+        progress.py           progress bars and lines; warning of a loss at chance level
+"""

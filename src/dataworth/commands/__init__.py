@@ -1,1 +1,1 @@
-"""The commands: flags, steps, exit codes; one file per command."""
+"""Commands of the console script: flags, steps, exit codes; one file per command."""

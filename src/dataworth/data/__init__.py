@@ -1,1 +1,1 @@
-"""A data set's name or folder -> labelled splits -> nested subsets -> cached pixels -> batches."""
+"""Data set name or folder -> labelled splits -> nested subsets -> cached pixels -> batches."""

@@ -1,1 +1,1 @@
-"""Logits -> ranks -> errors with intervals -> typed records -> metrics.json."""
+"""Logits -> ranks of the true label -> errors with intervals -> typed records -> metrics.json."""

@@ -1,1 +1,1 @@
-"""A local web page: what each subset size says of a picture, and what more data would buy."""
+"""Explorer: a local web page with the predictions of each subset size and the scaling law."""

@@ -1,1 +1,1 @@
-"""All drawing: house style, axes, and one file per subject. No torch."""
+"""Figures: house style, reproducible files, and one file per subject. No torch."""

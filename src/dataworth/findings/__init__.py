@@ -1,1 +1,1 @@
-"""What a study found, as tables and sentences. No torch."""
+"""Findings of an evaluated study, as tables and sentences. No torch."""

@@ -1,1 +1,1 @@
-"""Where the runs of a study execute: this machine, a Ray cluster, Slurm."""
+"""Launchers, which execute the runs of a study: this machine, a Ray cluster, Slurm."""

@@ -1,1 +1,1 @@
-"""A model's name -> a freshly initialised classifier."""
+"""Image classifiers with fresh weights, by name."""

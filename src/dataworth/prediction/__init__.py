@@ -1,1 +1,1 @@
-"""A trained run on new pictures: classifier, Grad-CAM, export."""
+"""Prediction with a trained run on new pictures: classifier, Grad-CAM, file formats."""

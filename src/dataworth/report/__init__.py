@@ -1,1 +1,1 @@
-"""One self-contained HTML page about a study."""
+"""HTML report: one self-contained page about a study."""

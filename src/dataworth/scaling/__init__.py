@@ -1,1 +1,1 @@
-"""Measured errors -> laws -> posterior -> forecast. Numerics only: imports numpy and scipy."""
+"""Scaling laws: measured errors -> posterior over laws -> forecasts. Only numpy and scipy."""

@@ -1,1 +1,1 @@
-"""All that lies on disk: study and run directories, identity, locks, snapshots, logs."""
+"""Files on disk: study and run directories, identity, locks, snapshots, logs, disk space."""

@@ -1,1 +1,1 @@
-"""One training run: the step, the epoch, the run; state, optimiser, checkpoints."""
+"""Training of one run: step, epoch, run; state, optimiser, checkpoints."""
