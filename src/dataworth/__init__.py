@@ -53,7 +53,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
 
     training/                 one training run
-        trainer.py            the run, the epoch, the step: forward pass, loss, backward pass, update
+        trainer.py            the run, the epoch, the step: forward pass, loss, backward pass
         cuda_graphs.py        the step called directly, or captured and replayed as a CUDA graph
         state.py              TrainState: weights, optimiser, best epoch, position in the epoch
         optimization.py       SGD, Adam, AdamW; step, cosine and constant learning-rate schedules
@@ -67,9 +67,9 @@ Map of the package; a module imports from its own folder and from folders of a l
         collectives.py        all-reduce, all-gather, broadcast, rank-0-first
         batch_norm.py         synchronised batch normalisation
 
-    storage/                  files on disk: study and run directories, identity, locks, snapshots, logs
+    storage/                  study and run directories, identity, locks, snapshots, logs
         study_directory.py    study.json: requested sizes, seeds and variants; list of its runs
-        run_directory.py      layout of a run directory; the only code that writes its files
+        run_directory.py      config.json, subset.npz, best.safetensors, done of a run; its layout
         identity.py           on resume: are recipe, data and subset those of config.json?
         snapshots.py          last.pt and previous.pt: write, verify, load the newest intact one
         files.py              atomic writes (temporary file, fsync, replace) and SHA-256 files
@@ -82,7 +82,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     evaluation/               logits -> ranks -> errors with intervals -> records -> metrics.json
         evaluator.py          run a trained model on every split: logits, then scores
-        metrics.py            rank of the true label; top-k error, loss
+        metrics.py            rank of the true label; top-k error and mean loss of given logits
         intervals.py          interval of a measured point: Wilson, Student t over seeds; chance
         records.py            typed records of metrics.json, the schema of the results
         results.py            build, read and write metrics.json; means per size
