@@ -19,7 +19,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     commands/                 one file per command: flags -> steps -> exit code
         cli.py                the console script: subcommands train, eval, predict, forecast, ...
-        train.py              dataworth train: one run per subset size and seed
+        train.py              dataworth train: one run per subset size and seed; exit code 3 if one failed
         eval.py               dataworth eval: score the complete runs, fit the law, draw figures
         eval_output.py        tables, laws, figures and report that dataworth eval writes
         predict.py            dataworth predict: classify pictures with a trained run
@@ -29,7 +29,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
         planning.py           checks before training: name, settings, data, disk; --plan, --list
-        exit_codes.py         exit codes 0, 1, 2, 3, 128 + signal, and the one-line error message
+        exit_codes.py         definition of exit codes 0, 1, 2, 3, 128 + signal; one-line errors
 
     data/                     name or folder -> splits -> nested subsets -> cache -> batches
         datasets.py           DATASETS: from a name or a path to an ImageDataset
