@@ -6,20 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # each worker of pytest-xdist, and what it starts, has a core
 
 from hypothesis import settings
 
 from dataworth.commands import eval as eval_command
 from dataworth.commands import train as train_command
 
-settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+settings.register_profile("steady", deadline=None, max_examples=50)  # a busy machine is no failure
 settings.load_profile("steady")
 
 ROOT = Path(__file__).parent.parent
 PATHS = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # PYTHONPATH of processes that tests start
-SHARED = ROOT.parent / "shared" / "data"
 DIGITS = ["--dataset", "digits", "--model", "alexnet-small", "--image-size", "32"]
 QUICK = [*DIGITS, "--epochs", "3", "--batch-size", "64", "--learning-rate", "0.02"]
 STUDY = [*QUICK, "--subset-sizes", "1.0", "0.25", "0.5", "--seeds", "1", "2"]
@@ -57,27 +58,64 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+def built_once(tmp_path_factory, name, build):
+    """Return a folder that ``build`` fills, once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            with inside(folder):
+                build()
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """The folder of a finished and evaluated study named ``s``: not to be written to."""
-    with inside(tmp_path_factory.mktemp("study")) as folder:
+
+    def build():
         assert train(*STUDY, "--experiment-id", "s") == 0
         assert evaluate() == 0
-    return folder
+
+    return built_once(tmp_path_factory, "study", build)
 
 
 @pytest.fixture(scope="session")
 def extended(study, tmp_path_factory):
     """A copy of the study after ``eval.py --full --conformal``: not to be written to."""
-    folder = tmp_path_factory.mktemp("extended") / "copy"
-    shutil.copytree(study, folder)
-    with inside(folder):
+
+    def build():
+        shutil.copytree(study, ".", dirs_exist_ok=True)
         assert evaluate("--full", "--conformal", "--alpha", 0.1, 0.2) == 0
-    return folder
+
+    return built_once(tmp_path_factory, "extended", build)
 
 
-def shared(name):
-    """A folder of real images, or a skip where it is not at hand."""
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{name} is not part of the project (its licence forbids copies)")
-    return SHARED / name
+@pytest.fixture(scope="session")
+def execute_notebook():
+    """A function that runs a notebook in a folder and returns its output as text.
+
+    One kernel serves all notebooks; its variables are deleted before each.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    def execute(name, folder):
+        notebook = nbformat.read(ROOT / name, as_version=4)
+        start = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}")
+        notebook.cells.insert(0, start)
+        client.nb = notebook
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        return "\n".join(part.get("text", "") or str(part.get("data", "")) for part in outputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        client = NotebookClient(nbformat.v4.new_notebook(), timeout=120)
+        with client.setup_kernel():
+            yield execute

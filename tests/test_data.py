@@ -1,4 +1,4 @@
-"""From data sets as people have them to splits, and from splits to pixels."""
+"""Data sets, splits, decoding, the cache, augmentation and loaders."""
 
 import io
 import json
@@ -11,16 +11,16 @@ from PIL import Image
 
 from dataworth.config import Machine, Recipe
 from dataworth.data import cache, decoding, pixels, prepare
-from dataworth.data.augmentation import EpochPlan
+from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
 from dataworth.data.loaders import get_loader, get_train_loader, get_val_loader
-from dataworth.data.pixels import Sources, resides
+from dataworth.data.normalisation import normalise
+from dataworth.data.pixels import PixelStores, pixels_on_device
 from dataworth.data.prepare import open_data
 from dataworth.data.splits import Split
-from dataworth.data.transforms import normalise
 from dataworth.errors import InputError
-from tests.conftest import shared
+from tests import made
 
 
 def png(value, size=(8, 8)):
@@ -63,7 +63,7 @@ def test_every_registered_data_set_has_three_usable_splits(name):
         assert decode(cell["bytes"]).mode == "RGB"
 
 
-def test_missing_validation_is_carved_from_train(registered):
+def test_missing_validation_is_held_out_of_train(registered):
     data = registered(train=table(FOUR), test=table(FOUR))
     train, validation = data.splits["train"], data.splits["validation"]
     assert (len(train), len(validation)) == (36, 4)
@@ -73,7 +73,7 @@ def test_missing_validation_is_carved_from_train(registered):
 
 
 @pytest.mark.parametrize("name", ["validation", "val", "valid", "dev"])
-def test_validation_has_many_names(registered, name):
+def test_validation_split_is_recognised_by_any_usual_name(registered, name):
     data = registered(**{"train": table(FOUR), name: table(FOUR[:8]), "test": table(FOUR)})
     assert data.splits["validation"].source == name
     assert data.notes == (FEW,)
@@ -122,7 +122,7 @@ def test_fine_label_is_taken_where_there_is_no_label(monkeypatch):
     assert len(chosen.classes) == 4
 
 
-def test_mini_imagenets_splits_come_with_their_warning(monkeypatch):
+def test_mini_imagenet_has_a_note_about_its_splits(monkeypatch):
     splits = {name: table(FOUR) for name in ("train", "validation", "test")}
     monkeypatch.setitem(DATASETS, "timm/mini-imagenet", lambda: splits)
     assert "not comparable" in load(Recipe()).notes[0]
@@ -168,18 +168,20 @@ def test_unknown_columns_are_refused_with_the_known_ones(flag):
         load(Recipe(dataset="digits", **{f"{flag}_column": "x"}))
 
 
-def test_real_folder_loads_with_its_class_names():
-    data = load(Recipe(dataset=str(shared("tiny-imagenet-100-small"))))
-    assert [len(split) for split in data.splits.values()] == [6400, 1000, 2000]
-    assert data.classes[0] == "n01443537"
+def test_a_folder_as_on_the_hub_loads_with_its_class_names(workplace):
+    folder = made.write_coloured("photos", 8, train=64, validation=16, test=24)
+    data = load(Recipe(dataset=str(folder)))
+    assert [len(split) for split in data.splits.values()] == [64, 16, 24]
+    assert data.classes[0] == "n10000000"
 
 
 def test_class_folders_load_and_broken_rows_are_named(workplace):
-    folder = shared("imagenet-sample")
+    folder = made.write_class_folders("photos", 8, 10)
     data = open_data(Recipe(dataset=str(folder), image_size=16), Machine())
-    assert sum(len(split) for split in data.dataset.splits.values()) == 240
+    assert data.dataset.classes == tuple(f"class {k}" for k in range(8))
+    assert sum(len(split) for split in data.dataset.splits.values()) == 80
     for name, row in (("corrupt-row", 7), ("garbage-row", 3), ("null-image-row", 4)):
-        folder = shared("broken") / name
+        folder = made.write_bad_data_set(name, name)
         with pytest.raises(InputError, match=f"split train, row {row}: "):
             open_data(Recipe(dataset=str(folder), image_size=16), Machine())
     assert not list(workplace.glob("cache/*/train"))[1:]  # only the good one is there
@@ -187,14 +189,14 @@ def test_class_folders_load_and_broken_rows_are_named(workplace):
 
 @pytest.mark.fault(38)
 def test_rows_never_open_a_path_outside_their_data_set(workplace):
-    folder = shared("broken") / "path-only-row"
+    folder = made.write_bad_data_set("d", "path-only-row")
     with pytest.raises(InputError, match="row 4: the row has no bytes"):
         open_data(Recipe(dataset=str(folder), image_size=16), Machine())
 
 
 @pytest.mark.fault(44)
-def test_damaged_parquet_is_named():
-    folder = shared("broken") / "truncated-parquet"
+def test_damaged_parquet_is_named(workplace):
+    folder = made.write_bad_data_set("d", "truncated-parquet")
     with pytest.raises(InputError, match=r"train-00000-of-00001\.parquet is damaged"):
         load(Recipe(dataset=str(folder)))
 
@@ -228,19 +230,20 @@ def test_fast_jpeg_gives_the_same_pixels(size, mode):
 
 
 def test_fast_jpeg_turns_and_refuses_as_pillow_does():
-    for path in sorted((shared("broken") / "images").glob("*.jpg")):
-        found = []
+    for name in made.IMAGES:
+        content = made.image_file(name)
+        squares = []
         for fast in (False, True):
             try:
-                found.append(decode_square(path.read_bytes(), 64, fast).astype(int))
+                squares.append(decode_square(content, 64, fast).astype(int))
             except BadImageError:
-                found.append(None)
-        slow, quick = found
-        assert (slow is None) == (quick is None), path.name
-        assert slow is None or np.abs(slow - quick).max() <= 2, path.name
+                squares.append(None)
+        slow, quick = squares
+        assert (slow is None) == (quick is None), name
+        assert slow is None or np.abs(slow - quick).max() <= 2, name
 
 
-def test_sliver_costs_no_memory():
+def test_very_wide_image_costs_no_memory():
     assert square(Image.new("RGB", (40_000, 1)), 256).shape == (256, 256, 3)
 
 
@@ -260,7 +263,7 @@ def test_orientation_16_bits_and_alpha():
 
 def test_bombs_and_text_are_refused_before_they_are_decoded():
     with pytest.raises(BadImageError, match="exceed 40,000,000"):
-        decode((shared("broken") / "images" / "bomb_30000x30000_1bit.png").read_bytes())
+        decode(made.bomb())
     with pytest.raises(BadImageError, match=r"not a whole image: cannot identify image file$"):
         decode(b"<html>404</html>")
 
@@ -280,7 +283,7 @@ def test_cache_is_built_once_and_shared(digits, monkeypatch):
 
 @pytest.mark.fault(44)
 @pytest.mark.parametrize("harm", ["flip", "truncate", "manifest", "empty", "digests"])
-def test_damaged_cache_is_built_anew(digits, harm):
+def test_damaged_cache_is_rebuilt(digits, harm):
     (folder,) = (p.parent for p in prepare.Path("cache").glob("*/train/manifest.json"))
     before = np.array(digits.images["train"])
     names = {"manifest": "manifest.json", "empty": "manifest.json", "digests": "digests.npy"}
@@ -290,8 +293,8 @@ def test_damaged_cache_is_built_anew(digits, harm):
         content[-1000] ^= 1
     path.unlink()
     if harm != "digests":
-        kept = {"flip": content, "empty": b"{}"}.get(harm, content[: len(content) // 2])
-        path.write_bytes(kept)
+        damaged = {"flip": content, "empty": b"{}"}.get(harm, content[: len(content) // 2])
+        path.write_bytes(damaged)
     prepare._open.cache_clear()
     again = open_data(Recipe(dataset="digits", image_size=32), Machine())
     assert np.array_equal(again.images["train"], before)
@@ -307,7 +310,7 @@ def test_processes_decode_the_same_pixels(digits, monkeypatch):
 
 
 @pytest.mark.fault(46)
-def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
+def test_full_disk_is_refused_before_decoding(workplace, monkeypatch):
     monkeypatch.setattr(
         cache.shutil, "disk_usage", lambda _: cache.shutil._ntuple_diskusage(1, 1, 1000)
     )
@@ -316,7 +319,7 @@ def test_too_small_a_disk_is_found_before_the_start(workplace, monkeypatch):
     assert not (workplace / "cache").exists()
 
 
-def test_manifest_says_what_the_files_are(digits):
+def test_manifest_counts_the_images(digits):
     (path,) = prepare.Path("cache").glob("*/test/manifest.json")
     manifest = json.loads(path.read_text())
     assert manifest["num_images"] == 360
@@ -344,7 +347,7 @@ def test_each_image_column_has_its_own_pixels(workplace, monkeypatch):
     assert not np.array_equal(first.images["train"], second.images["train"])
 
 
-def test_what_a_file_manager_leaves_in_the_cache_is_no_matter(digits):
+def test_other_files_in_the_cache_are_ignored(digits):
     (manifest,) = prepare.Path("cache").glob("*/test/manifest.json")
     (manifest.parents[1] / ".DS_Store").write_text("")
     manifest.unlink()
@@ -352,38 +355,40 @@ def test_what_a_file_manager_leaves_in_the_cache_is_no_matter(digits):
     assert len(open_data(Recipe(dataset="digits", image_size=32), Machine()).images["test"]) == 360
 
 
-def test_no_batch_of_a_small_split_is_no_error():
-    source = pixels.Streamed(np.zeros((4, 8, 8, 3), np.uint8), torch.device("meta"))
+def test_no_batches_for_a_rank_is_no_error():
+    store = pixels.HostPixels(np.zeros((4, 8, 8, 3), np.uint8), torch.device("meta"))
     split = Split("test", np.arange(4), np.zeros(4, int))
-    assert list(source.batches(split, EpochPlan.plain(4, 0), 8, [])) == []
+    assert list(store.batches(split, AugmentedEpoch.unaugmented(4, 0), 8, [])) == []
 
 
-def test_plan_is_a_function_of_seed_and_epoch():
-    plan = EpochPlan.draw(100, 36, 7, seed=1, epoch=2)
-    again = EpochPlan.draw(100, 36, 7, seed=1, epoch=2)
-    other = EpochPlan.draw(100, 36, 7, seed=1, epoch=3)
-    assert sorted(plan.order) == list(range(100))
-    assert np.array_equal(plan.order, again.order)
-    assert np.array_equal(plan.left, again.left)
-    assert not np.array_equal(plan.order, other.order)
-    assert plan.top.min() == 0
-    assert plan.top.max() == 29
+def test_augmentation_is_a_function_of_seed_and_epoch():
+    augmented = AugmentedEpoch.draw(100, 36, 7, seed=1, epoch=2)
+    again = AugmentedEpoch.draw(100, 36, 7, seed=1, epoch=2)
+    other = AugmentedEpoch.draw(100, 36, 7, seed=1, epoch=3)
+    assert sorted(augmented.order) == list(range(100))
+    assert np.array_equal(augmented.order, again.order)
+    assert np.array_equal(augmented.left, again.left)
+    assert not np.array_equal(augmented.order, other.order)
+    assert augmented.top.min() == 0
+    assert augmented.top.max() == 29
 
 
 @pytest.mark.parametrize("residency", ["device", "host"])
-def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits, residency):
-    placed = Sources(digits, torch.device("cpu"), residency)
+def test_training_batches_are_crops_and_flips_of_the_cached_images(digits, residency):
+    stores = PixelStores(digits, torch.device("cpu"), residency)
     recipe = Recipe(dataset="digits", image_size=32, batch_size=50)
     indices = np.arange(0, 1293, 10)
-    loader = get_train_loader(placed, indices, recipe)
-    plan = EpochPlan.draw(len(indices), 36, 32, 7, 3)
-    batches = list(loader.train_epoch(7, 3))
+    loader = get_train_loader(stores, indices, recipe)
+    augmented = AugmentedEpoch.draw(len(indices), 36, 32, 7, 3)
+    batches = list(loader.epoch_images(7, 3))
     images = torch.cat([images for images, _ in batches])
-    rows = loader.split.rows[plan.order]
+    rows = loader.split.rows[augmented.order]
     for i in (0, 17, 129):
         cached = digits.images["train"][rows[i]]
-        crop = cached[plan.top[i] : plan.top[i] + 32, plan.left[i] : plan.left[i] + 32]
-        crop = crop[:, ::-1] if plan.mirrored[i] else crop
+        crop = cached[
+            augmented.top[i] : augmented.top[i] + 32, augmented.left[i] : augmented.left[i] + 32
+        ]
+        crop = crop[:, ::-1] if augmented.flipped[i] else crop
         assert torch.equal(images[i], normalise(torch.from_numpy(crop.copy())[None])[0])
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert {len(labels) for _, labels in batches} == {43, 44}  # 130 images in 3 even batches
@@ -391,28 +396,28 @@ def test_training_batches_are_crops_and_mirrors_of_the_cached_images(digits, res
 
 @pytest.mark.parametrize("residency", ["device", "host"])
 def test_evaluation_sees_every_image_once_in_order(digits, residency):
-    placed = Sources(digits, torch.device("cpu"), residency)
+    stores = PixelStores(digits, torch.device("cpu"), residency)
     recipe = Recipe(dataset="digits", image_size=32, batch_size=100)
-    loader = get_val_loader(placed, recipe)
+    loader = get_val_loader(stores, recipe)
     images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert torch.equal(labels, torch.from_numpy(loader.split.labels))
     centre = digits.images["train"][loader.split.rows[5]][2:34, 2:34]
     assert torch.equal(images[5], normalise(torch.from_numpy(centre.copy())[None])[0])
-    one = get_loader(placed, loader.split.take(np.array([3])), recipe)
-    assert len(list(one)) == 1
+    single = get_loader(stores, loader.split.take(np.array([3])), recipe)
+    assert len(list(single)) == 1
 
 
 def test_pixels_that_do_not_fit_are_refused_with_both_sizes(digits, monkeypatch):
     monkeypatch.setattr(pixels, "free_memory", lambda _: 1_000_000)
     with pytest.raises(InputError, match=r"take 0\.0 GB and cpu has 0\.0 GB free; use --residency"):
-        resides(digits, torch.device("cpu"), "device")
-    assert not resides(digits, torch.device("cpu"), "auto")
+        pixels_on_device(digits, torch.device("cpu"), "device")
+    assert not pixels_on_device(digits, torch.device("cpu"), "auto")
 
 
 def test_normalise_is_torchvisions():
     from torchvision.transforms import v2
 
-    from dataworth.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+    from dataworth.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
     pixels = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
     theirs = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels.permute(0, 3, 1, 2) / 255)

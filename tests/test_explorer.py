@@ -28,6 +28,7 @@ from dataworth.explorer.study import _examples, _measure, open_study
 from tests.conftest import QUICK, ROOT, command, inside, train
 
 CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.xdist_group("explorer")  # one worker builds what its tests share
 TROUBLE = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
 
 

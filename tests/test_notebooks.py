@@ -1,35 +1,22 @@
 """Both notebooks run from top to bottom, with a study and without one."""
 
-import os
 import shutil
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.conftest import ROOT
 
 NOTEBOOKS = ["eda.ipynb", "results.ipynb"]
-
-
-def execute(name, folder):
-    notebook = nbformat.read(ROOT / name, as_version=4)
-    os.environ["PYTHONPATH"] = str(ROOT / "src")
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
-
-
-def text_of(notebook):
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(output.get("text", "") or str(output.get("data", "")) for output in outputs)
+pytestmark = pytest.mark.xdist_group("report")  # one worker starts the kernel
 
 
 @pytest.mark.filterwarnings("default")  # of the kernel client
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs_on_a_study(study, workplace, name):
+def test_notebook_runs_on_a_study(study, workplace, execute_notebook, name):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
-    text = text_of(execute(name, workplace))
+    text = execute_notebook(name, workplace)
     if name == "results.ipynb":
         assert "From 323 to 1,293 training images" in text
         figures = workplace / "results" / "s" / "figures"
@@ -40,14 +27,14 @@ def test_notebook_runs_on_a_study(study, workplace, name):
 
 
 @pytest.mark.filterwarnings("default")
-def test_results_notebook_without_results_says_what_to_run(workplace):
+def test_results_notebook_without_results_says_what_to_run(workplace, execute_notebook):
     with pytest.raises(CellExecutionError, match="run `make study`"):
-        execute("results.ipynb", workplace)
+        execute_notebook("results.ipynb", workplace)
 
 
 @pytest.mark.filterwarnings("default")
-def test_eda_notebook_before_any_study_shows_the_digits(workplace):
-    assert "digits: 10 classes" in text_of(execute("eda.ipynb", workplace))
+def test_eda_notebook_before_any_study_shows_the_digits(workplace, execute_notebook):
+    assert "digits: 10 classes" in execute_notebook("eda.ipynb", workplace)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -1,4 +1,4 @@
-"""predict.py and the export: the answers of training and evaluation, for anybody's pictures."""
+"""predict.py and export.py: the logits of the evaluation, on image files."""
 
 import hashlib
 import json
@@ -22,9 +22,10 @@ from dataworth.errors import InputError
 from dataworth.evaluation.calibration import probabilities
 from dataworth.models.registry import build_model
 from dataworth.prediction.classifier import Classifier, from_file
-from dataworth.prediction.explain import convolution_map, grad_cam
+from dataworth.prediction.explain import grad_cam, last_convolution
 from dataworth.prediction.pictures import read_picture
-from tests.conftest import command, shared
+from tests import made
+from tests.conftest import command
 
 
 def predict(*words):
@@ -53,14 +54,14 @@ def weights_of(folder, size="1.0", seed=1):
     return folder / "checkpoints" / "s" / size / f"seed-{seed}" / "best.safetensors"
 
 
-def test_answers_are_those_of_the_evaluation(at_study, extended, photos):
+def test_probabilities_are_those_of_the_evaluation(at_study, extended, photos):
     out = at_study / "a.json"
     assert predict("--image-dir", photos, "--show-all-probs", "--output", out) == 0
     with np.load(extended / "results" / "s" / "predictions" / "1.0" / "seed-1.npz") as arrays:
         expected = probabilities(arrays["test_logits"][:12])
     rows = json.loads(out.read_text())
-    found = np.array([[row[f"p({name})"] for name in "0123456789"] for row in rows])
-    assert found == pytest.approx(expected, abs=1e-5)
+    probs = np.array([[row[f"p({name})"] for name in "0123456789"] for row in rows])
+    assert probs == pytest.approx(expected, abs=1e-5)
     for row, shares in zip(rows, expected, strict=True):
         assert (row["run"], row["num_train_images"]) == ("1.0/seed-1", 1293)
         assert row["top_1"] == str(shares.argmax())
@@ -71,11 +72,11 @@ def test_sets_follow_the_stored_thresholds(at_study, extended, photos, capsys):
     words = ["--image-dir", photos, "--show-all-probs", "--output", out, "--conformal"]
     assert predict(*words, "--alpha", 0.2) == 0
     stored = json.loads(weights_of(extended).with_name("conformal.json").read_text())
-    limits = np.array(stored["alphas"]["0.2"]["lac"]["marginal"])
+    thresholds = np.array(stored["alphas"]["0.2"]["lac"]["marginal"])
     for row in json.loads(out.read_text()):
         scores = 1 - np.array([[row[f"p({name})"] for name in "0123456789"]])
-        held = prediction_sets(scores, limits)[0]
-        assert set(row["set"]) == {str(k) for k in np.flatnonzero(held)}
+        members = prediction_sets(scores, thresholds)[0]
+        assert set(row["set"]) == {str(k) for k in np.flatnonzero(members)}
         assert row["set_size"] == len(row["set"])
     assert predict(*words, "--alpha", 0.3) == 2
     assert "holds alpha 0.1, 0.2, not 0.3" in capsys.readouterr().err
@@ -108,7 +109,7 @@ def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
         tables[suffix] = getattr(pd, f"read_{suffix}")(out)
         captured = capsys.readouterr()
         assert "1 of 12 pictures failed" in captured.err
-        assert "files not named as images: 1" in captured.out
+        assert "files without an image suffix: 1" in captured.out
     for table in tables.values():
         assert len(table) == 12
         assert table.status.str.startswith("failed: not a whole image").sum() == 1
@@ -118,7 +119,7 @@ def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
     assert difference.abs().max() < 1e-12
 
 
-def test_a_file_name_that_is_no_text_is_spelled(at_study, photos, capsys):
+def test_undecodable_file_names_are_escaped(at_study, photos, capsys):
     folder = at_study / "old"
     folder.mkdir()
     (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((photos / "00.png").read_bytes())
@@ -147,16 +148,17 @@ def test_folders_without_a_usable_image_are_input_errors(at_study, capsys):
 
 
 @pytest.mark.fault(53)
-def test_hostile_pictures_have_a_status_each(at_study):
+def test_each_malformed_image_has_a_status(at_study):
     out = at_study / "a.csv"
-    assert predict("--image-dir", shared("broken") / "images", "--output", out) == 3
+    images = made.write_images(at_study / "images")
+    assert predict("--image-dir", images, "--output", out) == 3
     table = pd.read_csv(out).assign(name=lambda t: t.file.str.split("/").str[-1]).set_index("name")
     assert table.status["ok.jpg"] == "ok"
     assert "exceed 40,000,000" in table.status["bomb_30000x30000_1bit.png"]
     assert table.status["text.jpg"].startswith("failed: not a whole image")
 
 
-def test_all_sizes_are_asked_smallest_first(at_study, photos, capsys):
+def test_all_sizes_predict_smallest_first(at_study, photos, capsys):
     out = at_study / "a.csv"
     picture = photos / "00.png"
     assert predict("--image", picture, "--all-sizes", "--top-k", 2, "--output", out) == 0
@@ -181,7 +183,7 @@ def test_all_sizes_are_asked_smallest_first(at_study, photos, capsys):
         (["--image", "a.jpg", "--experiment-id", "gone"], "run train.py first"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(at_study, capsys, words, message):
+def test_contradictory_flags_are_refused_in_one_line(at_study, capsys, words, message):
     assert predict(*words) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -207,7 +209,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(at_study, extended, photos,
 
 
 @pytest.mark.fault(11)
-def test_damaged_weights_do_not_answer(at_study, extended, photos, capsys):
+def test_damaged_weights_are_refused(at_study, extended, photos, capsys):
     folder = at_study / "checkpoints"
     shutil.copytree(extended / "checkpoints", folder)
     path = folder / "s" / "1.0" / "seed-1" / "best.safetensors"
@@ -245,13 +247,13 @@ def test_grad_cam_is_the_map_that_theory_gives(photos):
     ).eval()
     recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
     device = torch.device("cpu")
-    one = Classifier("m", model, recipe, ("a", "b"), device, photos, {})
+    classifier = Classifier("m", model, recipe, ("a", "b"), device, photos, {})
     pixels = read_picture(photos / "00.png", 36).pixels
-    found = grad_cam(one, pixels, [0, 1])
+    heatmaps = grad_cam(classifier, pixels, [0, 1])
     with torch.no_grad():
-        features = model[:3](one.inputs(pixels[None]))[0]  # (6, 32, 32)
+        features = model[:3](classifier.inputs(pixels[None]))[0]  # (6, 32, 32)
         maps = torch.einsum("kc,chw->khw", linear.weight, features).clamp(min=0)
-    for cam, expected in zip(found, maps.numpy(), strict=True):
+    for cam, expected in zip(heatmaps, maps.numpy(), strict=True):
         assert cam == pytest.approx(expected / max(expected.max(), 1e-12), abs=1e-4)
 
 
@@ -259,11 +261,11 @@ def test_grad_cam_is_the_map_that_theory_gives(photos):
 def test_models_without_a_convolution_map_are_refused_with_the_reason():
     with torch.device("meta"):
         for name in ("alexnet", "resnet18", "alexnet-small"):
-            assert isinstance(convolution_map(build_model(name, 10, 64), name), nn.Conv2d)
-        with pytest.raises(InputError, match="vit_b_16 mixes places by attention"):
-            convolution_map(build_model("vit_b_16", 10, 224), "vit_b_16")
+            assert isinstance(last_convolution(build_model(name, 10, 64), name), nn.Conv2d)
+        with pytest.raises(InputError, match="vit_b_16 mixes image positions by attention"):
+            last_convolution(build_model("vit_b_16", 10, 224), "vit_b_16")
     with pytest.raises(InputError, match="linear has no convolution"):
-        convolution_map(nn.Linear(2, 2), "linear")
+        last_convolution(nn.Linear(2, 2), "linear")
 
 
 def test_figures_are_drawn(at_study, photos):
@@ -275,7 +277,7 @@ def test_figures_are_drawn(at_study, photos):
             assert min(image.size) > 200
 
 
-def test_an_exported_model_answers_like_its_run(at_study, extended, photos):
+def test_an_exported_model_predicts_like_its_run(at_study, extended, photos):
     folder = at_study / "model"
     assert command(export_command.export, "--output", folder) == 0
     card = (folder / "README.md").read_text()
@@ -299,8 +301,8 @@ def test_onnx_gives_the_same_logits(at_study, extended, photos):
     folder = at_study / "model"
     assert command(export_command.export, "--output", folder, "--format", "onnx") == 0
     assert "model.onnx" in (folder / "README.md").read_text()
-    one = from_file(weights_of(extended), torch.device("cpu"))
+    classifier = from_file(weights_of(extended), torch.device("cpu"))
     pixels = np.stack([read_picture(photos / f"{i:02}.png", 36).pixels for i in range(3)])
     session = reference.ReferenceEvaluator(str(folder / "model.onnx"))
-    (found,) = session.run(None, {"images": one.inputs(pixels).contiguous().numpy()})
-    assert found == pytest.approx(one.logits(pixels), abs=1e-4)
+    (logits,) = session.run(None, {"images": classifier.inputs(pixels).contiguous().numpy()})
+    assert logits == pytest.approx(classifier.logits(pixels), abs=1e-4)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dataworth.errors import InputError
 from dataworth.evaluation.results import read_results
-from dataworth.figures.files import drawn, save
+from dataworth.figures.files import render, save
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
 from dataworth.findings.study import read_outcomes
@@ -22,12 +22,12 @@ from dataworth.report.run_status import entries
 from dataworth.report.sections import answer
 from dataworth.report.tables import targets
 from dataworth.storage.files import read_json, write_json
-from dataworth.storage.locks import owned, owner
+from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import evaluate, inside, train
-from tests.test_notebooks import execute, text_of
 
 CHROMIUM = "/usr/bin/chromium"
+pytestmark = pytest.mark.xdist_group("report")  # one worker builds what its tests share
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -216,9 +216,9 @@ def test_every_variant_has_its_part(several):
 
 
 @pytest.mark.filterwarnings("default")  # the kernel client's own
-def test_results_notebook_shows_every_variant(several, workplace):
+def test_results_notebook_shows_every_variant(several, workplace, execute_notebook):
     shutil.copytree(several / "results", workplace / "results")
-    text = text_of(execute("results.ipynb", workplace))
+    text = execute_notebook("results.ipynb", workplace)
     for name in ("epochs", "steps"):
         assert f"h, {name}." in text
         assert (workplace / "results" / "h" / "figures" / name / "plot_1_error.pdf").exists()
@@ -233,10 +233,10 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
         for name in ("done", "best.safetensors"):
             (folder / "0.25" / f"seed-{seed}" / name).unlink()
     (folder / "0.25" / "seed-2" / "error.txt").write_text("Traceback\nValueError: <b>broken</b>\n")
-    with owned(folder / "0.25" / "seed-1"):
-        assert owner(folder / "0.25" / "seed-1") is not None
+    with lock_folder(folder / "0.25" / "seed-1"):
+        assert lock_holder(folder / "0.25" / "seed-1") is not None
         assert evaluate("--report") == 3
-    assert owner(folder / "0.25" / "seed-1") is None
+    assert lock_holder(folder / "0.25" / "seed-1") is None
     page = page_of(workplace)
     assert "This study is in progress. 3 of 6 runs are evaluated." in page.text
     assert "running (1): 0.25/seed-1, epoch 3 of 3" in page.text
@@ -293,7 +293,7 @@ def test_figures_have_the_same_bytes_each_time(tmp_path):
 
     for kind in ("png", "pdf", "svg"):
         save(figure(), tmp_path / f"a.{kind}")
-        assert (tmp_path / f"a.{kind}").read_bytes() == drawn(figure(), kind)
+        assert (tmp_path / f"a.{kind}").read_bytes() == render(figure(), kind)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.pdf", "a.png", "a.svg"]
     with pytest.raises(InputError, match=r"a.xyz: no format for figures"):
         save(figure(), tmp_path / "a.xyz")

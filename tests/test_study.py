@@ -22,8 +22,9 @@ from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
 from dataworth.storage.run_directory import RunDirectory
-from dataworth.training.planned_runs import plan_run
+from dataworth.commands.planning import plan_run
 from dataworth.training.trainer import Trainer
+from tests import made
 from tests import made
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, train
 

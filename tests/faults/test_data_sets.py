@@ -12,7 +12,9 @@ from dataworth.data.cache import MAX_BAD
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
-from tests.conftest import DIGITS, shared, train
+from tests import made
+from tests import made
+from tests.conftest import DIGITS, train
 
 
 @pytest.mark.fault(38, 41)
@@ -29,7 +31,7 @@ from tests.conftest import DIGITS, shared, train
     ],
 )
 def test_a_bad_data_set_ends_the_command_before_training(workplace, capsys, name, message):
-    words = ["--dataset", shared("broken") / name, "--model", "alexnet-small"]
+    words = ["--dataset", made.write_bad_data_set("d", name), "--model", "alexnet-small"]
     words += ["--image-size", "32", "--subset-sizes", "1.0"]
     assert train(*words) == 2
     captured = capsys.readouterr()
@@ -39,7 +41,7 @@ def test_a_bad_data_set_ends_the_command_before_training(workplace, capsys, name
     if name.endswith("-row"):
         assert ("--on-bad-image skip" in captured.err) == (name != "bad-label-rows")
         assert train(*words, "--on-bad-image", "skip") == 2
-        reason = message if "label" in name else "1 of 12 images are bad, more than 1%"
+        reason = message if "label" in name else "1 of 12 images are bad, more than 1 %"
         assert reason in capsys.readouterr().err
 
 
@@ -90,7 +92,7 @@ def test_more_than_a_share_of_bad_images_is_refused(workplace, monkeypatch):
     bad = set(range(0, 400, 80))
     monkeypatch.setitem(DATASETS, "worse", lambda: {"train": pictures(400, bad)})
     assert len(bad) / 400 > MAX_BAD
-    with pytest.raises(InputError, match="5 of 400 images are bad, more than 1%"):
+    with pytest.raises(InputError, match="5 of 400 images are bad, more than 1 %"):
         open_data(Recipe(dataset="worse", image_size=8, on_bad_image="skip"), Machine())
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg
-from tests.conftest import ROOT, shared
+from tests import made
+from tests.conftest import ROOT
 
 GOOD = {
     "ok.jpg": (160, 120),
@@ -42,19 +43,14 @@ BAD = {
 }
 
 
-def image(name):
-    return (shared("broken") / "images" / name).read_bytes()
-
-
-def test_every_broken_image_has_its_expectation():
-    names = {path.name for path in (shared("broken") / "images").iterdir()}
-    assert names == GOOD.keys() | BAD.keys()
+def test_every_odd_image_has_its_expectation():
+    assert made.IMAGES.keys() == GOOD.keys() | BAD.keys()
 
 
 @pytest.mark.fault(39)
 @pytest.mark.parametrize("name", GOOD)
 def test_an_odd_image_gives_the_same_rgb_pixels_on_every_path(name):
-    data = image(name)
+    data = made.image_file(name)
     picture = decode(data)
     assert picture.mode == "RGB"
     assert GOOD[name] in (None, picture.size)
@@ -67,7 +63,7 @@ def test_an_odd_image_gives_the_same_rgb_pixels_on_every_path(name):
 
 @pytest.mark.fault(39)
 def test_16_bits_are_scaled_and_never_clipped():
-    levels = np.asarray(decode(image("grey16.png")))
+    levels = np.asarray(decode(made.image_file("grey16.png")))
     assert levels.min() < 10
     assert levels.max() > 245
     assert len(np.unique(levels)) > 10
@@ -78,11 +74,11 @@ def test_16_bits_are_scaled_and_never_clipped():
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_image_is_refused_by_name(name, fast):
     with pytest.raises(BadImageError, match=BAD[name]):
-        decode_square(image(name), 32, fast and has_fast_jpeg())
+        decode_square(made.image_file(name), 32, fast and has_fast_jpeg())
 
 
 @pytest.mark.fault(40)
-def test_bombs_and_slivers_take_little_memory():
+def test_bombs_and_slivers_take_little_memory(tmp_path):
     code = (
         "import pathlib, re, sys\n"
         "from dataworth.data.images import decode_square, BadImageError\n"
@@ -92,7 +88,7 @@ def test_bombs_and_slivers_take_little_memory():
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
     )
     names = ("bomb_30000x30000_1bit.png", "bomb_12000x12000_1bit.png", "sliver_4000x1.png")
-    paths = [shared("broken") / "images" / name for name in names]
+    paths = sorted(made.write_images(tmp_path, names).iterdir())
     done = subprocess.run(
         [sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True, check=True
     )

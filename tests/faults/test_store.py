@@ -2,20 +2,25 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from dataworth.data.datasets import load
-from dataworth.errors import InputError
+from dataworth.errors import DamagedError, InputError
 from dataworth.evaluation.results import read_results
 from dataworth.storage import snapshots
-from dataworth.storage.files import DamagedError, digest_path, write_verified
+from dataworth.storage.files import digest_path, write_verified
 from dataworth.storage.run_directory import RunDirectory
-from tests.conftest import ROOT, evaluate, shared, train
+from tests import made
+from tests import made
+from tests.conftest import ROOT, evaluate, train
 from tests.faults.actors import DIGITS
 from tests.faults.conftest import FIRST, TINY, bits, finish
 
@@ -78,12 +83,18 @@ def test_without_a_whole_snapshot_the_run_starts_over_and_says_so(stopped, place
 @pytest.mark.parametrize("name", ["evil_pickle", "evil_torch_zip", "ok_torch_zip", "zero_byte"])
 def test_hostile_checkpoints_are_never_executed(stopped, capsys, name):
     """Their digests agree: only the restricted loader stands between them and the program."""
-    content = (shared("broken") / "checkpoints" / f"{name}.pt").read_bytes()
+    content = made.checkpoint(name)
     before = place_of(snapshots.load_snapshot(stopped))
     write_verified(stopped / "last.pt", content)
     assert place_of(RunDirectory(stopped).load_last()) < before
     assert "last.pt is no snapshot" in capsys.readouterr().err
     assert not list(stopped.parents[3].rglob("PWNED"))
+    if name.startswith("evil"):  # an unrestricted loader would have run it
+        torch.load(io.BytesIO(content), weights_only=False)
+        assert Path("PWNED").exists()
+    if name.startswith("evil"):  # an unrestricted loader would have run it
+        torch.load(io.BytesIO(content), weights_only=False)
+        assert Path("PWNED").exists()
 
 
 @pytest.mark.fault(18)
@@ -106,10 +117,6 @@ def test_another_class_list_is_another_data_set():
 
 @pytest.mark.fault(20)
 def test_a_checkpoint_of_another_schema_is_refused(stopped, capsys):
-    import io
-
-    import torch
-
     path = stopped / "config.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "schema_version": 99}))
