@@ -5,7 +5,7 @@ from dataworth import devices
 from dataworth.config import Recipe
 from dataworth.devices import autocast, check_precision, pick_device, seed_torch
 from dataworth.errors import InputError
-from dataworth.models.registry import MODELS, accepts, build_model, check_image_size
+from dataworth.models.registry import MODELS, accepts_image_size, build_model, check_image_size
 from dataworth.training.optimization import SCHEDULES, build_optimizer, learning_rate
 
 
@@ -75,10 +75,10 @@ def test_too_small_an_image_is_refused_with_the_smallest():
         check_image_size("alexnet-bn", 62)
     with pytest.raises(InputError, match=r"alexnet-paper needs >= \d+ pixels"):
         check_image_size("alexnet-paper", 64)
-    assert all(accepts("alexnet-bn", size) for size in (63, 64, 100, 227, 256))
-    assert accepts("alexnet-paper", 227)
-    assert accepts("alexnet-small", 32)
-    assert accepts("vit_b_32", 64)
+    assert all(accepts_image_size("alexnet-bn", size) for size in (63, 64, 100, 227, 256))
+    assert accepts_image_size("alexnet-paper", 227)
+    assert accepts_image_size("alexnet-small", 32)
+    assert accepts_image_size("vit_b_32", 64)
 
 
 def test_absent_devices_are_refused():

@@ -1,4 +1,4 @@
-"""Augmentation, normalisation and budget: what they promise about pixels and steps."""
+"""Augmentation, normalisation and the training budget."""
 
 import json
 
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.loaders import get_loader, get_train_loader
+from dataworth.data.normalisation import normalise
 from dataworth.data.pixels import PixelStores
 from dataworth.data.prepare import open_data
-from dataworth.data.transforms import normalise, resample
+from dataworth.data.transforms import resized_crop
 from dataworth.storage.run_directory import RunDirectory
-from dataworth.training.planned_runs import plan_run
 from dataworth.training.trainer import Trainer
 from tests.conftest import QUICK, train
 
@@ -36,20 +37,20 @@ def test_resized_crops_are_torchvisions():
         (0, 0, 1, 40, 40),
         (10, 30, 1, 12, 9),
     ]  # top left mirror height width
-    found = resample(pixels, 24, *torch.tensor(boxes).T)
-    for image, ours, (top, left, mirrored, height, width) in zip(pixels, found, boxes, strict=True):
+    crops = resized_crop(pixels, 24, *torch.tensor(boxes).T)
+    for image, ours, (top, left, flipped, height, width) in zip(pixels, crops, boxes, strict=True):
         theirs = functional.resized_crop(
             image.permute(2, 0, 1).float(), top, left, height, width, [24, 24], antialias=True
         )
-        theirs = theirs.flip(-1) if mirrored else theirs
+        theirs = theirs.flip(-1) if flipped else theirs
         torch.testing.assert_close(ours, theirs.permute(1, 2, 0), rtol=0, atol=2e-3)
 
 
 def test_resized_boxes_fit_and_cover_the_published_range():
-    plan = AugmentedEpoch.draw(20_000, 256, 227, 1, 0, "random-resized-crop")
-    assert ((plan.top >= 0) & (plan.top + plan.height <= 256)).all()
-    assert ((plan.left >= 0) & (plan.left + plan.width <= 256)).all()
-    area, ratio = plan.height * plan.width / 256**2, plan.width / plan.height
+    augmented = AugmentedEpoch.draw(20_000, 256, 227, 1, 0, "random-resized-crop")
+    assert ((augmented.top >= 0) & (augmented.top + augmented.height <= 256)).all()
+    assert ((augmented.left >= 0) & (augmented.left + augmented.width <= 256)).all()
+    area, ratio = augmented.height * augmented.width / 256**2, augmented.width / augmented.height
     assert area.min() == pytest.approx(0.08, abs=0.005)
     assert area.max() == pytest.approx(1, abs=0.005)
     assert (ratio.min(), ratio.max()) == pytest.approx((3 / 4, 4 / 3), abs=0.03)
@@ -57,46 +58,48 @@ def test_resized_boxes_fit_and_cover_the_published_range():
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_both_sources_see_the_same_crops_in_each_epoch(digits, augment, epoch):
+def test_both_pixel_stores_give_the_same_crops_in_each_epoch(digits, augment, epoch):
     recipe = RECIPE.replace(augment=augment)
-    streamed, resident = (
+    host, device = (
         list(
-            get_train_loader(PixelStores(digits, CPU, where), np.arange(130), recipe).train_epoch(
-                7, epoch
-            )
+            get_train_loader(
+                PixelStores(digits, CPU, residency), np.arange(130), recipe
+            ).epoch_images(7, epoch)
         )
-        for where in ("host", "device")
+        for residency in ("host", "device")
     )
-    for ours, theirs in zip(streamed, resident, strict=True):
+    for ours, theirs in zip(host, device, strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
 
 
-def test_augmentations_differ_in_what_they_say():
-    plans = {name: AugmentedEpoch.draw(500, 36, 32, 1, 0, name) for name in AUGMENTATIONS}
-    assert all(np.array_equal(plan.order, plans["paper"].order) for plan in plans.values())
-    moved = {name for name, plan in plans.items() if np.ptp(plan.top)}
-    turned = {name for name, plan in plans.items() if plan.mirrored.any()}
-    assert moved == {"paper", "crop", "random-resized-crop"}
-    assert turned == {"paper", "flip", "random-resized-crop"}
+def test_augmentations_crop_and_flip_as_named():
+    epochs = {name: AugmentedEpoch.draw(500, 36, 32, 1, 0, name) for name in AUGMENTATIONS}
+    assert all(
+        np.array_equal(augmented.order, epochs["paper"].order) for augmented in epochs.values()
+    )
+    crops = {name for name, augmented in epochs.items() if np.ptp(augmented.top)}
+    flips = {name for name, augmented in epochs.items() if augmented.flipped.any()}
+    assert crops == {"paper", "crop", "random-resized-crop"}
+    assert flips == {"paper", "flip", "random-resized-crop"}
 
 
-def test_data_set_moments_are_those_of_the_training_pixels_and_are_kept(digits):
+def test_channel_stats_of_the_training_split_are_exact_and_stored(digits):
     split = digits.dataset.splits["train"]
     pixels = torch.from_numpy(digits.images["train"][split.rows])
     unit = normalise(pixels, digits.channel_stats("dataset"))
     assert unit.mean((0, 2, 3)).abs().max() < 1e-4
     assert (unit.std((0, 2, 3)) - 1).abs().max() < 1e-4
-    (kept,) = digits.folder.glob("train/moments-*.json")
-    assert tuple(map(tuple, json.loads(kept.read_text()))) == digits.channel_stats("dataset")
+    (stored,) = digits.folder.glob("train/moments-*.json")
+    assert tuple(map(tuple, json.loads(stored.read_text()))) == digits.channel_stats("dataset")
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("none", 0, 1), ("dataset", -9, 9)])
 def test_normalise_reaches_training_and_evaluation(digits, name, low, high):
-    sources, recipe = PixelStores(digits, CPU), RECIPE.replace(normalise=name, augment="none")
+    stores, recipe = PixelStores(digits, CPU), RECIPE.replace(normalise=name, augment="none")
     for loader in (
-        get_train_loader(sources, np.arange(50), recipe),
-        get_loader(sources, digits.dataset.splits["test"], recipe),
+        get_train_loader(stores, np.arange(50), recipe),
+        get_loader(stores, digits.dataset.splits["test"], recipe),
     ):
         images = next(iter(loader))[0]
         assert low <= images.min() < images.max() <= high
@@ -111,12 +114,12 @@ def test_a_budget_of_steps_is_the_same_for_every_size(digits, n):
     batches = [labels for epoch in range(3) for _, labels in loader.epoch_batches(5, epoch)]
     assert len(batches) == 3 * 22  # 1,293 images in batches of at most 60
     whole_passes = len(batches) // loader.num_batches
-    seen = torch.cat(batches[: whole_passes * loader.num_batches])
+    labels = torch.cat(batches[: whole_passes * loader.num_batches])
     expected = whole_passes * np.bincount(loader.split.labels, minlength=10)
-    assert np.array_equal(np.bincount(seen, minlength=10), expected)
+    assert np.array_equal(np.bincount(labels, minlength=10), expected)
 
 
-def test_a_walk_goes_on_where_it_was_left(digits):
+def test_an_epoch_resumes_at_any_step(digits):
     loader = get_train_loader(
         PixelStores(digits, CPU), np.arange(200), RECIPE.replace(budget="steps")
     )
@@ -152,7 +155,7 @@ def test_a_run_with_a_budget_of_steps_is_resumed_to_the_same_bits(digits, workpl
     assert all(torch.equal(tensor, whole[0][name]) for name, tensor in cut[0].items())
 
 
-def test_list_shows_the_steps_of_the_budget(workplace, capsys):
+def test_list_prints_the_steps_of_the_budget(workplace, capsys):
     words = [*QUICK, "--list", "--subset-sizes", "1.0", "0.25"]
     assert train(*words, "--budget", "steps") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -162,7 +165,7 @@ def test_list_shows_the_steps_of_the_budget(workplace, capsys):
     ]
 
 
-def test_a_study_from_before_a_setting_existed_can_be_gone_on_with(workplace, capsys):
+def test_a_study_of_an_earlier_version_without_a_setting_resumes(workplace, capsys):
     words = [*QUICK, "--epochs", "1", "--subset-sizes", "0.25", "--experiment-id", "old"]
     assert train(*words) == 0
     for path in workplace.glob("checkpoints/old/**/*.json"):

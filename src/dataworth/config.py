@@ -1,8 +1,8 @@
-"""What a study is, as frozen records: the only place where a default value is written. Pure.
+"""Configuration of a study as frozen records; every default is written here, once. Pure.
 
-``Recipe`` is what all runs of a study share, so that subset size and seed are all that varies.
-``Machine`` says where a run happens; changing it does not change the result beyond rounding.
-Flags, help, config files, saved configs and run paths all derive from these records.
+``Recipe`` is how each model is trained, ``Study`` which subset sizes and seeds are measured, and
+``Machine`` where the runs execute, which changes results by rounding only. Flags, ``--help``,
+config files, stored configs and run paths derive from these records.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pydantic import (
 )
 from tyro.conf import Suppress
 
-from .errors import InputError, one_line
+from .errors import InputError, first_error_message
 from .variants import NAME, Pairs, Variants
 
 
 class Record(BaseModel):
-    """A frozen record whose mistakes read as one line."""
+    """Frozen pydantic model that raises InputError, with one line, for an invalid value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -34,79 +34,93 @@ class Record(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(one_line(error, type(self).model_fields)) from None
+            raise InputError(first_error_message(error, type(self).model_fields)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return a checked copy with some fields changed."""
+        """Return a validated copy with some fields changed."""
         return type(self)(**{**dict(self), **changes})
 
 
 class Recipe(Record):
-    """How every model of the study is trained. Defaults: Krizhevsky et al. (2012)."""
+    """How each model of a study is trained; defaults as in Krizhevsky et al. (2012)."""
 
     dataset: str = Field(
         "timm/mini-imagenet",
         min_length=1,
-        description="hub id, local folder (parquet or class folders), or digits",
+        description="Hugging Face hub id, local folder (parquet or class folders), or digits",
     )
     dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    image_column: str | None = Field(None, description="default: the one image column")
-    label_column: str | None = Field(None, description="default: the one class-label column")
+    image_column: str | None = Field(None, description="default: the only image column")
+    label_column: str | None = Field(None, description="default: the only class-label column")
     on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="name the first bad image and stop, or leave out up to 1 % of them"
+        "error", description="stop at the first image that cannot be decoded, or skip up to 1 %"
     )
     validation_fraction: float = Field(
-        0.1, gt=0, lt=1, description="share of train to hold out where a split is missing"
+        0.1, gt=0, lt=1, description="share of train held out where a split is missing"
     )
     model: str = Field(
         "alexnet",
-        description="alexnet, alexnet-small, -paper, -bn, or torchvision's; several: a curve each",
+        description="alexnet, alexnet-small, alexnet-paper, alexnet-bn, or a torchvision model; "
+        "several: one curve each",
     )
     image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
     augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
-        "paper", description="of training images; paper: random crops and mirror images"
+        "paper", description="data augmentation; paper: random crops and horizontal flips"
     )
     normalise: Literal["imagenet", "dataset", "none"] = Field(
         "imagenet", description="channel means and deviations; dataset: of the training split"
     )
-    epochs: int = Field(90, gt=0, description="passes over the subset; see --budget")
+    epochs: int = Field(90, gt=0, description="epochs of training; see --budget")
     budget: Literal["epochs", "steps"] = Field(
-        "epochs", description="steps: all sizes make the steps of size 1.0; both: a curve each"
+        "epochs",
+        description="epochs: passes over the subset; steps: every size takes the optimiser steps "
+        "of size 1.0; both: one curve each",
     )
-    batch_size: int = Field(128, gt=0, description="most images per optimiser step")
-    learning_rate: float = Field(0.01, gt=0, description="learning rate at the start")
+    batch_size: int = Field(128, gt=0, description="maximum batch size")
+    learning_rate: float = Field(0.01, gt=0, description="initial learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty (adamw: decoupled)")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="update rule")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="optimiser")
     schedule: Literal["step", "cosine", "constant"] = Field(
-        "step", description="step: a tenth at 1/3 and again at 2/3 of the epochs"
+        "step", description="learning rate; step: divided by 10 at 1/3 and 2/3 of the epochs"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
-    dropout: float = Field(0.5, ge=0, lt=1, description="in AlexNet and VGG classifiers")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="probability spread over all classes"
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout probability in AlexNet and VGG")
     select_by: Literal["loss", "top-5-error"] = Field(
-        "loss", description="validation score that picks the best epoch"
+        "loss", description="validation score that selects the best epoch"
     )
 
-    def epoch_steps(self, n: int, whole: int) -> int:
-        """Optimiser steps of an epoch on ``n`` of ``whole`` training images.
+    def steps_per_epoch(self, n: int, num_train: int) -> int:
+        """Optimiser steps between two validations, on a subset of the training set.
 
-        With a budget of steps, as many as in a pass over the whole: ``n`` images come round more
-        than once then, and are validated on as often as with any other size.
+        With ``budget="steps"`` every subset takes the steps of the whole training set: its images
+        are used several times per epoch, and every size is validated equally often.
+
+        Parameters
+        ----------
+        n : int
+            Images of the subset.
+        num_train : int
+            Images of the whole training set.
         """
-        return -(-(n if self.budget == "epochs" else whole) // self.batch_size)
+        return -(-(n if self.budget == "epochs" else num_train) // self.batch_size)
 
 
 class Study(Record):
-    """Which points of the curve to measure."""
+    """Which points of the learning curve to measure."""
 
     subset_sizes: tuple[float | int, ...] = Field(
         (1.0, 0.5, 0.25, 0.125, 0.0625),
         min_length=1,
-        description="shares of the training set in (0, 1], or counts of images above 1",
+        description="shares of the training set in (0, 1], or numbers of images above 1",
     )
-    seeds: tuple[int, ...] = Field((42,), min_length=1, description="one full curve per seed")
+    seeds: tuple[int, ...] = Field(
+        (42,), min_length=1, description="training seeds, one curve each"
+    )
     variants: Annotated[Variants, Suppress] = Field(
-        (), description="name -> settings that differ: a curve each"
+        (), description="name -> settings that differ from the recipe, one curve each"
     )
 
     @field_validator("subset_sizes")
@@ -122,71 +136,91 @@ class Study(Record):
         return _distinct(seeds)
 
     def runs(self, recipe: Recipe) -> list[Run]:
-        """All runs, smallest first as far as the sizes alone tell, so that mistakes show early."""
+        """Return all runs: per variant, shares before counts, smallest first, then seeds."""
         sizes = sorted(self.subset_sizes, key=lambda size: (size > 1, size))
         return [
-            Run(recipe=one, subset_size=size, seed=seed, variant=name)
-            for name, one in recipes(recipe, self.variants).items()
+            Run(recipe=variant_recipe, subset_size=size, seed=seed, variant=name)
+            for name, variant_recipe in recipes_by_variant(recipe, self.variants).items()
             for size in sizes
             for seed in self.seeds
         ]
 
 
 class Run(Record):
-    """One point of a curve: a recipe, a subset size, a seed."""
+    """One training run: a recipe, a subset size and a seed."""
 
     recipe: Recipe
     subset_size: float | int
     seed: int
-    variant: str = ""  # which of the study's; empty where it has one recipe
+    variant: str = ""  # name of the recipe's variant; empty in a study of one recipe
 
     @property
     def path(self) -> Path:
-        """Where the run lives, relative to the study's directory; the size is never rounded."""
-        return Path(self.variant) / repr(self.subset_size) / f"seed-{self.seed}"
+        """Path of the run's directory, relative to the study's."""
+        return run_path(self.variant, self.subset_size, self.seed)
+
+
+def run_path(variant: str, subset_size: float, seed: int) -> Path:
+    """Path of a run's directory, relative to the study's.
+
+    Parameters
+    ----------
+    variant : str
+        Empty in a study of one recipe.
+    subset_size : float or int
+        Share of the training set, or number of images; never rounded in the path.
+    seed : int
+    """
+    return Path(variant) / repr(subset_size) / f"seed-{seed}"
 
 
 class Machine(Record):
-    """Where the runs happen."""
+    """Where the runs execute, and how."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="of the arithmetic in training; weights stay fp32"
+        "auto", description="arithmetic of training; auto: bf16 if supported; weights are fp32"
     )
     residency: Literal["auto", "device", "host"] = Field(
-        "auto", description="pixels on the device, or streamed; auto: device if half of it is free"
+        "auto",
+        description="pixels in device memory, or copied from the host batch by batch; "
+        "auto: device if they fit into half of its free memory",
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto: CUDA graphs where there is CUDA; on: torch.compile too"
+        "auto", description="auto: CUDA graphs on CUDA; on: torch.compile as well; off: eager"
     )
-    workers: int = Field(
-        0, ge=0, description="processes that decode images into the cache; 0: one per core"
-    )
+    workers: int = Field(0, ge=0, description="processes that decode images; 0: one per core")
     checkpoint_seconds: float = Field(
-        60.0, ge=0, description="between two snapshots of a run: what a crash costs at most"
+        60.0, ge=0, description="seconds between two snapshots of a run"
     )
     launcher: Literal["local", "ray", "slurm"] = Field(
-        "local", description="where runs execute: here one by one, on Ray, on Slurm"
+        "local", description="where runs execute: here, one after another; on Ray; on Slurm"
     )
     order: Literal["smallest-first", "largest-first"] = Field(
-        "smallest-first", description="largest-first ends sooner where several run at a time"
+        "smallest-first",
+        description="order of the runs; largest-first finishes sooner with several at a time",
     )
     gpus_per_run: float | None = Field(
-        None, ge=0, description="0.25: four runs share one (default: 1 if the cluster has GPUs)"
+        None,
+        ge=0,
+        description="GPUs of each run on Ray; 0.25: four runs share one "
+        "(default: 1 if the cluster has GPUs)",
     )
     cpus_per_run: int | None = Field(
-        None, gt=0, description="threads of a run (default: as here; 1 on a cluster's GPUs)"
+        None,
+        gt=0,
+        description="CPU threads of each run (default: as here; 1 on the GPUs of a cluster)",
     )
     ray_address: str | None = Field(
-        None, description="auto, or host:port of a cluster (default: start Ray here)"
+        None, description="auto, or host:port of a Ray cluster (default: start Ray here)"
     )
-    slurm: tuple[str, ...] = Field((), description="key=value ... as submitit names them")
+    slurm: tuple[str, ...] = Field((), description="Slurm parameters, key=value, as in submitit")
     tensorboard_histograms: bool = Field(
-        False, description="of weights and gradients after each epoch, for TensorBoard"
+        False, description="TensorBoard histograms of weights and gradients after each epoch"
     )
-    cache_dir: Path = Field(Path("cache"), description="decoded images, shared by all studies")
-    checkpoint_dir: Path = Field(Path("checkpoints"), description="one directory per study")
-    results_dir: Path = Field(Path("results"), description="one directory per study")
+    cache_dir: Path = Field(Path("cache"), description="directory of decoded images")
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
+    results_dir: Path = Field(Path("results"), description="directory of the results")
 
     @field_validator("cache_dir", "checkpoint_dir", "results_dir")
     @classmethod
@@ -211,17 +245,17 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def recipes(recipe: Recipe, variants: Pairs) -> dict[str, Recipe]:
-    """Return the recipe of each variant; without any, of the one that has no name."""
+def recipes_by_variant(recipe: Recipe, variants: Pairs) -> dict[str, Recipe]:
+    """Return the recipe of each variant; without variants, the recipe under the name ``""``."""
     return {name: recipe.replace(**dict(changes)) for name, changes in variants} or {"": recipe}
 
 
-def checked_name(name: str) -> str:
-    """Return a study's name unless it could leave its directory."""
+def check_study_name(name: str) -> str:
+    """Return a study's name if it is a valid folder name, without a path."""
     if not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} is not a name: use letters, digits, '.', '_' and '-', no path")
     return name
 
 
 Alpha = Annotated[float, Field(gt=0, lt=1)]
-StudyName = Annotated[str, AfterValidator(checked_name)]
+StudyName = Annotated[str, AfterValidator(check_study_name)]

@@ -1,4 +1,4 @@
-"""Lines for whoever reads, that keep clear of progress bars and outlive a closed pipe."""
+"""Console output that cooperates with tqdm and survives a closed pipe."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import os
 import sys
 from typing import TextIO
 
-from tqdm import tqdm
-
 
 def say(text: str) -> None:
-    """Print to standard output."""
+    """Print a line to standard output."""
     _write(text, sys.stdout)
 
 
 def warn(text: str) -> None:
-    """Print to standard error."""
+    """Print a line to standard error."""
     _write(text, sys.stderr)
 
 
 def _write(text: str, stream: TextIO) -> None:
-    code = stream.encoding or "utf-8"
-    try:  # file names may hold bytes that are no text
-        tqdm.write(text.encode(code, "backslashreplace").decode(code), file=stream)
+    encoding = stream.encoding or "utf-8"
+    try:  # file names may contain bytes that cannot be encoded
+        _print(text.encode(encoding, "backslashreplace").decode(encoding), stream)
         stream.flush()
-    except OSError:  # ``| head``, or the terminal hung up: a study does not end for want of readers
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), stream.fileno())
+    except OSError:  # a closed pipe (``| head``) or terminal does not end a study
+        with open(os.devnull, "w") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), stream.fileno())
+
+
+def _print(text: str, stream: TextIO) -> None:
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None:  # not imported, perhaps not installed: there is no progress bar to keep intact
+        print(text, file=stream)
+    else:
+        tqdm.tqdm.write(text, file=stream)

@@ -1,4 +1,4 @@
-"""Devices, precision and random streams: the only module that touches global torch state."""
+"""Device, precision, threads and seeding: the only module that changes global torch state."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ STREAM = 0x5EED_0003  # keeps these draws apart from every other use of the same
 
 
 def pick_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
-    """Resolve ``auto`` to the best device present; several processes get a GPU each.
+    """Resolve ``auto`` to the best device available; with several ranks, one GPU each.
 
     Parameters
     ----------
     name : str
         ``auto``, or a device as torch names it, such as ``cuda:1``.
     local_rank, local_size : int
-        Which of how many processes of this machine asks.
+        Rank of this process among those of its machine, and their number.
 
     Raises
     ------
     InputError
-        If the device is not there.
+        If the device is not available, or there are fewer GPUs than ranks.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return _own_gpu(torch.device("cuda"), local_rank, local_size)
+            return _gpu_of_rank(torch.device("cuda"), local_rank, local_size)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -43,11 +43,11 @@ def pick_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.de
         raise InputError(
             f"--device {name}: not found on this machine; use --device auto or cpu"
         ) from None
-    return _own_gpu(device, local_rank, local_size) if device.type == "cuda" else device
+    return _gpu_of_rank(device, local_rank, local_size) if device.type == "cuda" else device
 
 
-def _own_gpu(device: torch.device, local_rank: int, local_size: int) -> torch.device:
-    """Return the GPU of this process: the one asked for, or one each where they are several."""
+def _gpu_of_rank(device: torch.device, local_rank: int, local_size: int) -> torch.device:
+    """Return the requested GPU for a single process, else GPU ``local_rank``."""
     if local_size == 1:
         if device.index is not None:  # streams, graphs and generators follow the current device
             torch.cuda.set_device(device)
@@ -63,11 +63,11 @@ def _own_gpu(device: torch.device, local_rank: int, local_size: int) -> torch.de
 
 @cache
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
+    """Whether the device has bfloat16 arithmetic in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def check_precision(device: torch.device, precision: str) -> None:
@@ -83,25 +83,25 @@ def check_precision(device: torch.device, precision: str) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Arithmetic of the training step; ``auto`` is bf16 where the hardware has it."""
+    """Return the autocast context of a forward pass; ``auto`` is bf16 if the hardware has it."""
     if precision == "fp32" or not has_bf16(device):
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that the device has free."""
+    """Free memory of the device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def prepare_process(device: torch.device) -> None:
-    """Set what a process needs: the fastest kernels on CUDA, memory that stays on a CPU.
+    """Configure the process: cuDNN's fastest kernels on CUDA, glibc's allocator on the CPU.
 
-    What is not bf16 on CUDA is fp32, not TF32: test errors do not depend on the GPU's generation.
-    By default glibc hands buffers of 75 to 150 MB, such as AlexNet's, back to the kernel after
-    every step, and zeroing them anew costs a third of the step (LOG.md).
+    fp32 on CUDA means fp32, not TF32, so that errors do not depend on the GPU's generation. By
+    default glibc returns buffers of 75 to 150 MB, such as AlexNet's, to the kernel after every
+    step; zeroing them again takes a third of the step (LOG.md).
     """
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -114,7 +114,7 @@ def prepare_process(device: torch.device) -> None:
 
 
 def random_state(device: torch.device) -> torch.Tensor:
-    """Copy the state of the stream that dropout on ``device`` draws from (uint8, on the CPU)."""
+    """Return the state of torch's generator for ``device``, from which dropout draws (uint8)."""
     if device.type == "cpu":
         return torch.get_rng_state()
     module = torch.get_device_module(device)
@@ -122,7 +122,7 @@ def random_state(device: torch.device) -> torch.Tensor:
 
 
 def set_random_state(device: torch.device, state: torch.Tensor) -> None:
-    """Let dropout on ``device`` go on from where the stream was copied."""
+    """Restore the state of torch's generator for ``device``."""
     if device.type == "cpu":
         torch.set_rng_state(state)
     else:
@@ -130,6 +130,6 @@ def set_random_state(device: torch.device, state: torch.Tensor) -> None:
 
 
 def seed_torch(*key: int) -> None:
-    """Seed torch's generators (weights, dropout) from whole numbers such as (seed, epoch)."""
+    """Seed torch's generators (weights, dropout) from integers such as (seed, epoch)."""
     state = np.random.SeedSequence([STREAM, *key]).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))

@@ -1,4 +1,17 @@
-"""InputError, the exception for user mistakes, and helpers that word its messages. Pure."""
+"""Exceptions for user mistakes and damaged files, and helpers that word their messages. Pure.
+
+Our exception hierarchy, with who handles each:
+
+    Exception
+    ├── InputError              the command prints one line and exits with code 2
+    │   ├── HeldError           another process holds the lock of a folder
+    │   └── ProcessLostError    another rank of the process group ended or does not answer
+    └── DamagedError            a stored file is missing or corrupt; the caller sets it aside,
+                                skips the run, or raises InputError from it
+
+Exceptions that never leave their package are defined there: ``BadImageError`` (data),
+``DivergedError`` (training), ``NotIdentifiableError`` (scaling).
+"""
 
 from __future__ import annotations
 
@@ -11,29 +24,40 @@ from pydantic import ValidationError
 
 
 class InputError(Exception):
-    """What a user can get wrong: one line that says what, where and how to mend it."""
+    """A mistake that the user can correct: one line with what is wrong, where, and the remedy."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``; did you mean resnet18, resnet50?``, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(close)}?" if close else ""
+class HeldError(InputError):
+    """Another process holds the lock of a folder."""
 
 
-def one_line(error: ValidationError, fields: Mapping[str, Any]) -> str:
-    """Spell the first mistake in a record with these fields."""
-    first = error.errors()[0]
-    field = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {shortened(field)}{nearest(field, fields)}"
-    message = first["msg"].removeprefix("Value error, ")
-    value = first["input"]
-    shown = "" if first["type"] == "value_error" else f" (got {shortened(value)})"
-    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{shown}"
+class ProcessLostError(InputError):
+    """Another rank of the process group has ended or does not answer."""
 
 
-def shortened(value: Any) -> str:
-    """Spell a value for a message; a few bytes of YAML can stand for gigabytes."""
-    spelling = reprlib.Repr()
-    spelling.maxlevel, spelling.maxstring, spelling.maxother, spelling.maxlong = 2, 60, 60, 60
-    return spelling.repr(value)
+class DamagedError(Exception):
+    """A stored file is missing, corrupt, or not the one that was written: one line, with path."""
+
+
+def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean resnet18, resnet50?``, or an empty string."""
+    matches = difflib.get_close_matches(name, list(valid_names), n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def first_error_message(error: ValidationError, fields: Mapping[str, Any]) -> str:
+    """Format the first error of a record with these fields as one line."""
+    details = error.errors()[0]
+    field = str(details["loc"][0]) if details["loc"] else ""
+    if details["type"] == "extra_forbidden":
+        return f"unknown key {short_repr(field)}{did_you_mean(field, fields)}"
+    message = details["msg"].removeprefix("Value error, ")
+    got = "" if details["type"] == "value_error" else f" (got {short_repr(details['input'])})"
+    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def short_repr(value: Any) -> str:
+    """Return ``repr(value)``, truncated: a few bytes of YAML can expand to gigabytes."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel, shortener.maxstring, shortener.maxother, shortener.maxlong = 2, 60, 60, 60
+    return shortener.repr(value)

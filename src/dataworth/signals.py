@@ -1,8 +1,9 @@
-"""Signals that end a command: at once where nothing is lost, in training after the step.
+"""Signal handling: SIGINT, SIGTERM and SIGHUP end a command without losing work.
 
-The first SIGINT, SIGTERM or hang-up raises :class:`Stop`, but not within :func:`deferred`, whose
-code looks at :func:`requested` where it can stop. A second SIGINT ends the process on the spot:
-files are replaced whole, so that is a crash like any other.
+Within :func:`handle_signals` the first signal raises :class:`SignalInterrupt` wherever the program
+is. Within :func:`deferred_signals` it is only recorded; the code there polls
+:func:`received_signal` where it can stop, in training after a step. A second SIGINT ends the
+process immediately, which is safe because files are replaced atomically.
 """
 
 from __future__ import annotations
@@ -14,96 +15,96 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stop(BaseException):
-    """A signal asks the command to end."""
+class SignalInterrupt(BaseException):
+    """A handled signal was received; the counterpart of KeyboardInterrupt for all of them."""
 
 
-class _Inbox:
-    """What came, and whether it may interrupt."""
+class _State:
+    """The first signal received, and whether signals are deferred."""
 
     received: int | None = None
-    deferring = False
+    deferred = False
 
 
-def requested() -> int | None:
-    """Return the number of the signal that asks the command to end, or None."""
-    return _Inbox.received
+def received_signal() -> int | None:
+    """Return the number of the first signal received, or None."""
+    return _State.received
 
 
-def heed(number: int) -> None:
-    """Take a signal that came to another process of the run as our own."""
-    _Inbox.received = _Inbox.received or number
+def set_received_signal(number: int) -> None:
+    """Record a signal that another rank of the run received."""
+    _State.received = _State.received or number
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Turn signals into :class:`Stop`; what the parent had us ignore (nohup, &) stays ignored."""
-    _Inbox.received, before = None, {}
+def handle_signals() -> Iterator[None]:
+    """Raise :class:`SignalInterrupt` on signals; ones ignored on entry (nohup, &) stay ignored."""
+    _State.received, previous = None, {}
     if threading.current_thread() is threading.main_thread():
-        heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
-        before = {number: signal.signal(number, _receive) for number in heard}
+        numbers = [number for number in HANDLED if signal.getsignal(number) != signal.SIG_IGN]
+        previous = {number: signal.signal(number, _handle) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Keep the handlers that are set, whatever a library sets inside."""
-    before = {number: signal.getsignal(number) for number in ENDING}
+def preserved_handlers() -> Iterator[None]:
+    """Restore the current signal handlers on exit, whatever a library installs meanwhile."""
+    previous = {number: signal.getsignal(number) for number in HANDLED}
     try:
         yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Let the code inside finish, or look at :func:`requested` itself; then raise."""
+def deferred_signals() -> Iterator[None]:
+    """Record signals instead of raising; raise :class:`SignalInterrupt` on exit if one came."""
     with _deferring(True):
         yield
-    if _Inbox.received and not _Inbox.deferring:
-        raise Stop
+    if _State.received and not _State.deferred:
+        raise SignalInterrupt
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
-    """Within :func:`deferred`: code that changes nothing may be left at any point."""
+def immediate_signals() -> Iterator[None]:
+    """Raise immediately again, within :func:`deferred_signals`: for code without side effects."""
     with _deferring(False):
-        if _Inbox.received:
-            raise Stop
+        if _State.received:
+            raise SignalInterrupt
         yield
 
 
 @contextmanager
 def _deferring(value: bool) -> Iterator[None]:
-    before, _Inbox.deferring = _Inbox.deferring, value
+    previous, _State.deferred = _State.deferred, value
     try:
         yield
     finally:
-        _Inbox.deferring = before
+        _State.deferred = previous
 
 
-def _receive(number: int, frame: FrameType | None) -> None:
-    if number == signal.SIGINT and _Inbox.received:
+def _handle(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT and _State.received:
         os._exit(128 + number)
-    _Inbox.received = _Inbox.received or number
-    if _Inbox.deferring:
+    _State.received = _State.received or number
+    if _State.deferred:
         return
-    if _importing(frame):  # an exception there makes torch abort (LOG.md), and nothing is at stake
+    if _is_importing(frame):  # an exception within an import makes torch abort (LOG.md)
         os.write(2, f"interrupted by {signal.Signals(number).name}\n".encode())
         os._exit(128 + number)
-    raise Stop
+    raise SignalInterrupt
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True

@@ -1,4 +1,4 @@
-"""Named changes to a study's recipe: one curve each. Spelled as pairs, so that they can be keys."""
+"""Variants: named changes to a study's recipe, one curve each; stored as hashable pairs. Pure."""
 
 from __future__ import annotations
 
@@ -14,40 +14,43 @@ Pairs = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]  # name -> field -
 SHARED = (
     "dataset", "dataset_revision", "image_column", "label_column", "on_bad_image",
     "validation_fraction", "image_size", "select_by",
-)  # fmt: skip  # fields that all variants share, so that their errors can be compared
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of a folder
-NO_SIZE = r"(?![0-9.]+$)"  # a variant's folder lies where those of subset sizes may lie
+)  # fmt: skip  # the same for all variants, so that their errors are comparable
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # valid folder name
+NOT_A_SIZE = r"(?![0-9.]+$)"  # folders of subset sizes may have the same parent
 
 
 def as_pairs(value: Any) -> Any:
-    """Spell mappings of mappings as pairs; leave the rest for the type to judge."""
+    """Convert mappings of mappings to pairs; return anything else as it is, to be validated."""
     if not isinstance(value, Mapping):
         return value
     return tuple((str(name), as_pairs(inner)) for name, inner in value.items())
 
 
 def as_mapping(variants: Pairs) -> dict[str, dict[str, Value]]:
-    """Spell pairs as mappings."""
+    """Convert pairs to mappings."""
     return {name: dict(changes) for name, changes in variants}
 
 
-def combinations(several: Mapping[str, list[str]]) -> Pairs:
-    """Return a variant for each combination of values (field -> values), named after them."""
-    chosen = itertools.product(*several.values())
-    return tuple(("-".join(values), tuple(zip(several, values, strict=True))) for values in chosen)
+def combinations(values_by_field: Mapping[str, list[str]]) -> Pairs:
+    """Return one variant per combination of values, named after them."""
+    fields = list(values_by_field)
+    return tuple(
+        ("-".join(values), tuple(zip(fields, values, strict=True)))
+        for values in itertools.product(*values_by_field.values())
+    )
 
 
-def checked(variants: Pairs) -> Pairs:
-    """Return variants that can be told apart and share their data.
+def check_variants(variants: Pairs) -> Pairs:
+    """Return the variants if their names are valid and distinct and their data are the same.
 
     Raises
     ------
     ValueError
-        Naming the variant and the field.
+        Naming the variant, and the field that may not differ.
     """
     names = [name for name, _ in variants]
     for name, changes in variants:
-        if not re.fullmatch(NO_SIZE + NAME, name):
+        if not re.fullmatch(NOT_A_SIZE + NAME, name):
             raise ValueError(f"{name[:60]!r} is no name for a variant: begin with a letter")
         if names.count(name) > 1:
             raise ValueError(f"{name!r} is given twice")
@@ -58,5 +61,5 @@ def checked(variants: Pairs) -> Pairs:
 
 
 Variants = Annotated[
-    Pairs, BeforeValidator(as_pairs), AfterValidator(checked), PlainSerializer(as_mapping)
+    Pairs, BeforeValidator(as_pairs), AfterValidator(check_variants), PlainSerializer(as_mapping)
 ]

@@ -1,11 +1,11 @@
-"""The cache of one published split: uint8 pixels, decoded and resized once, for every run.
+"""Cache of decoded images: uint8 pixels of one published split, resized once for all runs.
 
 Layout of ``<cache_dir>/<data set>-<fingerprint>-<side>px-v<VERSION>/<split>/``:
 
     images.npy      uint8 (n, side, side, 3), memory-mapped by all runs
     digests.npy     uint8 (n, 32), SHA-256 of each encoded image: finds exact duplicates
-    manifest.json   what the files must be, and which images are bad; the folder appears whole,
-                    by one rename
+    manifest.json   checksums of both files, and the bad images; the folder is renamed into place
+                    when it is complete
 """
 
 from __future__ import annotations
@@ -21,18 +21,30 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..storage.disk_space import Need, check_room
+from ..storage.disk_space import DiskUsage, check_disk_space
 from ..storage.files import sync
-from ..storage.locks import owned
+from ..storage.locks import lock_folder
 from .datasets import ImageDataset
 from .decoding import CHUNK, decode_chunks, sha256
 
-VERSION = 1  # raise it when the pixels change
+VERSION = 1  # to be raised when the pixels change
 MAX_BAD = 0.01  # share of a split's images that ``--on-bad-image skip`` leaves out
 
 
-def fill(folder: Path, dataset: ImageDataset, side: int, workers: int, on_bad: str) -> None:
+def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on_bad: str) -> None:
     """Decode the splits that are missing or damaged.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the data set's cache; one folder per published split is made in it.
+    dataset : ImageDataset
+    side : int
+        Of the cached images, in pixels.
+    workers : int
+        Decoding processes; 0: one per core.
+    on_bad : str
+        ``error`` or ``skip``.
 
     Raises
     ------
@@ -40,56 +52,81 @@ def fill(folder: Path, dataset: ImageDataset, side: int, workers: int, on_bad: s
         If the disk is too small, or an image is bad and ``on_bad`` is not skip.
     """
     sizes = {source: len(table) for source, table in dataset.tables.items()}
-    missing = [source for source, n in sizes.items() if not is_whole(folder / source, n)]
+    missing = [source for source, n in sizes.items() if not is_intact(folder / source, n)]
     if not missing:
         return
-    check_room([cache_need(dataset, missing, side, folder)])
-    with owned(folder, wait=True):  # two commands build a cache once
+    check_disk_space([cache_space(dataset, missing, side, folder)])
+    with lock_folder(folder, wait=True):  # of two commands, one builds the cache
         for leftover in folder.glob(".*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover)
         for source in missing:
-            if not is_whole(folder / source, sizes[source]):
+            if not is_intact(folder / source, sizes[source]):
                 _build(folder / source, dataset, source, side, workers, on_bad)
 
 
-def cache_need(dataset: ImageDataset, sources: Sequence[str], side: int, folder: Path) -> Need:
-    """Say how much the decoded images of some published splits take."""
+def cache_space(
+    dataset: ImageDataset, sources: Sequence[str], side: int, folder: Path
+) -> DiskUsage:
+    """Return the disk space that decoded images take.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+    sources : sequence of str
+        Published splits to decode.
+    side : int
+        Of the cached images, in pixels.
+    folder : Path
+        Where the cache will be.
+    """
     n = sum(len(dataset.tables[source]) for source in sources)
-    return Need("decoded images", folder, n * (side * side * 3 + 32))
+    return DiskUsage("decoded images", folder, n * (side * side * 3 + 32))
 
 
-def is_whole(folder: Path, n: int) -> bool:
-    """Tell whether a cache folder holds exactly what its manifest promises."""
+def is_intact(folder: Path, n: int) -> bool:
+    """Check the cache of a split with ``n`` images against the checksums of its manifest."""
     starts = range(0, n, CHUNK)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="r")
-        promised = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
-        found_digests = sha256(np.load(folder / "digests.npy"))
+        expected = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
+        digests_checksum = sha256(np.load(folder / "digests.npy"))
         bad_rows(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    if promised != [n, len(starts), found_digests] or len(images) != n:
+    if expected != [n, len(starts), digests_checksum] or len(images) != n:
         return False
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda start: sha256(images[start : start + CHUNK]), starts)
-        return all(a == b for a, b in zip(found, manifest["sha256"], strict=True))
+        checksums = pool.map(lambda start: sha256(images[start : start + CHUNK]), starts)
+        return all(a == b for a, b in zip(checksums, manifest["sha256"], strict=True))
 
 
 def bad_rows(folder: Path) -> dict[int, str]:
-    """Return the rows of a cached split that are no images, and why."""
-    found: dict[str, str] = json.loads((folder / "manifest.json").read_text()).get("bad", {})
-    return {int(row): reason for row, reason in found.items()}
+    """Return the rows of a cached split that could not be decoded, each with the reason."""
+    bad: dict[str, str] = json.loads((folder / "manifest.json").read_text()).get("bad", {})
+    return {int(row): reason for row, reason in bad.items()}
 
 
-def check_bad(dataset: ImageDataset, source: str, bad: Mapping[int, str], on_bad: str) -> None:
+def check_bad_images(
+    dataset: ImageDataset, source: str, bad: Mapping[int, str], on_bad: str
+) -> None:
     """Refuse the bad images of a split.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+    source : str
+        Published split.
+    bad : mapping
+        Row -> reason.
+    on_bad : str
+        ``error`` or ``skip``.
 
     Raises
     ------
     InputError
-        Naming split, row and reason, if they are not to be skipped or are too many.
+        Naming split, row and reason, if ``on_bad`` is error or more than ``MAX_BAD`` are bad.
     """
     n = len(dataset.tables[source])
     for row, reason in bad.items():
@@ -98,33 +135,33 @@ def check_bad(dataset: ImageDataset, source: str, bad: Mapping[int, str], on_bad
             raise InputError(f"{where}; --on-bad-image skip leaves such images out")
         if len(bad) > MAX_BAD * n:
             raise InputError(
-                f"{where}; {len(bad)} of {n:,} images are bad, more than {MAX_BAD:.0%}"
+                f"{where}; {len(bad)} of {n:,} images are bad, more than {100 * MAX_BAD:.0f} %"
             )
 
 
 def _build(
     folder: Path, dataset: ImageDataset, source: str, side: int, workers: int, on_bad: str
 ) -> None:
-    """Decode one split into ``folder``; nothing is visible there before it is whole."""
+    """Decode one split into a hidden folder; rename it to ``folder`` when complete."""
     n = len(dataset.tables[source])
     building = folder.with_name(f".{folder.name}-{os.getpid()}")
     building.mkdir()
     try:
         path = building / "images.npy"
         _reserve(path, (n, side, side, 3))
-        hashes, sums, bad = [], [], dict[int, str]()
+        digests, checksums, bad = [], [], dict[int, str]()
         with tqdm(total=n, desc=f"decoding {source}", unit="img", disable=None) as bar:
-            for digests, checksum, bad_here in decode_chunks(dataset, source, path, workers):
-                hashes.append(digests)
-                sums.append(checksum)
-                bad |= bad_here
-                check_bad(dataset, source, bad, on_bad)
-                bar.update(len(digests))
-        np.save(building / "digests.npy", np.concatenate(hashes))
+            for chunk_digests, checksum, chunk_bad in decode_chunks(dataset, source, path, workers):
+                digests.append(chunk_digests)
+                checksums.append(checksum)
+                bad |= chunk_bad
+                check_bad_images(dataset, source, bad, on_bad)
+                bar.update(len(chunk_digests))
+        np.save(building / "digests.npy", np.concatenate(digests))
         manifest = {
             "num_images": n,
-            "sha256": sums,
-            "digests_sha256": sha256(np.concatenate(hashes)),
+            "sha256": checksums,
+            "digests_sha256": sha256(np.concatenate(digests)),
             "bad": bad,
         }
         (building / "manifest.json").write_text(json.dumps(manifest))
@@ -138,7 +175,7 @@ def _build(
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> None:
-    """Make an array file whose blocks exist: a full disk is an error now, not a bus error later."""
+    """Create an array file with all blocks allocated, so that a full disk is no bus error later."""
     images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""From a name or a path to labelled splits.
+"""Data sets: from a hub id, a local folder or a registered name to labelled splits.
 
 A hub id or a local folder needs no code. To add an odd data set, write a function that returns
 ``{split name: datasets.Dataset}`` and list it in :data:`DATASETS`.
@@ -16,10 +16,11 @@ import numpy as np
 
 from ..config import Recipe
 from ..errors import InputError
+from ..storage.study_directory import DataSummary
 from .hub import load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, read_labels
-from .splits import Split, settle_splits
+from .splits import Split, assign_splits
 from .subsets import stratified_order
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MINI_IMAGENET_NOTE = (
     "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
     "from ImageNet's validation images: the two errors are not comparable"
 )
-DIGITS_SEED = 0  # of the test split, which is the same for every study
+DIGITS_SEED = 0  # of the test split: the same images for every study
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +43,17 @@ class ImageDataset:
     revision: str | None  # commit on the hub
     classes: tuple[str, ...]
     splits: Mapping[str, Split]  # train, validation, test
-    tables: Mapping[str, datasets.Dataset]  # source name -> column "image" of encoded bytes
-    root: Path | None  # where image files referred to by path must lie
+    tables: Mapping[str, datasets.Dataset]  # source -> column "image" of encoded bytes
+    root: Path | None  # the only folder in which a row may name an image file
     notes: tuple[str, ...]
 
     def encoded(self, source: str, row: int) -> bytes:
-        """Read the bytes of one image; a path counts only inside the data set's own folder.
+        """Return the bytes of one image; a path is followed only within the data set's folder.
 
         Raises
         ------
         BadImageError
-            If the row holds no image.
+            If the row has no bytes and no file within the folder.
         """
         cell = self.tables[source][row]["image"]
         if cell is None:
@@ -64,14 +65,12 @@ class ImageDataset:
             raise BadImageError("the row has no bytes, or its file lies outside the data set")
         return path.read_bytes()
 
-    def summary(self) -> dict[str, Any]:
-        """Return revision, images per split, notes and classes, as study.json holds them."""
-        return {
-            "revision": self.revision,
-            "splits": {role: len(split) for role, split in self.splits.items()},
-            "notes": list(self.notes),
-            "classes": list(self.classes),
-        }
+    def summary(self) -> DataSummary:
+        """Return revision, images per split, notes and classes, as stored in study.json."""
+        splits = {role: len(split) for role, split in self.splits.items()}
+        return DataSummary(
+            revision=self.revision, splits=splits, notes=self.notes, classes=self.classes
+        )
 
     @property
     def labels_digest(self) -> str:
@@ -85,7 +84,7 @@ class ImageDataset:
 
 
 def digits() -> Mapping[str, datasets.Dataset]:
-    """1,797 real 8 x 8 images of handwritten digits (Alpaydin and Kaynak 1998, scikit-learn)."""
+    """Return scikit-learn's 1,797 8 x 8 images of handwritten digits (Alpaydin and Kaynak 1998)."""
     import io
 
     import datasets
@@ -118,12 +117,12 @@ DATASETS: dict[str, Callable[[], Mapping[str, Any]]] = {"digits": digits}
 
 
 def load(recipe: Recipe) -> ImageDataset:
-    """Load the recipe's data set and settle its splits.
+    """Load the recipe's data set and assign its splits.
 
     Raises
     ------
     InputError
-        If it cannot be found, its columns are not clear, or its labels are not usable.
+        If it cannot be found, its columns are ambiguous, or its labels are invalid.
     """
     name, root = recipe.dataset, None
     revision: str | None = None
@@ -142,13 +141,13 @@ def load(recipe: Recipe) -> ImageDataset:
     if not tables:
         raise InputError(f"{name}: the data set has no images")
     image_column, label_column = find_columns(next(iter(tables.values())).features, recipe)
-    if recipe.image_column:  # other pictures of the same rows
+    if recipe.image_column:  # other images of the same rows
         fingerprint = f"{fingerprint} {image_column}"
-    raw = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
+    labels = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
     feature = next(iter(tables.values())).features[label_column]
-    classes, labels = encode_labels(raw, getattr(feature, "names", None), name)
-    labelled = {s: Split(s, np.arange(len(codes)), codes) for s, codes in labels.items()}
-    splits, notes = settle_splits(labelled, recipe, len(classes))
+    classes, codes = encode_labels(labels, getattr(feature, "names", None), name)
+    published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
+    splits, notes = assign_splits(published, recipe, len(classes))
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
     if len(classes) < 6:

@@ -1,4 +1,4 @@
-"""From the encoded images of one published split to pixels on disk, in this process or several."""
+"""Decoding of one published split into an array file, in this process or in several."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .datasets import ImageDataset
 from .images import BadImageError, decode_square, has_fast_jpeg
 
 CHUNK = 256  # images per task: bounds a worker's memory, and the unit of the checksums
-MIN_PER_WORKER = 4096  # below, starting a process costs more than it saves
-FAST_FROM = 10**8  # pixels: below, importing torchvision's decoder costs more than it saves
+MIN_PER_WORKER = 4096  # images: fewer do not repay the start of a process
+MIN_FAST_PIXELS = 10**8  # fewer do not repay the import of torchvision's decoder
 Pixels = NDArray[np.uint8]
-# SHA-256 of each encoded image (k, 32) and of the chunk's pixels; row of a bad image -> why
+# SHA-256 of each encoded image (k, 32) and of the chunk's pixels; row of a bad image -> reason
 Chunk = tuple[Pixels, str, dict[int, str]]
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes chunks of a split into the array at ``path``; any process can hold one."""
+    """Decodes chunks of a split into the array file at ``path``; can be sent to other processes."""
 
     dataset: ImageDataset
     source: str
@@ -38,7 +38,7 @@ class Decoder:
     fast: bool
 
     def __call__(self, start: int) -> Chunk:
-        """Decode the images from row ``start`` on; a bad one is black."""
+        """Decode the chunk of images from row ``start`` on; a bad image is stored as black."""
         images = np.load(self.path, mmap_mode="r+")
         stop, side = min(start + CHUNK, len(images)), images.shape[1]
         pixels = np.zeros((stop - start, side, side, 3), np.uint8)
@@ -55,7 +55,17 @@ class Decoder:
 
 
 def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) -> Iterator[Chunk]:
-    """Decode a whole split, chunk by chunk in order; 0 workers are one per core.
+    """Decode a whole split, yielding its chunks in order.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+    source : str
+        Published split.
+    path : Path
+        Of an existing uint8 array file (n, side, side, 3).
+    workers : int
+        Processes; 0: one per core.
 
     Raises
     ------
@@ -63,9 +73,9 @@ def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) 
         If a decoding process is killed.
     """
     n, side = np.load(path, mmap_mode="r").shape[:2]
-    # Without labels it fits into a pipe: else a worker that dies as it starts would block us.
+    # Without labels it fits into a pipe: else a worker that dies on startup would block this one.
     images = replace(dataset, splits={}, classes=(), notes=())
-    decoder = Decoder(images, source, path, n * side**2 >= FAST_FROM and has_fast_jpeg())
+    decoder = Decoder(images, source, path, n * side**2 >= MIN_FAST_PIXELS and has_fast_jpeg())
     workers = min(workers or num_cores(), n // MIN_PER_WORKER)
     starts = range(0, n, CHUNK)
     if workers <= 1:
@@ -73,7 +83,7 @@ def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) 
         return
     context = get_context("spawn")  # forking a process with threads may deadlock it
     try:
-        with ProcessPoolExecutor(workers, context, _hold, (decoder,)) as pool:
+        with ProcessPoolExecutor(workers, context, _initialise_worker, (decoder,)) as pool:
             yield from pool.map(_decode, starts)
     except BrokenProcessPool:
         raise InputError(
@@ -87,22 +97,22 @@ def sha256(pixels: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
-_held: Decoder  # sent once to each process, not with every task
+_decoder: Decoder  # of a worker process: sent once, not with every task
 
 
-def _hold(decoder: Decoder) -> None:
-    global _held
-    _held = decoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
-    Thread(target=_end_with_parent, daemon=True).start()
+def _initialise_worker(decoder: Decoder) -> None:
+    global _decoder
+    _decoder = decoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    Thread(target=_exit_with_parent, daemon=True).start()
     if decoder.fast:
         import torch
 
-        torch.set_num_threads(1)  # every core has a process of its own
+        torch.set_num_threads(1)  # there is one process per core
 
 
-def _end_with_parent() -> None:
-    """Outlive no parent: it holds the lock under which this process writes."""
+def _exit_with_parent() -> None:
+    """End this process with its parent, whose lock protects what it writes."""
     parent = parent_process()
     assert parent is not None, "runs in a process of the pool"
     parent.join()
@@ -110,7 +120,7 @@ def _end_with_parent() -> None:
 
 
 def _decode(start: int) -> Chunk:
-    return _held(start)
+    return _decoder(start)
 
 
 def num_cores() -> int:

@@ -1,4 +1,4 @@
-"""Where data sets come from: the Hugging Face hub and local folders."""
+"""Download from the Hugging Face hub, and loading of local folders."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import datasets
 
 
-ELSEWHERE = "or name a local folder, or --dataset digits (embedded)"
+ALTERNATIVES = "or name a local folder, or --dataset digits (embedded)"
 HUB_TIMEOUT = 10  # seconds
 
 
 def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
-    """Load a local folder and its fingerprint (names, sizes and times of its files).
+    """Load a local folder; return its splits and a fingerprint of file names, sizes and times.
 
     Raises
     ------
     InputError
-        If the folder holds no data set, or one of its files is damaged.
+        If the folder is no data set, or one of its files is damaged.
     """
     import datasets
 
@@ -37,19 +37,20 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
     try:
         return datasets.load_dataset(str(path)), digest.hexdigest()
     except Exception as error:
-        damaged = f"{bad} is damaged" if (bad := _damaged_parquet(path)) else _first_line(error)
-        raise InputError(f"--dataset {path}: cannot be read as images: {damaged}") from None
+        damaged = _damaged_parquet(path)
+        reason = f"{damaged} is damaged" if damaged else _first_line(error)
+        raise InputError(f"--dataset {path}: cannot be read as images: {reason}") from None
 
 
 def load_from_hub(
     name: str, revision: str | None
 ) -> tuple[Mapping[str, datasets.Dataset], str, Path]:
-    """Load a data set of the hub, its commit, and the folder where its files are kept.
+    """Load a data set of the hub; return its splits, its commit, and the folder of its files.
 
     Raises
     ------
     InputError
-        If the name is unknown or the hub does not answer within 30 seconds.
+        If the name is unknown or the hub does not answer.
     """
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise InputError(f"--dataset {name}: no such folder")
@@ -65,7 +66,7 @@ def load_from_hub(
             reason = "not downloaded yet, and HF_HUB_OFFLINE is set; unset it"
         else:
             reason = f"{_first_line(error)}; choose another data set"
-        raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}") from None
+        raise InputError(f"--dataset {name}: {reason}, {ALTERNATIVES}") from None
     cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
     if commit is None:  # offline: the folder of the local copy is named for its commit
         commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
@@ -73,7 +74,7 @@ def load_from_hub(
 
 
 def _resolve(name: str, revision: str | None) -> str:
-    """Ask the hub which commit a revision is."""
+    """Resolve a revision to a commit on the hub."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
@@ -82,13 +83,13 @@ def _resolve(name: str, revision: str | None) -> str:
     except (RepositoryNotFoundError, HFValidationError):
         reason = "not on the hub, or private; check the spelling"
     except HfHubHTTPError as error:
-        reason = f"the hub says {_first_line(error)}; check --dataset-revision"
+        reason = f"the hub answers {_first_line(error)}; check --dataset-revision"
     except Exception as error:  # each version of the client has its own network errors
         reason = (
             f"the hub does not answer ({type(error).__name__}); "
             "if it was downloaded before, set HF_HUB_OFFLINE=1"
         )
-    raise InputError(f"--dataset {name}: {reason}, {ELSEWHERE}")
+    raise InputError(f"--dataset {name}: {reason}, {ALTERNATIVES}")
 
 
 def _first_line(error: Exception) -> str:
@@ -110,7 +111,7 @@ def _damaged_parquet(path: Path) -> Path | None:
 
 
 def _quiet() -> None:
-    """Leave the screen to our own progress bar and our own words."""
+    """Disable the progress bars and messages of ``datasets``."""
     import datasets
 
     datasets.utils.logging.set_verbosity(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""From the bytes of one image file to upright square RGB pixels."""
+"""Decoding of one image file: upright RGB pixels, resized and cropped to a square."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ MAX_PIXELS = 40_000_000  # refused before memory is allocated: a 100 KB file can
 
 
 class BadImageError(Exception):
-    """Why an image cannot be used."""
+    """An image cannot be decoded; the message is the reason."""
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decode one image: EXIF-upright, RGB, the first frame; alpha is dropped, 16 bits scaled.
+    """Decode one image: EXIF orientation applied, RGB, first frame; alpha dropped, 16 bits scaled.
 
     Raises
     ------
     BadImageError
-        If the bytes are no whole image of a known format, claim over ``MAX_PIXELS``, or hold
-        floating-point pixels, whose scale is not known.
+        If the bytes are not a complete image of a supported format, the image has more than
+        ``MAX_PIXELS``, or its pixels are floating-point numbers, whose scale is unknown.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit is the lower one
+            warnings.simplefilter("ignore")  # MAX_PIXELS is lower than Pillow's limit
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise BadImageError(f"{image.width} x {image.height} pixels exceed {MAX_PIXELS:,}")
@@ -40,14 +40,14 @@ def decode(data: bytes) -> Image.Image:
         raise
     except Image.DecompressionBombError:
         raise BadImageError(f"its pixels exceed {MAX_PIXELS:,}") from None
-    except Exception as error:  # Pillow raises a dozen types on hostile bytes
-        reason = re.sub(r" *<[^>]* object at [^>]*>", "", str(error))  # of no use to a reader
+    except Exception as error:  # Pillow raises many types on malformed bytes
+        reason = re.sub(r" *<[^>]* object at [^>]*>", "", str(error))  # "<... object at 0x...>"
         raise BadImageError(f"not a whole image: {reason}") from None
 
 
 @cache
 def has_fast_jpeg() -> bool:
-    """Whether torchvision's decoder is there: the same pixels as Pillow's in less time."""
+    """Whether torchvision's JPEG decoder is available: the pixels of Pillow's, faster."""
     try:
         from torchvision.io import ImageReadMode, decode_jpeg  # noqa: F401
     except (ImportError, RuntimeError):
@@ -56,16 +56,16 @@ def has_fast_jpeg() -> bool:
 
 
 def decode_square(data: bytes, side: int, fast: bool = False) -> NDArray[np.uint8]:
-    """Decode one image to its scaled centre, as :func:`square` of :func:`decode`.
+    """Decode one image, resize and crop it: :func:`square` of :func:`decode`.
 
     Parameters
     ----------
     data : bytes
-        A whole image file.
+        A complete image file.
     side : int
-        Pixels.
+        Of the result, in pixels.
     fast : bool
-        Use torchvision for plain JPEG files; pixels differ by at most 1 of 255.
+        Use torchvision for plain JPEG files; pixel values differ by at most 1.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def decode_square(data: bytes, side: int, fast: bool = False) -> NDArray[np.uint
 
 
 def _fast_square(data: bytes, side: int) -> NDArray[np.uint8] | None:
-    """Decode and scale in torch; None where Pillow must: odd modes, turned, long or bad images."""
+    """Decode and resize in torch; None for rotated, very long, bad or neither RGB nor L images."""
     import torch
     from torch.nn.functional import interpolate
     from torchvision.io import ImageReadMode, decode_jpeg
@@ -90,11 +90,11 @@ def _fast_square(data: bytes, side: int) -> NDArray[np.uint8] | None:
                 return None
             if image.width * image.height > MAX_PIXELS:
                 return None
-    except Exception:  # Pillow raises a dozen types on hostile bytes; decode says what is wrong
+    except Exception:  # Pillow raises many types; :func:`decode` reports the reason
         return None
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # has_fast_jpeg sees it go
+        warnings.simplefilter("ignore", DeprecationWarning)  # has_fast_jpeg notices a removal
         try:
             pixels = decode_jpeg(encoded, mode=ImageReadMode.RGB)  # (3, height, width)
         except RuntimeError:
@@ -102,24 +102,30 @@ def _fast_square(data: bytes, side: int) -> NDArray[np.uint8] | None:
     height, width = pixels.shape[1:]
     scaled = [int(side * length / min(height, width)) for length in (height, width)]
     if scaled != [height, width]:
-        last = pixels[None].contiguous(memory_format=torch.channels_last)
-        pixels = interpolate(last, scaled, mode="bilinear", antialias=True)[0]
+        batch = pixels[None].contiguous(memory_format=torch.channels_last)
+        pixels = interpolate(batch, scaled, mode="bilinear", antialias=True)[0]
     top, left = (round((length - side) / 2) for length in scaled)
     centre: NDArray[np.uint8] = pixels[:, top : top + side, left : left + side].numpy()
     return np.ascontiguousarray(centre.transpose(1, 2, 0))
 
 
 def header(data: bytes) -> tuple[int, int, str]:
-    """Read width and height (pixels, as stored) and the pixel mode without decoding."""
+    """Return width and height (pixels, as stored) and the pixel mode, without decoding."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return image.width, image.height, image.mode
 
 
 def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Scale the shorter side to ``side`` (antialiased bilinear) and crop the centre.
+    """Resize the shorter side to ``side`` (bilinear with antialiasing) and crop the centre.
 
     The pixels are those of torchvision's ``Resize(side)`` and ``CenterCrop(side)`` on a Pillow
-    image, but only the centre is computed, so that a 4000 x 1 sliver costs no memory.
+    image, but only the centre is computed, so that a 4000 x 1 image costs no memory.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    side : int
+        Pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From a split's rows and a source of pixels to batches."""
+"""Loaders: batches of a split for training and evaluation, made from a pixel store."""
 
 from __future__ import annotations
 
@@ -11,120 +11,156 @@ from torch import Tensor
 
 from ..config import Recipe
 from ..distributed.process_group import shard
-from .augmentation import EpochPlan
-from .pixels import Batch, Source, Sources
+from .augmentation import AugmentedEpoch
+from .normalisation import ChannelStats, normalise
+from .pixels import Batch, PixelStore, PixelStores
 from .splits import Split
 from .subsets import Indices
-from .transforms import Moments, normalise
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches of a split, spread evenly over as few batches as ``batch_size`` allows.
+    """Batches of a split, of even size: as few as ``batch_size`` allows.
 
-    So no step sees a tiny last batch, whose gradient (and batch statistics) would be mostly noise.
-    Of the batches of training, each process gets its share.
+    Even batches avoid a tiny last one, whose gradient (and batch statistics) would be mostly noise.
+    In training each rank gets its shard of every batch. A *pass* goes through the split once; an
+    *epoch* has ``steps_per_epoch`` steps, which is one pass unless ``--budget steps`` asks for
+    another number.
     """
 
-    source: Source
+    store: PixelStore
     split: Split
     size: int  # of the input, in pixels
-    batch_size: int
-    steps: int  # between two validations; see Recipe.epoch_steps
+    batch_size: int  # maximum, over all ranks together
+    steps_per_epoch: int  # see Recipe.steps_per_epoch
     augment: str
-    moments: Moments
+    channel_stats: ChannelStats
 
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch."""
+        """Batches in a pass."""
         return -(-len(self.split) // self.batch_size)
 
     @property
     def margin(self) -> int:
-        """Pixels by which a crop can move."""
-        return self.source.side - self.size
+        """Side of a cached image less that of the input, in pixels."""
+        return self.store.side - self.size
 
     @property
     def device(self) -> torch.device:
-        """Where the batches are."""
-        return self.source.device
+        """Device of the batches."""
+        return self.store.device
 
-    def plan(self, seed: int, epoch: int) -> EpochPlan:
-        """Draw the plan of a pass over the subset."""
+    def augmentation(self, seed: int, number: int) -> AugmentedEpoch:
+        """Draw the augmentation of pass ``number`` over the split."""
         n = len(self.split)
-        return EpochPlan.draw(n, self.source.side, self.size, seed, epoch, self.augment)
+        return AugmentedEpoch.draw(n, self.store.side, self.size, seed, number, self.augment)
 
-    def images_before(self, batch: int) -> int:
-        """Images in the batches of an epoch before ``batch``."""
-        return batch * len(self.split) // self.num_batches
-
-    def num_images(self, step: int) -> int:
-        """Images in the batch of a step, counted through all epochs, for all processes."""
+    def global_batch_size(self, step: int) -> int:
+        """Images in the batch of a step, over all ranks; steps are counted through all epochs."""
         batch = step % self.num_batches
-        return self.images_before(batch + 1) - self.images_before(batch)
+        return self._first_image(batch + 1) - self._first_image(batch)
 
-    def walk(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from step ``start`` on, before they are images.
+    def epoch_batches(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step ``start`` on; :meth:`images` makes their images.
 
-        Steps are counted through all epochs, passes over the subset follow one another: an epoch
-        that is longer or shorter than a pass begins where the one before ended.
+        Passes follow one another without a gap: an epoch longer or shorter than a pass starts
+        where the previous epoch ended.
+
+        Parameters
+        ----------
+        seed : int
+            Of the run.
+        epoch : int
+            From 0.
+        start : int
+            First step within the epoch, from 0.
         """
-        step, end = epoch * self.steps + start, (epoch + 1) * self.steps
+        step, end = epoch * self.steps_per_epoch + start, (epoch + 1) * self.steps_per_epoch
         while step < end:
             number, batch = divmod(step, self.num_batches)
             stop = min(self.num_batches, batch + end - step)
-            yield from self.inputs(self.plan(seed, number), batch, stop)
+            yield from self.batches(self.augmentation(seed, number), batch, stop)
             step += stop - batch
 
-    def inputs(self, plan: EpochPlan, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """Yield batches ``start`` to ``stop`` of a pass before they are images."""
-        slices = [shard(*pair) for pair in self.bounds(start, stop)]
-        return self.source.batches(self.split, plan, self.size, slices) if slices else iter(())
+    def batches(
+        self, augmented: AugmentedEpoch, start: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield this rank's shard of batches ``start`` to ``stop`` (excluded) of a pass."""
+        slices = [shard(*bounds) for bounds in self.batch_bounds(start, stop)]
+        return self.store.batches(self.split, augmented, self.size, slices) if slices else iter(())
 
-    def bounds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
-        """Return first image and end of batches ``start`` to ``stop`` of a pass."""
-        last = self.num_batches if stop is None else stop
-        return list(pairwise(self.images_before(batch) for batch in range(start, last + 1)))
+    def batch_bounds(self, start: int = 0, stop: int | None = None) -> list[tuple[int, int]]:
+        """Return first and last image (excluded) of batches ``start`` to ``stop`` of a pass."""
+        end = self.num_batches if stop is None else stop
+        return list(pairwise(self._first_image(batch) for batch in range(start, end + 1)))
+
+    def _first_image(self, batch: int) -> int:
+        return batch * len(self.split) // self.num_batches
 
     def images(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Make float32 images (b, 3, size, size), channels last, of a batch's inputs."""
-        return normalise(self.source.crops(inputs, self.size), self.moments)
+        """Make the images of a batch, float32 (b, 3, size, size), channels last, on the device."""
+        return normalise(self.store.crops(inputs, self.size), self.channel_stats)
 
-    def train_epoch(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield one epoch of augmented images and labels, decided by (seed, epoch) alone."""
-        for inputs, labels in self.walk(seed, epoch):
+    def epoch_images(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield augmented images and labels of one epoch, a function of (seed, epoch)."""
+        for inputs, labels in self.epoch_batches(seed, epoch):
             yield self.images(inputs), labels
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every image once, in order, without augmentation."""
-        return self.whole(0, 1)
+        """Yield images and labels of the split once, in order, without augmentation."""
+        return self.eval_batches(0, 1)
 
-    def whole(self, first: int, stride: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the same, of every ``stride``-th batch from ``first`` on."""
-        plan = EpochPlan.plain(len(self.split), self.margin)
-        slices = [slice(*pair) for pair in self.bounds()[first::stride]]
-        for inputs, labels in self.source.batches(self.split, plan, self.size, slices):
+    def eval_batches(self, first: int, stride: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every ``stride``-th batch from ``first`` on, in order, without augmentation."""
+        centred = AugmentedEpoch.unaugmented(len(self.split), self.margin)
+        slices = [slice(*bounds) for bounds in self.batch_bounds()[first::stride]]
+        for inputs, labels in self.store.batches(self.split, centred, self.size, slices):
             yield self.images(inputs), labels
 
 
-def get_loader(sources: Sources, split: Split, recipe: Recipe) -> Loader:
-    """Build the loader of any split, or part of one."""
-    source, data = sources.by_name[split.source], sources.data
-    steps = recipe.epoch_steps(len(split), len(data.dataset.splits["train"]))
-    size, batch, moments = recipe.image_size, recipe.batch_size, data.moments(recipe.normalise)
-    return Loader(source, split, size, batch, steps, recipe.augment, moments)
+def get_loader(stores: PixelStores, split: Split, recipe: Recipe) -> Loader:
+    """Build the loader of any split, or part of one.
+
+    Parameters
+    ----------
+    stores : PixelStores
+        Of the recipe's data set.
+    split : Split
+    recipe : Recipe
+        Input size, batch size, augmentation and normalisation.
+    """
+    data = stores.data
+    steps = recipe.steps_per_epoch(len(split), len(data.dataset.splits["train"]))
+    return Loader(
+        stores.by_source[split.source],
+        split,
+        recipe.image_size,
+        recipe.batch_size,
+        steps,
+        recipe.augment,
+        data.channel_stats(recipe.normalise),
+    )
 
 
-def get_train_loader(sources: Sources, indices: Indices, recipe: Recipe) -> Loader:
-    """Build the loader of a subset of the training split; ``indices`` has shape (n,)."""
-    return get_loader(sources, sources.data.dataset.splits["train"].take(indices), recipe)
+def get_train_loader(stores: PixelStores, indices: Indices, recipe: Recipe) -> Loader:
+    """Build the loader of a subset of the training split.
+
+    Parameters
+    ----------
+    stores : PixelStores
+    indices : int64 ndarray of shape (n,)
+        Positions within the training split.
+    recipe : Recipe
+    """
+    return get_loader(stores, stores.data.dataset.splits["train"].take(indices), recipe)
 
 
-def get_val_loader(sources: Sources, recipe: Recipe) -> Loader:
+def get_val_loader(stores: PixelStores, recipe: Recipe) -> Loader:
     """Build the loader of the validation split."""
-    return get_loader(sources, sources.data.dataset.splits["validation"], recipe)
+    return get_loader(stores, stores.data.dataset.splits["validation"], recipe)
 
 
-def get_test_loader(sources: Sources, recipe: Recipe) -> Loader:
+def get_test_loader(stores: PixelStores, recipe: Recipe) -> Loader:
     """Build the loader of the test split."""
-    return get_loader(sources, sources.data.dataset.splits["test"], recipe)
+    return get_loader(stores, stores.data.dataset.splits["test"], recipe)

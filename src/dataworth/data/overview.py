@@ -1,4 +1,4 @@
-"""What a data set looks like: tables and example images for eda.ipynb."""
+"""Exploratory data analysis: tables and example images of a data set, for eda.ipynb."""
 
 from __future__ import annotations
 
@@ -11,35 +11,41 @@ import torch
 from numpy.typing import NDArray
 
 from ..config import Machine, Recipe, Study
-from ..storage.study_directory import asked_before, newest_study, pinned, read_study
+from ..storage.study_directory import STUDY_FILE, StudyDirectory
 from .datasets import ImageDataset
 from .images import decode, header
 from .loaders import get_train_loader
-from .pixels import Sources
+from .normalisation import ChannelStats
+from .pixels import PixelStores
 from .prepare import PreparedData, open_data
 from .subsets import Indices, composition
-from .transforms import Moments
 
-MAX_SAMPLED = 2000  # images opened to tell sizes and modes
+MAX_SAMPLED = 2000  # images whose headers are read
 
 
 def newest_data(
     checkpoint_dir: Path = Path("checkpoints"),
 ) -> tuple[Recipe, PreparedData, list[float | int]]:
-    """Open the data of the newest study and its sizes, or the digits before there is one."""
-    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
-    machine, sizes = Machine(), list(Study().subset_sizes)
-    if any(checkpoint_dir.glob("*/study.json")):
-        path = checkpoint_dir / newest_study(checkpoint_dir)
-        study = read_study(path)
-        recipe, machine = Recipe(**study["recipe"]), Machine(**study["machine"])
-        sizes = list(asked_before(path)[-1].subset_sizes)
-        recipe = pinned(path, recipe)
-    return recipe, open_data(recipe, machine), sizes
+    """Open the data of the newest study; the digits if there is no study yet.
+
+    Returns
+    -------
+    recipe : Recipe
+    data : PreparedData
+    sizes : list of float or int
+        Subset sizes of the study.
+    """
+    if not any(checkpoint_dir.glob(f"*/{STUDY_FILE}")):
+        recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
+        return recipe, open_data(recipe, Machine()), list(Study().subset_sizes)
+    study = StudyDirectory.find(checkpoint_dir)
+    recipe = study.pinned(study.record.recipe)
+    sizes = list(study.requested[-1].subset_sizes)
+    return recipe, open_data(recipe, study.record.machine), sizes
 
 
 def describe(dataset: ImageDataset) -> str:
-    """Say in Markdown what the data are, and what was done to them."""
+    """Describe classes, splits and notes of a data set in Markdown."""
     splits = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     examples = ", ".join(f"`{name}`" for name in dataset.classes[:5])
     notes = "".join(f"\n- {note}" for note in dataset.notes)
@@ -69,7 +75,15 @@ def splits_table(dataset: ImageDataset) -> pd.DataFrame:
 
 
 def composition_table(labels: Indices, sizes: Sequence[float | int], seed: int = 0) -> pd.DataFrame:
-    """Return images and images per class of each subset of a training split."""
+    """Return images and images per class of each subset of a training split.
+
+    Parameters
+    ----------
+    labels : int64 ndarray of shape (n,)
+    sizes : sequence of float or int
+        Shares or counts.
+    seed : int
+    """
     return pd.DataFrame(composition(labels, sizes, seed)).set_index("size")
 
 
@@ -79,7 +93,7 @@ def mini_imagenet_labels() -> Indices:
 
 
 def image_facts(dataset: ImageDataset, seed: int = 0) -> pd.DataFrame:
-    """Return width, height (pixels) and mode of up to 2,000 random training images."""
+    """Return width, height (pixels) and mode of up to ``MAX_SAMPLED`` random training images."""
     split = dataset.splits["train"]
     rows = np.random.default_rng(seed).permutation(split.rows)[:MAX_SAMPLED]
     facts = [header(dataset.encoded(split.source, int(row))) for row in rows]
@@ -106,7 +120,14 @@ def duplicates_table(data: PreparedData) -> pd.DataFrame:
 def augmentation_examples(
     data: PreparedData, recipe: Recipe, count: int = 6
 ) -> tuple[list[str], dict[str, list[NDArray[np.generic]]]]:
-    """Show what happens to random training images on their way to the network.
+    """Return random training images at each stage of preprocessing and augmentation.
+
+    Parameters
+    ----------
+    data : PreparedData
+    recipe : Recipe
+    count : int
+        Number of images.
 
     Returns
     -------
@@ -116,24 +137,26 @@ def augmentation_examples(
         As published, in the cache (uint8), and in two epochs of training (float in [0, 1]).
     """
     split = data.dataset.splits["train"]
-    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
-    single = recipe.replace(batch_size=count, budget="epochs")
-    loader = get_train_loader(Sources(data, torch.device("cpu")), chosen, single)
+    indices = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
+    one_batch = recipe.replace(batch_size=count, budget="epochs")
+    loader = get_train_loader(PixelStores(data, torch.device("cpu")), indices, one_batch)
     stages: dict[str, list[NDArray[np.generic]]] = {"as published": [], "in the cache": []}
-    for row in split.rows[chosen]:
+    for row in split.rows[indices]:
         encoded = data.dataset.encoded(split.source, int(row))
         stages["as published"].append(np.asarray(decode(encoded)))
         stages["in the cache"].append(data.images[split.source][row])
     for epoch in (0, 1):
-        plan = loader.plan(seed=1, epoch=epoch)
-        (batch, _), *_ = loader.train_epoch(seed=1, epoch=epoch)
-        shown = [batch[np.flatnonzero(plan.order == i)[0]] for i in range(count)]
-        stages[f"epoch {epoch + 1}"] = [_visible(image, loader.moments) for image in shown]
-    return [data.dataset.classes[label] for label in split.labels[chosen]], stages
+        order = loader.augmentation(seed=1, number=epoch).order
+        (batch, _), *_ = loader.epoch_images(seed=1, epoch=epoch)
+        images = [batch[np.flatnonzero(order == i)[0]] for i in range(count)]
+        stages[f"epoch {epoch + 1}"] = [
+            _denormalise(image, loader.channel_stats) for image in images
+        ]
+    return [data.dataset.classes[label] for label in split.labels[indices]], stages
 
 
-def _visible(image: torch.Tensor, moments: Moments) -> NDArray[np.float32]:
+def _denormalise(image: torch.Tensor, stats: ChannelStats) -> NDArray[np.float32]:
     """Undo the normalisation of an image (3, size, size)."""
-    mean, std = (torch.tensor(values) for values in moments)
+    mean, std = (torch.tensor(values) for values in stats)
     pixels: NDArray[np.float32] = (image.permute(1, 2, 0) * std + mean).clamp(0, 1).numpy()
     return pixels

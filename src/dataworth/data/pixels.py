@@ -1,8 +1,8 @@
-"""Where pixels lie, and how a batch of crops is made of them.
+"""Pixel stores: the cached images of a split on the device or on the host, cropped in batches.
 
-Two sources behind one protocol: :class:`Resident` (the whole cache lies on the device, a batch is
-a gather there) and :class:`Streamed` (the cache stays a memory map on the host, a batch is cut
-there and copied). Both give the same batches.
+Two implementations of :class:`PixelStore` give the same batches: :class:`DevicePixels` holds the
+whole cache in device memory, where a batch is one indexing operation; :class:`HostPixels` keeps it
+memory-mapped on the host, crops there and copies each batch to the device.
 """
 
 from __future__ import annotations
@@ -19,84 +19,100 @@ from torch import Tensor
 
 from ..devices import free_memory
 from ..errors import InputError
-from .augmentation import EpochPlan
+from .augmentation import AugmentedEpoch
 from .prepare import PreparedData
 from .splits import Split
 from .subsets import Indices
-from .transforms import gather, resample
+from .transforms import crop, resized_crop
 
-SHARE = 0.5  # of the device's free memory that resident pixels may take under auto
-Batch = tuple[tuple[Tensor, ...], Tensor]  # what a source makes images of; labels int64 (b,)
+MAX_SHARE = 0.5  # of the device's free memory that pixels may take with --residency auto
+Batch = tuple[tuple[Tensor, ...], Tensor]  # inputs of PixelStore.crops; labels, int64 (b,)
 
 
-class Source(Protocol):
-    """Where pixels lie, and how a batch of crops is made of them."""
+class PixelStore(Protocol):
+    """Pixels of one published split, from which batches of crops are made."""
 
     side: int  # of a cached image, in pixels
     device: torch.device
 
     def batches(
-        self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
+        self, split: Split, augmented: AugmentedEpoch, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Yield, for each slice of the plan, what :meth:`crops` needs, and the labels."""
+        """Yield a batch for each slice of the epoch: the inputs of :meth:`crops`, and labels.
+
+        Parameters
+        ----------
+        split : Split
+            Images of this store.
+        augmented : AugmentedEpoch
+            Of as many images as the split has.
+        size : int
+            Side of the crops, in pixels.
+        slices : list of slice
+            Positions within the epoch.
+        """
         ...
 
     def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Make crops (b, size, size, 3), values in [0, 255], of inputs, on the device alone."""
+        """Make crops (b, size, size, 3), values in [0, 255], by operations on the device alone."""
         ...
 
 
-class Resident:
-    """All pixels on the device; a batch is a few small vectors and a gather."""
+class DevicePixels:
+    """All pixels in device memory; a batch is a few index vectors."""
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device) -> None:
         self.side, self.device = pixels.shape[1], device
         self.pixels = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
-        step = max(1, 2**28 // pixels[:1].nbytes)  # 256 MiB at a time: the host holds no copy
+        step = max(1, 2**28 // pixels[:1].nbytes)  # 256 MiB at a time: no full copy on the host
         for start in range(0, len(pixels), step):
-            part = np.array(pixels[start : start + step])
-            self.pixels[start : start + step] = torch.from_numpy(part).to(device)
+            chunk = np.array(pixels[start : start + step])
+            self.pixels[start : start + step] = torch.from_numpy(chunk).to(device)
 
     def batches(
-        self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
+        self, split: Split, augmented: AugmentedEpoch, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Copy the epoch's plan to the device once; yield views of it."""
-        columns = (split.rows[plan.order], *plan.columns, split.labels[plan.order])
+        """Copy the epoch's index vectors to the device once; yield views of them."""
+        columns = (
+            split.rows[augmented.order],
+            *augmented.crop_columns,
+            split.labels[augmented.order],
+        )
         table = torch.from_numpy(np.stack(columns)).to(self.device)
-        for chosen in slices:
-            yield tuple(table[:-1, chosen]), table[-1, chosen]
+        for positions in slices:
+            yield tuple(table[:-1, positions]), table[-1, positions]
 
     def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Gather and mirror on the device; a box that is resized has a height and a width too."""
+        """Crop on the device; inputs with height and width are resized crops."""
         rows, *columns = inputs
         if len(columns) == 3:
-            return gather(self.pixels, size, rows, *columns)
-        return resample(self.pixels[rows], size, *columns)
+            return crop(self.pixels, size, rows, *columns)
+        return resized_crop(self.pixels[rows], size, *columns)
 
 
-class Streamed:
-    """Pixels in a memory map on the host; crops are cut there and copied while training goes on."""
+class HostPixels:
+    """Pixels memory-mapped on the host; crops are copied to the device while it computes."""
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device) -> None:
         self.pixels, self.side, self.device = pixels, pixels.shape[1], device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def batches(
-        self, split: Split, plan: EpochPlan, size: int, slices: list[slice]
+        self, split: Split, augmented: AugmentedEpoch, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Cut the next batch while the current one is used; on the CPU itself, cut in line."""
-        if not slices:  # a process may have no batch of a small validation split
+        """Prefetch one batch in a background thread; on the CPU, prepare each when asked."""
+        if not slices:  # a rank may have no batch of a small validation split
             return
-        cut = partial(self._cut, split, plan, size)
+        prepare = partial(self._prepare, split, augmented, size)
         if self.device.type == "cpu":
-            yield from map(cut, slices)
+            yield from map(prepare, slices)
             return
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(cut, slices[0])
-            for following in [*slices[1:], None]:
-                batch = coming.result()
-                if following is not None:
-                    coming = pool.submit(cut, following)
+            prefetched = pool.submit(prepare, slices[0])
+            for next_slice in [*slices[1:], None]:
+                batch = prefetched.result()
+                if next_slice is not None:
+                    prefetched = pool.submit(prepare, next_slice)
                 if self.stream is not None:
                     torch.cuda.current_stream(self.device).wait_stream(self.stream)
                     for tensor in (*batch[0], batch[1]):
@@ -104,19 +120,23 @@ class Streamed:
                 yield batch
 
     def crops(self, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-        """Return what was cut; boxes that are resized come as whole images and columns."""
+        """Return the crops made on the host; resized crops come as whole images and their boxes."""
         pixels, *columns = inputs
-        return resample(pixels, size, *columns) if columns else pixels
+        return resized_crop(pixels, size, *columns) if columns else pixels
 
-    def _cut(self, split: Split, plan: EpochPlan, size: int, chosen: slice) -> Batch:
-        rows, columns = split.rows[plan.order[chosen]], [c[chosen] for c in plan.columns]
-        if plan.height is None:
+    def _prepare(
+        self, split: Split, augmented: AugmentedEpoch, size: int, positions: slice
+    ) -> Batch:
+        """Crop a batch on the host and copy it to the device."""
+        rows = split.rows[augmented.order[positions]]
+        columns = [column[positions] for column in augmented.crop_columns]
+        if augmented.height is None:
             tensors = [self._copy(rows, size, *columns)]
         else:
-            none = np.zeros_like(rows)
-            whole = self._copy(rows, self.side, none, none, none)
-            tensors = [whole, *map(torch.from_numpy, columns)]
-        tensors.append(torch.from_numpy(split.labels[plan.order[chosen]]))
+            zeros = np.zeros_like(rows)
+            whole_images = self._copy(rows, self.side, zeros, zeros, zeros)
+            tensors = [whole_images, *map(torch.from_numpy, columns)]
+        tensors.append(torch.from_numpy(split.labels[augmented.order[positions]]))
         if self.stream is None:
             *inputs, labels = (tensor.to(self.device) for tensor in tensors)
         else:
@@ -125,27 +145,34 @@ class Streamed:
         return tuple(inputs), labels
 
     def _copy(
-        self, rows: Indices, size: int, top: Indices, left: Indices, mirrored: Indices
+        self, rows: Indices, size: int, top: Indices, left: Indices, flipped: Indices
     ) -> Tensor:
         """Copy a crop of each image to host memory, (b, size, size, 3)."""
-        pinned = self.stream is not None
-        out = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
+        pin_memory = self.stream is not None
+        crops = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=pin_memory)
         # One slice per image: four times faster than one fancy index over the memory map.
-        for target, row, y, x in zip(out.numpy(), rows, top, left, strict=True):
+        for target, row, y, x in zip(crops.numpy(), rows, top, left, strict=True):
             target[:] = self.pixels[row, y : y + size, x : x + size]
-        for i in np.flatnonzero(mirrored):
-            # As channels-last (1, 3, size, size): torch's flip is then ten times numpy's.
-            out[i] = out[i].permute(2, 0, 1)[None].flip(-1)[0].permute(1, 2, 0)
-        return out
+        for i in np.flatnonzero(flipped):
+            # As channels-last (1, 3, size, size) torch flips ten times faster than numpy.
+            crops[i] = crops[i].permute(2, 0, 1)[None].flip(-1)[0].permute(1, 2, 0)
+        return crops
 
 
-def resides(data: PreparedData, device: torch.device, residency: str) -> bool:
-    """Settle whether the pixels lie on the device.
+def pixels_on_device(data: PreparedData, device: torch.device, residency: str) -> bool:
+    """Decide whether the pixels are held in device memory.
+
+    Parameters
+    ----------
+    data : PreparedData
+    device : torch.device
+    residency : str
+        ``auto``, ``device`` or ``host``.
 
     Raises
     ------
     InputError
-        If ``residency`` is device and they do not fit into its free memory.
+        If ``residency`` is device and the pixels exceed its free memory.
     """
     needed, free = num_bytes(data), free_memory(device)
     if residency == "device" and needed > free:
@@ -153,15 +180,23 @@ def resides(data: PreparedData, device: torch.device, residency: str) -> bool:
             f"--residency device: the pixels take {needed / 1e9:.1f} GB and {device} has "
             f"{free / 1e9:.1f} GB free; use --residency host"
         )
-    # On the CPU the memory map is in memory already: a second copy would gain nothing.
-    auto = device.type != "cpu" and needed <= SHARE * free
+    # On the CPU the memory map is in host memory already: a second copy would gain nothing.
+    auto = device.type != "cpu" and needed <= MAX_SHARE * free
     return auto if residency == "auto" else residency == "device"
 
 
-def describe_place(data: PreparedData, device: torch.device, residency: str) -> str:
-    """Say how many pixels there are and where they will lie."""
-    resident = resides(data, device, residency)
-    where = f"resident on {device}" if resident else "streamed from the cache"
+def describe_residency(data: PreparedData, device: torch.device, residency: str) -> str:
+    """Describe the size of the pixels and where they are held, in one line.
+
+    Parameters
+    ----------
+    data : PreparedData
+    device : torch.device
+    residency : str
+        ``auto``, ``device`` or ``host``.
+    """
+    on_device = pixels_on_device(data, device, residency)
+    where = f"resident on {device}" if on_device else "streamed from the cache"
     return f"{num_bytes(data) / 1e9:.2f} GB of pixels, {where}"
 
 
@@ -170,12 +205,21 @@ def num_bytes(data: PreparedData) -> int:
     return sum(images.nbytes for images in data.images.values())
 
 
-class Sources:
-    """The pixel sources of a study: made once, shared by all its runs."""
+class PixelStores:
+    """Pixel stores of a data set, built once and shared by all runs of a study.
+
+    Parameters
+    ----------
+    data : PreparedData
+    device : torch.device
+        Device of the batches.
+    residency : str
+        ``auto``, ``device`` or ``host``.
+    """
 
     def __init__(self, data: PreparedData, device: torch.device, residency: str = "auto") -> None:
-        make = Resident if resides(data, device, residency) else Streamed
+        store = DevicePixels if pixels_on_device(data, device, residency) else HostPixels
         self.data, self.device = data, device
-        self.by_name: dict[str, Source] = {
-            name: make(images, device) for name, images in data.images.items()
+        self.by_source: dict[str, PixelStore] = {
+            source: store(images, device) for source, images in data.images.items()
         }

@@ -1,4 +1,4 @@
-"""From encoded images to pixels that every run reads: the cache, opened; bad images left out."""
+"""Prepared data: a data set with its cached pixels, bad images left out."""
 
 from __future__ import annotations
 
@@ -15,52 +15,51 @@ import numpy as np
 
 from ..config import Machine, Recipe
 from ..storage.files import write_json
-from .cache import VERSION, bad_rows, check_bad, fill
+from .cache import VERSION, bad_rows, build_cache, check_bad_images
 from .datasets import ImageDataset, load
 from .decoding import Pixels
-from .moments import channel_moments
+from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats
 from .splits import drop_rows
-from .transforms import IMAGENET, UNIT, Moments
 
-LISTED = 20  # bad images that are named on the screen; the manifest names all
+MAX_LISTED = 20  # bad images named in a note; the manifest has all
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A data set whose images are ready as pixels."""
+    """A data set with the pixels of its images."""
 
     dataset: ImageDataset
     images: Mapping[str, Pixels]  # source -> (n, side, side, 3), read-only memory map
-    digests: Mapping[str, Pixels]  # source -> (n, 32)
-    folder: Path | None = None  # of the cache, where there is one
+    digests: Mapping[str, Pixels]  # source -> (n, 32), SHA-256 of each encoded image
+    folder: Path | None = None  # of the cache; None: the pixels exist only in memory
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process without pixels: the cache is opened there, not built."""
+        """Pickle without pixels: the receiving process opens the cache."""
         if self.folder is None:
             return PreparedData, (self.dataset, self.images, self.digests)
-        return _reopened, (replace(self.dataset, tables={}), self.folder, tuple(self.images))
+        return _open_cache, (replace(self.dataset, tables={}), self.folder, tuple(self.images))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the labels and of every encoded image: what makes two data sets the same."""
+        """SHA-256 of the labels and of every encoded image: the identity of the data."""
         digest = hashlib.sha256(self.dataset.labels_digest.encode())
         for source in sorted(self.digests):
             digest.update(source.encode() + self.digests[source].tobytes())
         return digest.hexdigest()
 
-    def moments(self, normalise: str) -> Moments:
-        """Channel means and deviations that ``--normalise`` names."""
-        return {"imagenet": IMAGENET, "none": UNIT}.get(normalise) or self._own_moments
+    def channel_stats(self, normalise: str) -> ChannelStats:
+        """Return the channel means and deviations that ``--normalise`` names."""
+        return {"imagenet": IMAGENET, "none": UNIT}.get(normalise) or self._train_stats
 
     @cached_property
-    def _own_moments(self) -> Moments:
-        """Those of the training images, kept beside the cached pixels."""
+    def _train_stats(self) -> ChannelStats:
+        """Statistics of the training images, stored beside the cached pixels."""
         split = self.dataset.splits["train"]
-        measure = partial(channel_moments, self.images[split.source], split.rows)
+        measure = partial(channel_stats, self.images[split.source], split.rows)
         if self.folder is None:
             return measure()
-        mark = hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest()[:12]
-        path = self.folder / split.source / f"moments-{mark}.json"
+        rows_digest = hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest()[:12]
+        path = self.folder / split.source / f"moments-{rows_digest}.json"
         if not path.exists():
             write_json(path, measure())
         mean, std = json.loads(path.read_text())
@@ -69,13 +68,15 @@ class PreparedData:
     def duplicates(self, first: str, second: str) -> int:
         """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
         splits = (self.dataset.splits[name] for name in (first, second))
-        seen, asked = ([self.digests[s.source][r].tobytes() for r in s.rows] for s in splits)
-        known = set(seen)
-        return sum(digest in known for digest in asked)
+        first_digests, second_digests = (
+            [self.digests[split.source][row].tobytes() for row in split.rows] for split in splits
+        )
+        unique = set(first_digests)
+        return sum(digest in unique for digest in second_digests)
 
 
 def cache_side(image_size: int) -> int:
-    """Side of the cached square: 256 for an input of 227, as in Krizhevsky et al. (2012)."""
+    """Side of the cached images: 256 for an input of 227, as in Krizhevsky et al. (2012)."""
     return round(image_size * 256 / 227)
 
 
@@ -86,7 +87,7 @@ def load_dataset(recipe: Recipe) -> ImageDataset:
 
 
 def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
-    """Open the recipe's data, once per process; prepare the cache where it is missing or damaged.
+    """Open the recipe's data, once per process; build the cache if it is missing or damaged.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
 
 
 def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> list[str]:
-    """Name the published splits that no cache holds; whether it is whole is seen on opening."""
+    """Return the published splits without a cache; one that exists is verified on opening."""
     folder = _folder(recipe, machine)
     return [s for s in dataset.tables if not (folder / s / "manifest.json").exists()]
 
@@ -108,20 +109,20 @@ def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> l
 def _folder(recipe: Recipe, machine: Machine) -> Path:
     dataset, side = load_dataset(recipe), cache_side(recipe.image_size)
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
-    mark = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
-    return machine.cache_dir.absolute() / f"{slug}-{mark}-{side}px-v{VERSION}"
+    digest = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
+    return machine.cache_dir.absolute() / f"{slug}-{digest}-{side}px-v{VERSION}"
 
 
 @lru_cache(maxsize=2)
 def _open(
     dataset: ImageDataset, folder: Path, side: int, workers: int, on_bad: str
 ) -> PreparedData:
-    fill(folder, dataset, side, workers, on_bad)
+    build_cache(folder, dataset, side, workers, on_bad)
     bad = {source: bad_rows(folder / source) for source in dataset.tables}
-    return _reopened(_without(dataset, bad, on_bad), folder, tuple(dataset.tables))
+    return _open_cache(_drop_bad_images(dataset, bad, on_bad), folder, tuple(dataset.tables))
 
 
-def _reopened(dataset: ImageDataset, folder: Path, sources: Sequence[str]) -> PreparedData:
+def _open_cache(dataset: ImageDataset, folder: Path, sources: Sequence[str]) -> PreparedData:
     images, digests = (
         {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in sources}
         for kind in ("images", "digests")
@@ -129,24 +130,24 @@ def _reopened(dataset: ImageDataset, folder: Path, sources: Sequence[str]) -> Pr
     return PreparedData(dataset, images, digests, folder)
 
 
-def _without(
+def _drop_bad_images(
     dataset: ImageDataset, bad: Mapping[str, Mapping[int, str]], on_bad: str
 ) -> ImageDataset:
-    """Leave the bad images out of every split, and say so in a note.
+    """Drop the bad images from every split, with a note for each published split.
 
     Raises
     ------
     InputError
-        If they are not to be skipped, or are too many.
+        If ``on_bad`` is error, or too many are bad.
     """
     notes = []
     for source, rows in bad.items():
-        check_bad(dataset, source, rows, on_bad)
+        check_bad_images(dataset, source, rows, on_bad)
         if rows:
             listed = [f"row {row} ({reason})" for row, reason in rows.items()]
-            more = [f"and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
-            text = ", ".join(listed[:LISTED] + more)
-            notes.append(f"{len(rows)} bad images of {source} are skipped: {text}")
+            more = [f"and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
+            reasons = ", ".join(listed[:MAX_LISTED] + more)
+            notes.append(f"{len(rows)} bad images of {source} are skipped: {reasons}")
     if not notes:
         return dataset
     splits = drop_rows(dataset.name, dataset.splits, bad, len(dataset.classes))

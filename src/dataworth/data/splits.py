@@ -1,4 +1,4 @@
-"""Which images train, validate and test. Pure: labelled splits in, labelled splits out."""
+"""Assignment of published splits to train, validation and test. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SPLIT_NAMES = {
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test",),
 }
-CARVE_SEED = 0  # the same held-out images for every study
+HELD_OUT_SEED = 0  # the same held-out images for every study
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images: rows of a source table."""
+    """Labelled images: rows of one published split."""
 
     source: str  # name of the split in the data set as published
-    rows: Indices  # (n,) row of each image in the source
+    rows: Indices  # (n,) row of each image in the published split
     labels: Indices  # (n,) class of each image
 
     def __len__(self) -> int:
@@ -35,46 +35,49 @@ class Split:
         return replace(self, rows=self.rows[positions], labels=self.labels[positions])
 
 
-def settle_splits(
-    found: Mapping[str, Split], recipe: Recipe, num_classes: int
+def assign_splits(
+    published: Mapping[str, Split], recipe: Recipe, num_classes: int
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Name the three splits; carve from train what is missing.
+    """Choose train, validation and test; hold out part of train for what is missing.
 
     Parameters
     ----------
-    found : mapping
+    published : mapping
         Name of a published split -> its images.
+    recipe : Recipe
+        Its ``validation_fraction`` is the share held out.
+    num_classes : int
 
     Returns
     -------
     splits : dict
         train, validation, test.
     notes : tuple of str
-        What was done.
+        What was held out or substituted.
 
     Raises
     ------
     InputError
-        If there is no train, or a split has a class that train lacks.
+        If no split is named train, it has one class, or another has a class that it lacks.
     """
     notes = []
     by_role = {
-        role: next((found[name] for name in names if name in found), None)
+        role: next((published[name] for name in names if name in published), None)
         for role, names in SPLIT_NAMES.items()
     }
     train, validation, test = (by_role[role] for role in SPLIT_NAMES)
     if train is None:
-        splits = ", ".join(found) or "none with labels"
-        raise InputError(f"{recipe.dataset}: no split named train (found: {splits})")
+        names = ", ".join(published) or "none with labels"
+        raise InputError(f"{recipe.dataset}: no split named train (found: {names})")
     if test is None:
         if validation is None:
-            test, train = _carve(train, recipe.validation_fraction)
+            test, train = _hold_out(train, recipe.validation_fraction)
             notes.append(f"no test split: {len(test)} images of train serve as test")
         else:
             test, validation = validation, None
             notes.append(f"no labelled test split: {test.source} ({len(test)} images) is the test")
     if validation is None:
-        validation, train = _carve(train, recipe.validation_fraction)
+        validation, train = _hold_out(train, recipe.validation_fraction)
         notes.append(f"validation: {len(validation)} images carved from train, stratified")
     _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
     return {"train": train, "validation": validation, "test": test}, tuple(notes)
@@ -83,34 +86,44 @@ def settle_splits(
 def drop_rows(
     name: str, splits: Mapping[str, Split], rows: Mapping[str, Collection[int]], num_classes: int
 ) -> dict[str, Split]:
-    """Leave rows (source -> rows) out of every split.
+    """Drop rows from every split.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set, for messages.
+    splits : mapping
+        Role -> images.
+    rows : mapping
+        Published split -> rows to drop.
+    num_classes : int
 
     Raises
     ------
     InputError
         If a class of the training split has no image left.
     """
-    kept = {
+    remaining = {
         role: split.take(np.flatnonzero(~np.isin(split.rows, list(rows[split.source]))))
         for role, split in splits.items()
     }
-    _check_classes(name, kept["train"], splits, num_classes)
-    return kept
+    _check_classes(name, remaining["train"], splits, num_classes)
+    return remaining
 
 
-def _carve(train: Split, fraction: float) -> tuple[Split, Split]:
-    """Split ``train`` into a stratified held-out part and the rest."""
-    order = stratified_order(train.labels, CARVE_SEED)
+def _hold_out(train: Split, fraction: float) -> tuple[Split, Split]:
+    """Split ``train`` into a stratified held-out part and the remainder."""
+    order = stratified_order(train.labels, HELD_OUT_SEED)
     count = max(1, round(fraction * len(order)))
     return train.take(np.sort(order[:count])), train.take(np.sort(order[count:]))
 
 
 def _check_classes(name: str, train: Split, others: Mapping[str, Split], num_classes: int) -> None:
-    known = np.unique(train.labels)
-    if len(known) < 2:
-        raise InputError(f"{name}: the training split has {len(known)} class; two are needed")
+    classes = np.unique(train.labels)
+    if len(classes) < 2:
+        raise InputError(f"{name}: the training split has {len(classes)} class; two are needed")
     for role, split in others.items():
-        if len(unknown := np.setdiff1d(split.labels, known)):
+        if len(unknown := np.setdiff1d(split.labels, classes)):
             raise InputError(
                 f"{name}: {role} has images of {len(unknown)} classes that train lacks, "
                 f"such as class {unknown[0]} of {num_classes}"

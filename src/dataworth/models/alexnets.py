@@ -1,4 +1,4 @@
-"""Relatives of AlexNet that torchvision lacks: narrow, as printed in 2012, batch-normalised."""
+"""AlexNet variants that torchvision lacks: small, as published in 2012, batch-normalised."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import nn
 
 
 def alexnet_small(num_classes: int, dropout: float) -> nn.Module:
-    """AlexNet's plan for 32-pixel images: five convolutions, three poolings, three linear layers.
+    """Build AlexNet for 32-pixel images: five convolutions, three poolings, three linear layers.
 
     Narrower than Krizhevsky et al. (2012), with a smaller first kernel, one dropout instead of
-    two, batch normalisation (Ioffe and Szegedy 2015) and He et al.'s initialisation (2015): it
-    leaves chance within the tens of steps that a small subset gives, where AlexNet needs hundreds.
+    two, batch normalisation (Ioffe and Szegedy 2015) and He initialisation (2015): its error falls
+    below chance level within tens of steps, as many as a small subset has; AlexNet needs hundreds.
     """
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -45,11 +45,12 @@ def alexnet_small(num_classes: int, dropout: float) -> nn.Module:
 
 
 def alexnet_paper(num_classes: int, dropout: float) -> nn.Module:
-    """AlexNet as Krizhevsky et al. (2012) print it, whole on one device, for 227 pixels.
+    """Build AlexNet as in Krizhevsky et al. (2012), on a single device, for 227 pixels.
 
     96, 256, 384, 384 and 256 channels, local response normalisation (section 3.3) before
-    overlapping pooling (3.4), and the initialisation of section 5. Its authors fed pixels of
-    deviation 60 or so; inputs of deviation 1 leave chance later, if at all.
+    overlapping pooling (3.4), and the initialisation of section 5. In the paper the inputs have a
+    standard deviation of about 60; with deviation 1 training stays at chance level for longer, or
+    for good.
     """
     layers = [
         *_paper_conv(3, 96, 11, bias=0, stride=4, padding=0),
@@ -64,12 +65,12 @@ def alexnet_paper(num_classes: int, dropout: float) -> nn.Module:
         nn.MaxPool2d(3, 2),
         nn.Flatten(),  # (b, 256 * 6 * 6)
         nn.Dropout(dropout),
-        _paper_start(nn.Linear(256 * 6 * 6, 4096), bias=1),
+        _paper_init(nn.Linear(256 * 6 * 6, 4096), bias=1),
         nn.ReLU(inplace=True),
         nn.Dropout(dropout),
-        _paper_start(nn.Linear(4096, 4096), bias=1),
+        _paper_init(nn.Linear(4096, 4096), bias=1),
         nn.ReLU(inplace=True),
-        _paper_start(nn.Linear(4096, num_classes), bias=0),
+        _paper_init(nn.Linear(4096, num_classes), bias=0),
     ]
     return nn.Sequential(*layers)
 
@@ -79,10 +80,10 @@ def _paper_conv(
 ) -> list[nn.Module]:
     padding = kernel // 2 if padding is None else padding
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
-    return [_paper_start(layer, bias), nn.ReLU(inplace=True)]
+    return [_paper_init(layer, bias), nn.ReLU(inplace=True)]
 
 
-def _paper_start(layer: nn.Conv2d | nn.Linear, bias: float) -> nn.Module:
+def _paper_init(layer: nn.Conv2d | nn.Linear, bias: float) -> nn.Module:
     nn.init.normal_(layer.weight, std=0.01)
     assert layer.bias is not None
     nn.init.constant_(layer.bias, bias)
@@ -95,10 +96,10 @@ def _response_norm() -> nn.Module:
 
 
 def alexnet_bn(num_classes: int, dropout: float) -> nn.Module:
-    """Torchvision's AlexNet with batch normalisation after each convolution.
+    """Build torchvision's AlexNet with batch normalisation after each convolution.
 
-    Its last map is averaged to 6 x 6 (adaptive pooling), so that it takes any input from 63
-    pixels; convolutions start as in He et al. (2015).
+    The last feature map is pooled to 6 x 6, so that any input from 63 pixels on is valid;
+    convolutions are initialised as in He et al. (2015).
     """
 
     def conv(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Predictions for picture files: rows of plain values, and their encoding."""
+"""Predictions for image files, as table rows, and their encoding as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ..evaluation.calibration import probabilities
 from .classifier import Classifier
 from .pictures import Picture, read_batches
 
-OK = "ok"
-Rows = list[dict[str, Any]]
+OK = "ok"  # status of an image that was classified
+Row = dict[str, Any]  # column -> value of one image
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a row says of a picture."""
+    """What to report of each image."""
 
     top_k: int  # classes, most probable first
     all_probabilities: bool
     conformal: str | None = None  # method of the prediction sets; None: no sets
-    alpha: float = 0.1  # share of sets that may miss the true class
+    alpha: float = 0.1  # error rate of the sets: share that may miss the true class
 
 
 def predict_files(
     classifier: Classifier, paths: Sequence[Path], columns: Columns, batch_size: int
-) -> Rows:
+) -> list[Row]:
     """Predict files in batches: one row per file, also for one that cannot be read.
 
     Parameters
@@ -47,63 +47,67 @@ def predict_files(
     columns : Columns
         What to report.
     batch_size : int
-        Pictures per forward pass.
+        Images per forward pass.
+
+    Raises
+    ------
+    InputError
+        If conformal thresholds are missing or of other weights, or a logit is infinite or NaN.
     """
-    limits = None
+    thresholds = None
     if columns.conformal is not None:
-        limits = read_thresholds(
-            classifier.path.parent, classifier.belongs, columns.alpha, columns.conformal
+        thresholds = read_thresholds(
+            classifier.path.parent, classifier.digests, columns.alpha, columns.conformal
         )
-    rows: Rows = []
+    rows: list[Row] = []
     for batch in read_batches(paths, cache_side(classifier.recipe.image_size), batch_size):
-        whole = [picture for picture in batch if picture.pixels is not None]
-        shares = iter(_probabilities(classifier, whole))
+        probs = iter(_probabilities(classifier, batch))
         for picture in batch:
             file = os.fsencode(picture.path).decode(errors="backslashreplace")
-            row: dict[str, Any] = {"file": file, "run": classifier.name, "status": OK}
+            row: Row = {"file": file, "run": classifier.name, "status": OK}
             row["num_train_images"] = classifier.num_images
             if picture.pixels is None:
                 rows.append({**row, "status": f"failed: {picture.reason}"})
             else:
-                rows.append(row | _row(next(shares), picture, classifier, limits, columns))
+                rows.append(row | _row(next(probs), picture, classifier, thresholds, columns))
     return rows
 
 
 def _probabilities(classifier: Classifier, pictures: Sequence[Picture]) -> Array:
-    """Probabilities (n, classes) of pictures that could be read."""
-    squares = [picture.pixels for picture in pictures if picture.pixels is not None]
-    if not squares:
+    """Return the probabilities (n, classes) of the pictures that could be decoded."""
+    pixels = [picture.pixels for picture in pictures if picture.pixels is not None]
+    if not pixels:
         return np.empty((0, len(classifier.classes)))
-    logits = classifier.logits(np.stack(squares))
+    logits = classifier.logits(np.stack(pixels))
     if not np.isfinite(logits).all():
-        raise InputError(f"{classifier.path}: the weights answer with infinity or NaN")
+        raise InputError(f"{classifier.path}: the weights give infinite or NaN logits")
     return probabilities(logits)
 
 
 def _row(
-    shares: Array,
+    probs: Array,
     picture: Picture,
     classifier: Classifier,
-    limits: Array | None,
+    thresholds: Array | None,
     columns: Columns,
-) -> dict[str, Any]:
-    """Spell the probabilities (classes,) of one picture as plain values."""
-    classes, row = classifier.classes, dict[str, Any]()
-    order = np.argsort(-shares, kind="stable")
+) -> Row:
+    """Format the probabilities (classes,) of one picture as plain values."""
+    classes, row = classifier.classes, Row()
+    order = np.argsort(-probs, kind="stable")
     for rank, k in enumerate(order[: columns.top_k].tolist(), 1):
-        row |= {f"top_{rank}": classes[k], f"top_{rank}_probability": float(shares[k])}
-    if limits is not None and columns.conformal is not None:
-        scores = METHODS[columns.conformal](shares[None], np.array([picture.draw]))
-        held = prediction_sets(scores, limits)[0]
-        row["set"] = [classes[k] for k in order.tolist() if held[k]]
+        row |= {f"top_{rank}": classes[k], f"top_{rank}_probability": float(probs[k])}
+    if thresholds is not None and columns.conformal is not None:
+        scores = METHODS[columns.conformal](probs[None], np.array([picture.draw]))
+        members = prediction_sets(scores, thresholds)[0]
+        row["set"] = [classes[k] for k in order.tolist() if members[k]]
         row["set_size"] = len(row["set"])
     if columns.all_probabilities:
-        row |= {f"p({name})": float(p) for name, p in zip(classes, shares, strict=True)}
+        row |= {f"p({name})": float(p) for name, p in zip(classes, probs, strict=True)}
     return row
 
 
-def encode(rows: Rows, suffix: str) -> bytes:
-    """Spell rows as CSV (sets joined by ``|``), JSON or Parquet."""
+def encode_rows(rows: Sequence[Row], suffix: str) -> bytes:
+    """Encode rows as CSV (classes of a set joined by ``|``), JSON or Parquet."""
     import pandas as pd
 
     if suffix == ".json":

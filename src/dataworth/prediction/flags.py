@@ -1,4 +1,4 @@
-"""Flags that choose a trained model, as a record. No torch."""
+"""Flags that select a trained model. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from ..config import Record, StudyName
 
 
 class ModelFlags(Record):
-    """Which trained model is meant."""
+    """Selection of a trained model."""
 
-    weights: Path | None = Field(None, description="a file of weights, instead of a study")
-    experiment_id: StudyName | None = Field(None, description="study (default: the newest)")
-    variant: str | None = Field(None, description="of a study with several (default: the first)")
-    subset_size: float | None = Field(None, description="default: the largest")
-    seed: int | None = Field(None, description="default: the smallest")
-    checkpoint_dir: Path = Field(Path("checkpoints"), description="where the studies lie")
+    weights: Path | None = Field(
+        None, description="weights file (.safetensors), instead of a study"
+    )
+    experiment_id: StudyName | None = Field(
+        None, description="name of the study (default: the newest)"
+    )
+    variant: str | None = Field(
+        None, description="name of the variant, in a study with several (default: the first)"
+    )
+    subset_size: float | None = Field(
+        None, description="training subset of the run (default: the largest)"
+    )
+    seed: int | None = Field(None, description="seed of the run (default: the smallest)")
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")

@@ -1,4 +1,4 @@
-"""Image files of anybody's, as the pixels that training would have made of them."""
+"""Image files of the user, decoded and resized as in training."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SUFFIXES = (
 
 @dataclass(frozen=True)
 class Picture:
-    """One file: its pixels (side, side, 3), or why there are none."""
+    """An image file: its pixels (side, side, 3), or the reason why it cannot be decoded."""
 
     path: Path
     pixels: NDArray[np.uint8] | None
-    draw: float = 0.0  # in [0, 1): randomises its set, the same for the same bytes
+    draw: float = 0.0  # in [0, 1), for randomised prediction sets; a function of the file's bytes
     reason: str = ""
 
 
 def find_pictures(folder: Path, recursive: bool) -> tuple[list[Path], int]:
-    """List the files of a folder that are named as images, and count the others.
+    """Return the files of a folder that have an image suffix, and the number of other files.
 
     Raises
     ------
@@ -39,25 +39,33 @@ def find_pictures(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     if not folder.is_dir():
         raise InputError(f"--image-dir {folder}: no such folder")
     files = sorted(p for p in (folder.rglob if recursive else folder.glob)("*") if p.is_file())
-    found = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not found:
-        deeper = "" if recursive else "; --recursive looks into its folders too"
-        raise InputError(
-            f"--image-dir {folder}: none of its {len(files)} files is an image{deeper}"
-        )
-    return found, len(files) - len(found)
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not images:
+        hint = "" if recursive else "; --recursive searches its subfolders too"
+        raise InputError(f"--image-dir {folder}: none of its {len(files)} files is an image{hint}")
+    return images, len(files) - len(images)
 
 
 def read_picture(path: Path, side: int) -> Picture:
-    """Decode one file as the cache does; what is wrong with it is told, not raised."""
+    """Decode one file as the cache does; an error becomes the picture's reason."""
     try:
-        return decoded(path.read_bytes(), path, side)
+        return decode_picture(path.read_bytes(), path, side)
     except OSError as error:
         return Picture(path, None, reason=error.strerror or str(error))
 
 
-def decoded(data: bytes, path: Path, side: int) -> Picture:
-    """Decode the bytes of a file of that name, as :func:`read_picture`."""
+def decode_picture(data: bytes, path: Path, side: int) -> Picture:
+    """Decode the content of a file, as :func:`read_picture`.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    path : Path
+        Its name, for display.
+    side : int
+        Of the decoded image, in pixels.
+    """
     try:
         pixels = decode_square(data, side)
     except BadImageError as error:
@@ -66,6 +74,15 @@ def decoded(data: bytes, path: Path, side: int) -> Picture:
 
 
 def read_batches(paths: Sequence[Path], side: int, size: int) -> Iterator[list[Picture]]:
-    """Read files ``size`` at a time, so that a folder of any length fits into memory."""
+    """Read files in batches, so that a folder of any length fits into memory.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    side : int
+        Of the decoded images, in pixels.
+    size : int
+        Maximum batch size.
+    """
     for start in range(0, len(paths), size):
         yield [read_picture(path, side) for path in paths[start : start + size]]
