@@ -1,6 +1,7 @@
 """Launchers: what each refuses, what the others see of its runs, in which order runs are made."""
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -13,16 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataworth.commands.planning import makespan
+from dataworth.commands.cost import makespan
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Study
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
-from dataworth.launching.ray_cluster import num_places
+from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
-from dataworth.launching.remote import settle
-from dataworth.storage.locks import owned, owner
-from dataworth.storage.study_directory import planned_runs
-from tests.conftest import QUICK, ROOT, STUDY, train
+from dataworth.launching.remote import run_machine
+from dataworth.storage.locks import lock_folder, lock_holder
+from dataworth.storage.study_directory import StudyDirectory
+from tests.conftest import PATHS, QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
 TWO = [*QUICK, "--subset-sizes", "0.25", "--seeds", "1", "2", "--experiment-id", "s"]
@@ -43,7 +45,7 @@ def test_every_launcher_is_in_the_help_and_has_the_same_form(capsys):
     shown = capsys.readouterr().out
     for name, launcher in LAUNCHERS.items():
         assert name in re.search(r"--launcher \{([\w,]+)\}", shown)[1].split(",")
-        assert list(launcher.__annotations__) == ["runs", "machine", "data", "study_dir", "return"]
+        assert list(launcher.__annotations__) == ["planned_runs", "machine", "data", "return"]
         assert launcher.__doc__
 
 
@@ -51,7 +53,8 @@ def test_local_trains_what_it_is_given(workplace):
     recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=1)
     runs = Study(subset_sizes=(0.25,), seeds=(1, 2)).runs(recipe)
     data = open_data(recipe, Machine())
-    assert LAUNCHERS["local"](runs, Machine(), data, workplace / "s") == {}
+    planned_runs = [plan_run(run, data, workplace / "s") for run in runs]
+    assert LAUNCHERS["local"](planned_runs, Machine(), data) == {}
     assert all((workplace / "s" / run.path / "done").exists() for run in runs)
 
 
@@ -84,7 +87,7 @@ def test_a_head_that_others_reach_needs_a_token(monkeypatch, address):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cpus", "nodes", "places"),
+    ("gpus", "cpus", "nodes", "slots"),
     [
         (0.25, 1, [{"CPU": 8, "GPU": 1}], 4),
         (0.25, 3, [{"CPU": 8, "GPU": 1}], 2),
@@ -97,35 +100,35 @@ def test_a_head_that_others_reach_needs_a_token(monkeypatch, address):
         (2, 1, [{"CPU": 8, "GPU": 1}], 0),
     ],
 )
-def test_shares_of_nodes_are_counted_and_what_never_fits_is_refused(gpus, cpus, nodes, places):
+def test_shares_of_nodes_are_counted_and_what_never_fits_is_refused(gpus, cpus, nodes, slots):
     machine = Machine(gpus_per_run=gpus, cpus_per_run=cpus)
-    if places:
-        assert num_places(machine, nodes) == places
+    if slots:
+        assert num_slots(machine, nodes) == slots
     else:
         with pytest.raises(InputError, match="no node can hold a run; nodes have: 8 CPUs"):
-            num_places(machine, nodes)
+            num_slots(machine, nodes)
 
 
 def test_a_run_gets_by_default_what_the_local_launcher_would_use():
-    on_cpus = settle(Machine(), has_gpus=False, num_threads=7)
+    on_cpus = run_machine(Machine(), has_gpus=False, num_threads=7)
     assert (on_cpus.device, on_cpus.gpus_per_run, on_cpus.cpus_per_run) == ("cpu", 0, 7)
-    on_gpus = settle(Machine(), has_gpus=True, num_threads=7)
+    on_gpus = run_machine(Machine(), has_gpus=True, num_threads=7)
     assert (on_gpus.device, on_gpus.gpus_per_run, on_gpus.cpus_per_run) == ("cuda", 1, 1)
-    assert settle(Machine(device="cpu"), True, 7).gpus_per_run == 0
+    assert run_machine(Machine(device="cpu"), True, 7).gpus_per_run == 0
     assert on_cpus.cache_dir.is_absolute()
     with pytest.raises(InputError, match=r"--gpus-per-run 1.5: above 1, use a whole number"):
-        settle(Machine(gpus_per_run=1.5), True, 7)
+        run_machine(Machine(gpus_per_run=1.5), True, 7)
 
 
 def test_finished_runs_need_no_cluster_and_diverged_ones_are_named(study, workplace):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     folder = workplace / "checkpoints" / "s"
-    runs, data = planned_runs(folder), open_data(planned_runs(folder)[0].recipe, Machine())
+    runs = StudyDirectory.read(folder).planned_runs()
+    data = open_data(runs[0].recipe, Machine())
+    planned_runs = [plan_run(run, data, folder) for run in runs]
     (folder / "0.5/seed-1/done").write_text("diverged\n")
-    expected = {"0.5/seed-1": "diverged"}
-    assert LAUNCHERS["local"](runs, Machine(), data, folder) == expected
-    for name in ("ray", "slurm"):
-        assert LAUNCHERS[name](runs, Machine(), data, folder) == expected
+    for launcher in LAUNCHERS.values():
+        assert launcher(planned_runs, Machine(), data) == {"0.5/seed-1": "diverged"}
 
 
 def test_order_is_smallest_first_or_largest_first(workplace, capsys):
@@ -189,9 +192,9 @@ def test_status_tells_planned_failed_diverged_and_interrupted_runs(study, workpl
     (runs / "1.0/seed-2/done").unlink()
     with (runs / "1.0/seed-2/metrics.csv").open("a") as file:
         file.write("4,0.1,0.")  # being written
-    with owned(runs / "1.0/seed-2"):
+    with lock_folder(runs / "1.0/seed-2"):
         assert train("--status", "--experiment-id", "s") == 0
-        assert owner(runs / "1.0/seed-2").startswith("process ")
+        assert lock_holder(runs / "1.0/seed-2").startswith("process ")
     out = capsys.readouterr().out
     expected = {
         "0.25/seed-1": "diverged ", "0.25/seed-2": "complete ", "0.5/seed-1": "interrupted ",
@@ -211,18 +214,24 @@ def test_status_without_a_study_is_one_line(workplace, capsys):
     assert "no study 'x'" in capsys.readouterr().err
 
 
-def test_looking_at_an_owner_never_keeps_another_process_out(workplace):
+def test_asking_for_the_lock_holder_never_keeps_another_process_out(workplace):
     (workplace / "lock").write_text("process 1 on elsewhere\n")
-    look = (
-        "import sys, time; from pathlib import Path; from dataworth.storage.locks import owner\n"
-        "while True: owner(Path(sys.argv[1])); time.sleep(1e-4)"
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from dataworth.storage.locks import lock_holder\n"
+        "print('asking', flush=True)\n"
+        "while True: lock_holder(Path(sys.argv[1])); time.sleep(1e-4)"
     )
-    with subprocess.Popen([sys.executable, "-c", look, workplace], cwd=ROOT) as looker:
+    words, environment = [sys.executable, "-c", code, workplace], os.environ | {"PYTHONPATH": PATHS}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "asking\n"
         began = time.monotonic()
         while time.monotonic() - began < 3:
-            with owned(workplace):
+            with lock_folder(workplace):
                 pass
-        looker.send_signal(signal.SIGKILL)
+        assert process.poll() is None, "it must have asked until the end"
+        process.send_signal(signal.SIGKILL)
 
 
 @needs_submitit

@@ -10,7 +10,7 @@ from signal import Signals
 
 from ..console import warn
 from ..errors import InputError
-from ..signals import Stop, listening, requested
+from ..signals import SignalInterrupt, handle_signals, received_signal
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
@@ -18,15 +18,15 @@ DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
 UNHEARD = 141  # as a signal: nobody reads what is printed
 
 
-def exit_with(command: Callable[[], int], after_signal: str) -> None:
+def run_command(command: Callable[[], int], after_signal: str) -> None:
     """Run a command and exit as README.md promises: one line for the user's mistakes."""
-    with listening():
+    with handle_signals():
         try:
             code = command()
-        except (Stop, Exception) as error:
-            if (number := requested()) is None:
+        except (SignalInterrupt, Exception) as error:
+            if (number := received_signal()) is None:
                 code = _explain(error)
-            else:  # also where a library turned Stop into an error of its own
+            else:  # also where a library turned SignalInterrupt into an error of its own
                 warn(f"interrupted by {Signals(number).name}; {after_signal}")
                 code = 128 + number
     sys.exit(code)

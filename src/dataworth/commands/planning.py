@@ -1,160 +1,100 @@
-"""What a command asks for, checked before anything is written: name, settings, data, runs."""
+"""Planning of ``dataworth train``: settings, data and runs, checked before anything is written."""
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..config import Machine, Recipe, Run
+from ..config import Recipe, Run
 from ..errors import InputError
-from ..storage.disk_space import Need, free_bytes
-from ..storage.run_directory import RunDirectory
-from ..storage.study_directory import (
-    asked_before,
-    check_study,
-    newest_study,
-    pinned,
-    planned_runs,
-    read_study,
-)
+from ..storage.identity import identify
+from ..storage.run_directory import PlannedRun, RunDirectory
+from ..storage.study_directory import StudyDirectory
 from .flags import TrainFlags
 from .parsing import NEWEST, parse_train
 
 if TYPE_CHECKING:
     from ..data.datasets import ImageDataset
+    from ..data.prepare import PreparedData
+    from ..data.subsets import Indices
 
-
-RESULTS_BYTES = 5_000_000  # tables and figures
+Subsets = Mapping[tuple[float | int, int], "Indices"]  # by size and seed
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A study that can be trained as it stands."""
+class StudyPlan:
+    """The runs of one command, checked against labels, models and the stored study."""
 
-    name: str
-    study_dir: Path
-    recipe: Recipe  # as asked; data are loaded with ``data_recipe``
-    data_recipe: Recipe  # the same, at the revision that the study was begun with
-    runs: tuple[Run, ...]  # one variant after another, smallest first; or all, largest first
-    composition: tuple[dict[str, Any], ...]  # of each subset size, for the first seed
+    study: StudyDirectory
+    recipe: Recipe  # as requested
+    data_recipe: Recipe  # the same, with the data revision that the study was begun with
+    runs: tuple[Run, ...]  # in the order in which they are trained
+    subsets: Subsets  # of the runs, before bad images are left out
     dataset: ImageDataset
 
     def describe(self) -> str:
-        """Say what the data are."""
+        """Format name, images and classes of the data set, and its notes."""
         splits = self.dataset.splits.items()
         counts = ", ".join(f"{len(split):,} {role}" for role, split in splits)
-        first = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
-        return "\n".join([first, *(f"note: {note}" for note in self.dataset.notes)])
+        summary = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
+        return "\n".join([summary, *(f"note: {note}" for note in self.dataset.notes)])
 
     def table(self) -> str:
-        """Spell sizes, images and steps of the runs."""
+        """Format sizes, images and steps of the runs."""
         import pandas as pd
 
-        whole, rows = len(self.dataset.splits["train"]), []
-        runs = Counter((run.variant, run.recipe, run.subset_size) for run in self.runs)
-        sizes = {row["size"]: row for row in self.composition}
-        for (variant, recipe, size), number in runs.items():
-            steps = recipe.epochs * recipe.epoch_steps(sizes[size]["images"], whole)
-            named = {"variant": variant} if variant else {}
-            rows.append({**named, **sizes[size], "runs": number, "steps": steps})
-        total = sum(row["runs"] * row["steps"] for row in rows)
+        subsets = {row["size"]: row for row in _describe(self.dataset, self.runs, self.subsets)}
+        num_train, rows, total = len(self.dataset.splits["train"]), [], 0
+        num_runs = Counter((run.variant, run.recipe, run.subset_size) for run in self.runs)
+        for (variant, recipe, size), number in num_runs.items():
+            num_images = int(subsets[size]["images"])
+            steps = recipe.epochs * recipe.steps_per_epoch(num_images, num_train)
+            total += number * steps
+            variant_column = {"variant": variant} if variant else {}
+            rows.append({**variant_column, **subsets[size], "runs": number, "steps": steps})
         text = pd.DataFrame(rows, dtype=object).to_string(index=False)
-        batches = sorted({recipe.batch_size for _, recipe, _ in runs})
+        batches = sorted({recipe.batch_size for _, recipe, _ in num_runs})
         return f"{text}\n{total:,} steps in all (batch {', '.join(map(str, batches))})"
 
-    def needs(self, machine: Machine) -> list[Need]:
-        """Say how much the study will write, and where; the disk must have room for it."""
-        from ..data.cache import cache_need
-        from ..data.prepare import cache_side, missing_splits
-        from ..models.registry import weight_bytes
 
-        side, data, classes = self.recipe.image_size, self.dataset, len(self.dataset.classes)
-        unfinished = Counter(run.recipe for run in _unfinished(self.study_dir, self.runs))
-        if not unfinished:
-            return []
-        missing = missing_splits(data, self.data_recipe, machine)
-        weights = {one: weight_bytes(one.model, classes, side) for one in unfinished}
-        snapshot = max(  # now, best, moments
-            weights[one] * (2 + {"sgd": 1}.get(one.optimizer, 2)) for one in unfinished
-        )
-        checkpoints = sum(unfinished[one] * weights[one] for one in unfinished)
-        checkpoints += 3 * snapshot  # one being written
-        predicted = sum(len(data.splits[role]) for role in ("validation", "test"))
-        results = len(self.runs) * predicted * (4 * classes + 8) + RESULTS_BYTES
-        return [
-            cache_need(data, missing, cache_side(side), machine.cache_dir),
-            Need("checkpoints", self.study_dir, checkpoints),
-            Need("results", machine.results_dir / self.name, results),
-        ]
+def resolve_study(
+    flags: TrainFlags, words: Sequence[str] | None
+) -> tuple[TrainFlags, StudyDirectory]:
+    """Return the study that the flags mean, and the flags over its stored settings if it resumes.
 
-    def costs(self, machine: Machine, slots: int) -> str:
-        """Spell disk and time of the runs that are not finished, from a few steps made here."""
-        from ..devices import pick_device
-        from ..launching.local import use_threads
-        from ..training.throughput import estimate_seconds, measure_speed
-
-        use_threads(machine)
-        lines = [
-            f"disk: {need} in {need.folder}, {free_bytes(need.folder) / 1e9:.1f} GB free"
-            for need in self.needs(machine)
-        ]
-        runs, seconds, decoding = _unfinished(self.study_dir, self.runs), dict[Run, float](), 0.0
-        for recipe in dict.fromkeys(run.recipe for run in runs):
-            own = [run for run in runs if run.recipe == recipe]
-            pinned_recipe = recipe.replace(dataset_revision=self.data_recipe.dataset_revision)
-            speed = measure_speed(recipe, machine, self.dataset)
-            cost = partial(
-                estimate_seconds,
-                recipe=pinned_recipe, dataset=self.dataset, machine=machine, speed=speed,
-            )  # fmt: skip
-            decoding = cost([])  # once, before the first run
-            seconds |= {run: cost([run]) - decoding for run in own}
-            name = f"{own[0].variant}, " if own[0].variant else ""
-            total = decoding + sum(seconds[run] for run in own)
-            lines.append(
-                f"time: about {total / 60:.1f} minutes for {name}{len(own)} runs ({speed})"
-            )
-        wall = decoding + makespan([seconds[run] for run in runs], slots)
-        times = f"{slots} at a time" if slots > 1 else "one at a time"
-        lines.append(f"{machine.launcher}, {times}: about {wall / 60:.1f} minutes in all")
-        if pick_device(machine.device).type == "cuda":
-            gpus = 1.0 if machine.gpus_per_run is None else machine.gpus_per_run
-            lines.append(f"GPU-hours: about {gpus * sum(seconds.values()) / 3600:.2f}")
-        return "\n".join(lines)
-
-
-def settle_study(flags: TrainFlags, words: Sequence[str] | None) -> tuple[TrainFlags, str]:
-    """Settle the study's name and what is asked of it; ``flags`` are what the words say.
-
-    The settings of a study that is resumed are its defaults, and its directory may have moved.
+    Parameters
+    ----------
+    flags : TrainFlags
+        Parsed from ``words``.
+    words : sequence of str or None
+        The command line, parsed again over the settings of a study that is resumed; its directory
+        may have moved.
 
     Raises
     ------
     InputError
-        If a word is wrong, there is nothing to resume, or the directory holds another recipe.
+        If there is nothing to resume, or the directory holds a study of another recipe.
     """
     base = flags.machine.checkpoint_dir
-    name = flags.experiment_id or _new_name(base)
-    if flags.resume is not None:
-        newest = flags.resume == NEWEST
-        name = (flags.experiment_id or newest_study(base)) if newest else flags.resume
-        there = read_study(base / name)
+    if flags.resume is None:
+        study = StudyDirectory.read(base / (flags.experiment_id or _new_name(base)))
+    else:
+        name = flags.experiment_id if flags.resume == NEWEST else flags.resume
+        study = StudyDirectory.find(base, name)
         stored = TrainFlags(
-            recipe=Recipe(**there["recipe"]),
-            study=asked_before(base / name)[-1],
-            machine=Machine(**{**there["machine"], "checkpoint_dir": base}),
+            recipe=study.record.recipe,
+            study=study.requested[-1],
+            machine=study.record.machine.replace(checkpoint_dir=base),
         )
         if flags.config is None:
             flags = parse_train(words, stored)
-    check_study(base / name, flags.recipe, flags.study)
-    return flags, name
+    study.check(flags.recipe, flags.study)
+    return flags, study
 
 
 def _new_name(checkpoint_dir: Path) -> str:
@@ -164,66 +104,141 @@ def _new_name(checkpoint_dir: Path) -> str:
     return next(name for name in names if not (checkpoint_dir / name).exists())
 
 
-def plan_study(flags: TrainFlags, name: str) -> Plan:
-    """Load the labels and settle the runs: those asked now, and with ``--resume`` all before.
+def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
+    """Load the labels, draw the subsets and order the runs.
+
+    The runs are those that the flags request, and with ``--resume`` all earlier ones too.
 
     Raises
     ------
     InputError
-        If the device, the model, the data or a subset size will not do.
+        If the device, the model, the data or a subset size cannot be used.
     """
     from ..data.prepare import load_dataset
     from ..devices import check_precision
     from ..distributed.process_group import own_device
     from ..models.registry import check_image_size
 
-    recipe, study_dir = flags.recipe, flags.machine.checkpoint_dir / name
+    recipe = flags.recipe
     check_precision(own_device(flags.machine.device), flags.machine.precision)
-    asked, before = flags.study.runs(recipe), planned_runs(study_dir)
-    every = list(dict.fromkeys([*before, *asked]))
-    if _unfinished(study_dir, every):  # a finished study is skipped in less time than this takes
-        for model in {run.recipe.model for run in asked}:
+    requested = flags.study.runs(recipe)
+    all_runs = list(dict.fromkeys([*study.planned_runs(), *requested]))
+    if unfinished(study, all_runs):  # this takes longer than skipping a finished study
+        for model in {run.recipe.model for run in requested}:
             check_image_size(model, recipe.image_size)
-    data_recipe = pinned(study_dir, recipe)
+    data_recipe = study.pinned(recipe)
     dataset = load_dataset(data_recipe)
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
         raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
-    composition = _composition(dataset, every)
-    order = [row["size"] for row in composition]
-    names = list(dict.fromkeys(run.variant for run in every))
+    subsets = _draw_subsets(dataset, all_runs)
+    sizes = [row["size"] for row in _describe(dataset, all_runs, subsets)]
+    variants = list(dict.fromkeys(run.variant for run in all_runs))
     in_order = {
-        "smallest-first": lambda r: (names.index(r.variant), order.index(r.subset_size), r.seed),
-        "largest-first": lambda r: (-order.index(r.subset_size), names.index(r.variant), r.seed),
-    }[flags.machine.order]
-    runs = sorted(asked if flags.resume is None else every, key=in_order)
-    return Plan(name, study_dir, recipe, data_recipe, tuple(runs), composition, dataset)
+        "smallest-first": lambda run: (
+            variants.index(run.variant), sizes.index(run.subset_size), run.seed,
+        ),
+        "largest-first": lambda run: (
+            -sizes.index(run.subset_size), variants.index(run.variant), run.seed,
+        ),
+    }[flags.machine.order]  # fmt: skip
+    runs = sorted(requested if flags.resume is None else all_runs, key=in_order)
+    return StudyPlan(study, recipe, data_recipe, tuple(runs), subsets, dataset)
 
 
-def _unfinished(study_dir: Path, runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if not RunDirectory(study_dir / run.path).status]
+def unfinished(study: StudyDirectory, runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that are neither complete nor diverged."""
+    return [run for run in runs if not study.run_directory(run).status]
 
 
-def _composition(dataset: ImageDataset, runs: Sequence[Run]) -> tuple[dict[str, Any], ...]:
-    """Describe each size for the first seed, having checked every size for every seed."""
-    from ..data.subsets import composition
+def _draw_subsets(dataset: ImageDataset, runs: Sequence[Run]) -> Subsets:
+    """Draw the subset of each size and seed once; variants share it."""
+    from ..data.subsets import subset_indices
 
-    sizes = tuple(dict.fromkeys(run.subset_size for run in runs))
     labels = dataset.splits["train"].labels
-    tables = [composition(labels, sizes, seed) for seed in dict.fromkeys(r.seed for r in runs)]
-    return tuple(tables[0])
+    keys = dict.fromkeys((run.subset_size, run.seed) for run in runs)
+    return {(size, seed): subset_indices(labels, size, seed) for size, seed in keys}
 
 
-def makespan(seconds: Iterable[float], slots: int) -> float:
-    """Return the time until all is done, each run taking the first free slot in the given order.
+def _describe(
+    dataset: ImageDataset, runs: Sequence[Run], subsets: Subsets
+) -> list[dict[str, float | int]]:
+    """Describe each size by the subset of the first run that has it, smallest first."""
+    from ..data.subsets import describe_subsets
+
+    by_size: dict[float | int, Indices] = {}
+    for run in runs:
+        by_size.setdefault(run.subset_size, subsets[run.subset_size, run.seed])
+    return describe_subsets(dataset.splits["train"].labels, by_size)
+
+
+def plan_runs(plan: StudyPlan, data: PreparedData) -> list[PlannedRun]:
+    """Return the runs of a plan with their subsets and identities, now that the data are open.
 
     Parameters
     ----------
-    seconds : iterable of float
-        Duration of each run, in the order in which they start.
-    slots : int
-        Runs at a time.
+    plan : StudyPlan
+    data : PreparedData
+        Without the images that are left out because they are bad: then subsets are drawn again.
+
+    Raises
+    ------
+    InputError
+        If a size cannot be drawn from the images that are left.
     """
-    free = [0.0] * slots
-    for duration in seconds:
-        heapq.heapreplace(free, free[0] + duration)
-    return max(free)
+    is_same = data.dataset is plan.dataset
+    subsets = plan.subsets if is_same else _draw_subsets(data.dataset, plan.runs)
+    return [
+        plan_run(run, data, plan.study.path, subsets[run.subset_size, run.seed])
+        for run in plan.runs
+    ]
+
+
+def plan_run(
+    run: Run, data: PreparedData, study_dir: Path, indices: Indices | None = None
+) -> PlannedRun:
+    """Return a run with its directory, subset and identity.
+
+    Parameters
+    ----------
+    run : Run
+    data : PreparedData
+    study_dir : Path
+        Directory of the study.
+    indices : int64 ndarray of shape (n,) or None
+        Training images; None draws them.
+    """
+    from ..data.subsets import subset_indices
+
+    if indices is None:
+        labels = data.dataset.splits["train"].labels
+        indices = subset_indices(labels, run.subset_size, run.seed)
+    identity = identify(run, indices, data.digest)
+    return PlannedRun(run, RunDirectory(study_dir / run.path), indices, identity)
+
+
+def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
+    """Compare planned runs with their directories; restore damaged subset files of finished ones.
+
+    Parameters
+    ----------
+    planned_runs : sequence of PlannedRun
+    num_ranks : int
+        World size: ranks that share each batch.
+
+    Raises
+    ------
+    InputError
+        If a directory belongs to another run, naming each field; or if a batch has fewer images
+        than there are ranks.
+    """
+    for planned in planned_runs:
+        planned.directory.check(planned.identity)
+        if planned.directory.status:
+            planned.directory.keep_subset(planned.indices)
+        n = len(planned.indices)
+        smallest_batch = n // -(-n // planned.run.recipe.batch_size)
+        if smallest_batch < num_ranks:
+            raise InputError(
+                f"{planned.run.path}: {num_ranks} processes cannot share a batch of "
+                f"{smallest_batch} images; start fewer"
+            )

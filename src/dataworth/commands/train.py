@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..config import Machine
 from ..console import say, warn
 from ..distributed.collectives import local_rank_zero_first, on_rank_zero
-from ..distributed.process_group import joined_process_group, require_single_process
-from ..storage.disk_space import check_room
-from ..storage.locks import owned
+from ..distributed.process_group import joined_process_group, require_single_process, world_size
+from ..storage.disk_space import check_disk_space
+from ..storage.locks import lock_folder
 from ..storage.status import status_table
-from ..storage.study_directory import (
-    newest_study,
-    write_study,
-)
-from .exit_codes import DONE, INCOMPLETE, exit_with
+from ..storage.study_directory import StudyDirectory
+from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
-from .planning import Plan, plan_study, settle_study
+from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study
+
+if TYPE_CHECKING:
+    from ..data.prepare import PreparedData
 
 
 def train(words: Sequence[str] | None = None) -> None:
     """Train every run of a study; ``words`` default to the command line."""
-    exit_with(lambda: _train_together(words), "python train.py --resume goes on from here")
+    run_command(lambda: _train_in_group(words), "python train.py --resume goes on from here")
 
 
-def _train_together(words: Sequence[str] | None) -> int:
+def _train_in_group(words: Sequence[str] | None) -> int:
     with joined_process_group():
         return _train(words)
 
@@ -35,67 +36,76 @@ def _train_together(words: Sequence[str] | None) -> int:
 def _train(words: Sequence[str] | None) -> int:
     flags = parse_train(words)
     if flags.status:
-        base = flags.machine.checkpoint_dir
-        print(status_table(base / (flags.experiment_id or newest_study(base))))
+        study = StudyDirectory.find(flags.machine.checkpoint_dir, flags.experiment_id)
+        print(status_table(study))
         return DONE
-    flags, name = on_rank_zero(lambda: settle_study(flags, words))
-    machine = flags.machine
+    flags, study = on_rank_zero(lambda: resolve_study(flags, words))
     if flags.print_config:
-        print(to_yaml(flags.recipe, flags.study, machine), end="")
+        print(to_yaml(flags.recipe, flags.study, flags.machine), end="")
         return DONE
     with local_rank_zero_first():
-        plan = plan_study(flags, name)
+        plan = plan_study(flags, study)
     say(plan.describe())
     if flags.list or flags.plan:
         say(plan.table())
         if flags.plan:
-            from ..launching.registry import SLOTS
+            from .cost import cost_report
 
-            slots = SLOTS[machine.launcher](machine) if machine.launcher in SLOTS else 1
-            say(plan.costs(machine, slots))
+            say(cost_report(plan, flags.machine))
         return DONE
     return _launch(plan, flags)
 
 
-def _launch(plan: Plan, flags: TrainFlags) -> int:
-    """Prepare the data and let the launcher make the runs."""
-    from ..data.pixels import describe_place
-    from ..data.prepare import open_data
-    from ..distributed.process_group import own_device
+def _launch(plan: StudyPlan, flags: TrainFlags) -> int:
+    """Prepare the data, write the study and let the launcher train the runs."""
     from ..launching.registry import CHECKS, LAUNCHERS
 
-    machine = flags.machine
+    machine, study = flags.machine, plan.study
     if machine.launcher != "local":
         require_single_process(f"--launcher {machine.launcher}")
     if check := CHECKS.get(machine.launcher):
         check(machine)
+    data = _prepare_data(plan, machine)
+    planned_runs = plan_runs(plan, data)
+    on_rank_zero(lambda: check_runs(planned_runs, world_size()))
+    on_rank_zero(lambda: _write_study(plan, flags, data))
+    failures = LAUNCHERS[machine.launcher](planned_runs, machine, data)
+    num_complete = len(planned_runs) - len(failures)
+    say(f"{num_complete} of {len(planned_runs)} runs complete in {study.path}")
+    for path, reason in failures.items():
+        warn(f"  {path}: {reason}")
+    say(f"next: {_eval_command(machine)} --experiment-id {study.name}")
+    return INCOMPLETE if failures else DONE
+
+
+def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
+    """Check the disk, open or build the cache, and print what the user should know of the data."""
+    from ..data.pixels import describe_residency
+    from ..data.prepare import open_data
+    from ..distributed.process_group import own_device
+    from .cost import disk_usage
+
     with local_rank_zero_first():
-        check_room(plan.needs(machine))
+        check_disk_space(disk_usage(plan, machine))
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
         say(f"note: {note}")
     if machine.launcher == "local":
-        say(describe_place(data, own_device(machine.device), machine.residency))
-    for here, there in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        if shared := data.duplicates(here, there):
-            say(f"warning: {shared} images of {there} are also in {here}, byte for byte")
+        say(describe_residency(data, own_device(machine.device), machine.residency))
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        if num_shared := data.duplicates(first, second):
+            say(f"warning: {num_shared} images of {second} are also in {first}, byte for byte")
+    return data
 
-    def write() -> None:
-        with owned(plan.study_dir, wait=True):
-            write_study(plan.study_dir, plan.recipe, flags.study, machine, data.dataset.summary())
 
-    on_rank_zero(write)
-    failures = LAUNCHERS[machine.launcher](plan.runs, machine, data, plan.study_dir)
-    say(f"{len(plan.runs) - len(failures)} of {len(plan.runs)} runs complete in {plan.study_dir}")
-    for path, reason in failures.items():
-        warn(f"  {path}: {reason}")
-    say(f"next: {_eval_command(machine)} --experiment-id {plan.name}")
-    return INCOMPLETE if failures else DONE
+def _write_study(plan: StudyPlan, flags: TrainFlags, data: PreparedData) -> None:
+    with lock_folder(plan.study.path, wait=True):
+        plan.study.write(plan.recipe, flags.study, flags.machine, data.dataset.summary())
 
 
 def _eval_command(machine: Machine) -> str:
-    """Spell the evaluation that looks where the training wrote; the rest it reads there."""
+    """Return the evaluation command; eval.py reads all other settings from the study."""
     default = Machine.model_fields["checkpoint_dir"].default
-    elsewhere = machine.checkpoint_dir != default
-    folder = f" --checkpoint-dir {shlex.quote(str(machine.checkpoint_dir))}" if elsewhere else ""
+    is_elsewhere = machine.checkpoint_dir != default
+    folder = f" --checkpoint-dir {shlex.quote(str(machine.checkpoint_dir))}" if is_elsewhere else ""
     return f"python eval.py{folder}"

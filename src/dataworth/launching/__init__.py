@@ -1,1 +1,1 @@
-"""Launchers, which execute the runs of a study: this machine, a Ray cluster, Slurm."""
+"""Launchers: train the runs of a study on this machine, on a Ray cluster, or with Slurm."""

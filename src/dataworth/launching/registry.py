@@ -1,23 +1,23 @@
-"""Where the runs of a study execute.
+"""Registry of launchers.
 
-To add a launcher, write a function and list it in :data:`LAUNCHERS`; where it can be known before
-anything is prepared that it will not work, list in :data:`CHECKS` what says so, and in
-:data:`SLOTS` what counts the runs that it makes at a time.
+To add a launcher, write a function and list it in :data:`LAUNCHERS`. Optionally list in
+:data:`CHECKS` a function that raises InputError before the data are prepared, and in :data:`SLOTS`
+one that returns how many runs are trained at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from ..config import Machine, Run
+from ..config import Machine
 from ..data.prepare import PreparedData
+from ..storage.run_directory import PlannedRun
 from .local import Failures, local
 from .ray_cluster import check_ray, ray_slots
 from .ray_tasks import on_ray
 from .slurm import check_slurm, on_slurm, slurm_slots
 
-LAUNCHERS: dict[str, Callable[[Sequence[Run], Machine, PreparedData, Path], Failures]] = {
+LAUNCHERS: dict[str, Callable[[Sequence[PlannedRun], Machine, PreparedData], Failures]] = {
     "local": local,
     "ray": on_ray,
     "slurm": on_slurm,

@@ -1,4 +1,4 @@
-"""What the launchers share that train each run in a process of its own, perhaps far away."""
+"""Shared by the Ray and Slurm launchers: the task of one run, and progress read from disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Self
 
 from tqdm import tqdm
 
@@ -16,30 +16,31 @@ from ..console import warn
 from ..data.prepare import PreparedData
 from ..errors import InputError
 from ..storage.epoch_log import read_epochs
-from ..storage.run_directory import RunDirectory
-from .local import Failures, attempt, guessing_loss, open_bench, unfinished
-from .progress import LINE_SECONDS, say_epoch, warn_if_stuck
+from ..storage.run_directory import PlannedRun, RunDirectory
+from ..training.trainer import Trainer
+from .local import Failures, class_frequency_loss, set_num_threads, train_run
+from .progress import LINE_SECONDS, print_epoch, warn_if_at_chance
 
-LOOK_SECONDS = 1.0  # between two looks at the run directories
-LEASE_SECONDS = 150.0  # until a lock of a dead process has ended: NFS takes 90 s to give it up
+POLL_SECONDS = 1.0  # between two reads of the run directories
+LEASE_SECONDS = 150.0  # until the lock of a dead process has ended: on NFS after 90 s
 
 
-def settle(machine: Machine, has_gpus: bool, num_threads: int) -> Machine:
-    """Return the machine as each run will see it: its share of devices, and absolute paths.
+def run_machine(machine: Machine, has_gpus: bool, num_threads: int) -> Machine:
+    """Return the machine settings of one run: its device, GPUs and CPUs, and absolute paths.
 
     Parameters
     ----------
     machine : Machine
-        As asked.
+        As requested.
     has_gpus : bool
         Whether the cluster has GPUs.
     num_threads : int
-        What a run on a CPU takes by default: those of the local launcher, for the same bits.
+        Default for a run on CPUs: that of the local launcher, so that the bits are the same.
 
     Raises
     ------
     InputError
-        If the share is more than one GPU and not a whole number.
+        If a run is to have more than one GPU and not a whole number.
     """
     gpus = machine.gpus_per_run
     if gpus is None:
@@ -55,89 +56,89 @@ def settle(machine: Machine, has_gpus: bool, num_threads: int) -> Machine:
     )
 
 
-def still_to_do(
-    runs: Sequence[Run], data: PreparedData, study_dir: Path
-) -> tuple[list[Run], Failures]:
-    """Return the runs that are left to train, and those that ended badly before.
-
-    Raises
-    ------
-    InputError
-        If the directory of any run belongs to another study.
-    """
-    waiting, failures = unfinished(runs, data, study_dir), Failures()
-    for run in runs:
-        directory = RunDirectory(study_dir / run.path)
-        if run not in waiting:
-            directory.tidy()
-            failures |= {} if directory.usable else {str(run.path): directory.standing}
-    return waiting, failures
+def split_finished(planned_runs: Sequence[PlannedRun]) -> tuple[list[PlannedRun], Failures]:
+    """Return the unfinished runs, and the finished ones that are not complete."""
+    unfinished, failures = list[PlannedRun](), Failures()
+    for planned in planned_runs:
+        directory = planned.directory
+        if not directory.status:
+            unfinished.append(planned)
+            continue
+        directory.remove_leftovers()
+        if not directory.usable:
+            failures[str(planned.run.path)] = directory.state
+    return unfinished, failures
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run, as it travels to whoever trains it."""
+    """The training of one run, sent to another process."""
 
-    run: Run
-    machine: Machine
-    study_dir: Path
-    command: tuple[str, ...]  # what environment.json names
-    patience: float = 0.0  # seconds to wait for another process that holds it: it may be dying
+    planned: PlannedRun
+    machine: Machine  # of the run
+    command: tuple[str, ...]  # for environment.json
+    patience: float = 0.0  # seconds to wait for the lock of another process, which may be dying
+
+    @classmethod
+    def of(cls, planned: PlannedRun, machine: Machine) -> Self:
+        """Return the task of a run, with an absolute path; called in the launching process."""
+        directory = RunDirectory(planned.directory.path.absolute())
+        return cls(replace(planned, directory=directory), machine, tuple(sys.argv))
 
     def __call__(self, data: PreparedData) -> str:
-        """Train the run in this process, going on after its last snapshot; say what went wrong."""
+        """Train the run in this process from its last snapshot; return why it is not complete."""
         sys.argv = list(self.command)
+        set_num_threads(self.machine)
         try:
-            bench = open_bench(self.run.recipe, self.machine, data)
+            trainer = Trainer.build(self.planned.run.recipe, self.machine, data)
         except InputError as error:
             return f"failed: {error}"
         deadline = time.monotonic() + self.patience
         while True:
-            note, is_held = attempt(self.run, bench, self.study_dir, lambda _: None)
+            reason, is_held = train_run(self.planned, trainer, lambda _: None)
             if not is_held or time.monotonic() > deadline:
-                return note
-            time.sleep(LOOK_SECONDS)
+                return reason
+            time.sleep(POLL_SECONDS)
 
-    def again(self) -> Task:
-        """Return the task for another try: where it was lost, its lock may outlive it."""
+    def retry(self) -> Self:
+        """Return the task for another try: the lock of the lost process may outlive it."""
         return replace(self, patience=LEASE_SECONDS)
 
 
-class Watch:
+class ProgressMonitor:
     """Progress of runs that other processes train, read from their directories."""
 
-    def __init__(self, runs: Sequence[Run], data: PreparedData, study_dir: Path) -> None:
-        self.study_dir, self.chance = study_dir, guessing_loss(data)
+    def __init__(self, planned_runs: Sequence[PlannedRun], data: PreparedData) -> None:
+        self.chance_loss = class_frequency_loss(data)
+        runs = [planned.run for planned in planned_runs]
+        self.directories = {planned.run: planned.directory for planned in planned_runs}
         self.names = {run: f"run {i}/{len(runs)}  {run.path}" for i, run in enumerate(runs, 1)}
-        self.seen = {run: len(read_epochs(study_dir / run.path)) for run in runs}
+        self.num_seen = {run: len(read_epochs(self.directories[run].path)) for run in runs}
         self.last_line = dict.fromkeys(runs, -math.inf)
-        finished = sum(bool(RunDirectory(study_dir / run.path).status) for run in runs)
+        finished = sum(bool(directory.status) for directory in self.directories.values())
         self.bar = tqdm(total=len(runs), initial=finished, desc="study", unit="run", disable=None)
 
-    def look(self, runs: Sequence[Run]) -> None:
-        """Print the epochs that ended since the last look, of each run a line now and then."""
+    def poll(self, runs: Sequence[Run]) -> None:
+        """Report the epochs that ended since the last poll; of each run a line now and then."""
         for run in runs:
-            name, total = self.names[run], run.recipe.epochs
-            rows = read_epochs(self.study_dir / run.path)
-            new, self.seen[run] = rows[self.seen[run] :], len(rows)
-            for row in new:
-                warn_if_stuck(name, row, total, self.chance)
+            name, num_epochs = self.names[run], run.recipe.epochs
+            rows = read_epochs(self.directories[run].path)
+            new_rows, self.num_seen[run] = rows[self.num_seen[run] :], len(rows)
+            for row in new_rows:
+                warn_if_at_chance(name, row, num_epochs, self.chance_loss)
             now = time.monotonic()
-            if new and (len(rows) == total or now - self.last_line[run] > LINE_SECONDS):
+            is_due = len(rows) == num_epochs or now - self.last_line[run] > LINE_SECONDS
+            if new_rows and is_due:
                 self.last_line[run] = now
-                say_epoch(name, new[-1], total)
+                print_epoch(name, new_rows[-1], num_epochs)
 
-    def note(self, run: Run, note: str) -> None:
-        """Say what became of a run, if that is not what was hoped for."""
-        if note:
-            warn(f"{self.names[run]}: {note}")
-
-    def finish(self, run: Run, note: str) -> None:
-        """End a run, saying why if it ended badly."""
-        self.look([run])
+    def finish(self, run: Run, reason: str) -> None:
+        """End a run; print the reason if it is not complete."""
+        self.poll([run])
         self.bar.update()
-        self.note(run, note)
+        if reason:
+            warn(f"{self.names[run]}: {reason}")
 
     def close(self) -> None:
-        """Leave the screen."""
+        """Remove the bar."""
         self.bar.close()

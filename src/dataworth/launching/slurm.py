@@ -1,11 +1,10 @@
-"""Each run of a study as one task of a Slurm job array, through submitit."""
+"""Slurm launcher: each run of a study is one task of a job array, through submitit."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,68 +12,75 @@ from typing import Any
 import torch
 import yaml
 
-from ..config import Machine, Run
+from ..config import Machine
 from ..data.prepare import PreparedData
 from ..errors import InputError
+from ..storage.run_directory import PlannedRun
 from .local import Failures
-from .remote import LOOK_SECONDS, Task, Watch, settle, still_to_do
+from .remote import POLL_SECONDS, ProgressMonitor, Task, run_machine, split_finished
 
-LOGS = ".slurm"  # folder within the study: what submitit writes
-ROOT = Path(__file__).parents[2]  # of the code, which the nodes import from the shared storage
-MINUTES, TIMEOUTS = 24 * 60, 100  # of a task by default, and how often one is queued again
+LOGS = ".slurm"  # folder in the study directory for submitit's files
+SOURCE = Path(__file__).parents[2]  # of the package: nodes import it from the shared storage
+MINUTES, MAX_TIMEOUTS = 24 * 60, 100  # of a task by default; how often it is queued again
 
 
 class Resubmitted(Task):
     """A task that submitit queues again after a time-out."""
 
     def checkpoint(self, data: PreparedData) -> Any:
-        """Go on later: the snapshots are on the disk."""
+        """Return the task to queue again; it resumes from the last snapshot."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self.again(), data)
+        return DelayedSubmission(self.retry(), data)
 
 
-def on_slurm(
-    runs: Sequence[Run], machine: Machine, data: PreparedData, study_dir: Path
-) -> Failures:
+def on_slurm(planned_runs: Sequence[PlannedRun], machine: Machine, data: PreparedData) -> Failures:
     """Train the runs as a job array; a task that reaches its time limit is queued again.
+
+    Parameters
+    ----------
+    planned_runs : sequence of PlannedRun
+    machine : Machine
+    data : PreparedData
 
     Raises
     ------
     InputError
         If submitit or Slurm is missing, or submitit does not know a setting.
     """
-    waiting, failures = still_to_do(runs, data, study_dir)
-    if not waiting:
+    unfinished, failures = split_finished(planned_runs)
+    if not unfinished:
         return failures
-    machine = settle(machine, has_gpus=False, num_threads=torch.get_num_threads())
-    executor = _executor(machine, study_dir.absolute())
-    words = (machine, study_dir.absolute(), tuple(sys.argv))
+    machine = run_machine(machine, has_gpus=False, num_threads=torch.get_num_threads())
+    executor = _executor(machine, unfinished[0].study_dir.absolute())
     with executor.batch():
-        jobs = {run: executor.submit(Resubmitted(run, *words), data) for run in waiting}
-    watch = Watch(runs, data, study_dir)
+        jobs = {
+            planned.run: executor.submit(Resubmitted.of(planned, machine), data)
+            for planned in unfinished
+        }
+    monitor = ProgressMonitor(planned_runs, data)
     try:
         while jobs:
-            time.sleep(LOOK_SECONDS)
-            watch.look(list(jobs))
+            time.sleep(POLL_SECONDS)
+            monitor.poll(list(jobs))
             for run in [run for run, job in jobs.items() if job.done()]:
-                note = _outcome(jobs.pop(run))
-                watch.finish(run, note)
-                failures |= {str(run.path): note} if note else {}
+                reason = _reason(jobs.pop(run))
+                monitor.finish(run, reason)
+                failures |= {str(run.path): reason} if reason else {}
     finally:
         for job in jobs.values():
             job.cancel()
-        watch.close()
+        monitor.close()
     return failures
 
 
 def check_slurm(machine: Machine) -> None:
-    """Refuse what cannot work before anything is prepared.
+    """Check package and settings before the data are prepared.
 
     Raises
     ------
     InputError
-        If submitit is missing, or a setting is not ``key=value``.
+        If submitit is not installed, or a setting is not ``key=value``.
     """
     if find_spec("submitit") is None:
         raise InputError("--launcher slurm: first pip install 'dataworth[slurm]'")
@@ -82,12 +88,12 @@ def check_slurm(machine: Machine) -> None:
 
 
 def slurm_slots(machine: Machine) -> int:
-    """Count the runs that the job array allows at a time; how many there are is Slurm's secret."""
+    """Return the limit of tasks at a time; how many nodes are free, Slurm does not tell."""
     check_slurm(machine)
     return int(_settings(machine).get("slurm_array_parallelism", 256))  # submitit's default
 
 
-def _settings(machine: Machine) -> dict[str, Any]:
+def _settings(machine: Machine) -> Mapping[str, Any]:
     pairs = [word.partition("=") for word in machine.slurm]
     for key, equals, _ in pairs:
         if not (key and equals):
@@ -96,10 +102,10 @@ def _settings(machine: Machine) -> dict[str, Any]:
 
 
 def _executor(machine: Machine, study_dir: Path) -> Any:
-    """Return what submits jobs: to Slurm, or with ``cluster=local`` to this machine, for trials."""
+    """Return submitit's executor, for Slurm or, with ``cluster=local``, for this machine."""
     import submitit
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
     settings = {"name": study_dir.name, "timeout_min": MINUTES, **_settings(machine)}
     cluster = settings.pop("cluster", "slurm")
     gpus = machine.gpus_per_run or 0.0
@@ -107,7 +113,7 @@ def _executor(machine: Machine, study_dir: Path) -> Any:
         raise InputError(f"--gpus-per-run {gpus:g}: a task of the job array takes 0 or 1")
     try:
         executor = submitit.AutoExecutor(
-            study_dir / LOGS, cluster=cluster, slurm_max_num_timeout=TIMEOUTS
+            study_dir / LOGS, cluster=cluster, slurm_max_num_timeout=MAX_TIMEOUTS
         )
         share = {"cpus_per_task": machine.cpus_per_run, "gpus_per_node": int(gpus)}
         executor.update_parameters(**{**share, **settings})
@@ -116,9 +122,9 @@ def _executor(machine: Machine, study_dir: Path) -> Any:
     return executor
 
 
-def _outcome(job: Any) -> str:
-    """Say what went wrong with a task, or nothing."""
+def _reason(job: Any) -> str:
+    """Return why the run of a finished job is not complete; empty if it is."""
     try:
         return str(job.result())
-    except Exception as error:  # submitit's own: killed, timed out too often
+    except Exception as error:  # from submitit: killed, timed out too often
         return f"failed: {str(error).strip().splitlines()[0]}; see {job.paths.stderr}"

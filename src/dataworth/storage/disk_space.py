@@ -1,4 +1,4 @@
-"""Room on the disk, checked before hours of work depend on it."""
+"""Disk space: check that what a command will write fits, before hours of work depend on it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..errors import InputError
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a folder is going to hold at most."""
+class DiskUsage:
+    """Upper bound of the bytes that a command will write to a folder."""
 
     what: str
     folder: Path
@@ -23,38 +23,39 @@ class Need:
         return f"{self.what} {self.num_bytes / 1e9:.2f} GB"
 
 
-def check_room(needs: Sequence[Need]) -> None:
+def check_disk_space(usages: Sequence[DiskUsage]) -> None:
     """Refuse what will not fit or cannot be written.
 
     Raises
     ------
     InputError
-        If a folder cannot be written, or a file system has less room than its folders need.
+        If a folder cannot be written, or a file system has less free space than its folders need.
     """
-    by_disk: dict[int, list[Need]] = {}
-    for need in needs:
-        by_disk.setdefault(_place(need.folder).stat().st_dev, []).append(need)
-    for there in by_disk.values():
-        needed, free = sum(need.num_bytes for need in there), free_bytes(there[0].folder)
+    by_disk: dict[int, list[DiskUsage]] = {}
+    for usage in usages:
+        by_disk.setdefault(_existing_parent(usage.folder).stat().st_dev, []).append(usage)
+    for on_disk in by_disk.values():
+        folder = on_disk[0].folder
+        needed, free = sum(usage.num_bytes for usage in on_disk), free_bytes(folder)
         if needed > free:
             raise InputError(
-                f"{there[0].folder}: {', '.join(map(str, there))} need {needed / 1e9:.2f} GB and "
+                f"{folder}: {', '.join(map(str, on_disk))} need {needed / 1e9:.2f} GB and "
                 f"{free / 1e9:.2f} GB are free; free some space or name another folder"
             )
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that the file system of a folder, which need not exist yet, has free."""
-    return shutil.disk_usage(_place(folder)).free
+    """Free bytes of the file system of a folder, which need not exist yet."""
+    return shutil.disk_usage(_existing_parent(folder)).free
 
 
-def _place(folder: Path) -> Path:
-    """Return the nearest folder that exists, if it can be written."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise InputError(f"{folder}: {place} is a file where a folder must be")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {place} cannot be written")
-    return place
+def _existing_parent(folder: Path) -> Path:
+    """Return the nearest parent (or the folder itself) that exists, if it can be written."""
+    parent = folder.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InputError(f"{folder}: {parent} is a file where a folder must be")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {parent} cannot be written")
+    return parent

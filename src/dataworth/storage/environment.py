@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, hardware, date."""
+"""Environment of a result: versions, commit, hardware, date."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "datasets", "pillow", "numpy", "scipy", "sci
 
 
 def describe_environment(device: torch.device, world_size: int = 1) -> dict[str, str | int]:
-    """Describe this process for a results file.
+    """Return versions, commit, hardware and date of this process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row per epoch, on the disk before any snapshot that counts on it."""
+"""metrics.csv of a run: one row per epoch, written before the snapshot of that epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "metrics.csv"
 
 @dataclass(frozen=True)
 class EpochRow:
-    """What is measured in one epoch; losses in nats per image, errors are shares."""
+    """Measurements of one epoch; losses in nats per image, errors as shares in [0, 1]."""
 
     epoch: int
     train_loss: float
@@ -29,7 +29,7 @@ class EpochRow:
 
 
 def append_epoch(folder: Path, row: EpochRow) -> None:
-    """Add the measurements of one epoch."""
+    """Append the measurements of one epoch and wait until they are on the disk."""
     with (folder / FILE).open("a", newline="") as file:
         writer = csv.DictWriter(file, asdict(row), lineterminator="\n")
         if file.tell() == 0:
@@ -40,7 +40,7 @@ def append_epoch(folder: Path, row: EpochRow) -> None:
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:
-    """Read the rows so far, also while another process appends to them."""
+    """Read the complete rows, also while another process appends to them."""
     path = folder / FILE
     if not path.exists():
         return []
@@ -55,13 +55,13 @@ def _row(values: dict[str, str]) -> EpochRow:
 
 
 def keep_epochs(folder: Path, last: int) -> None:
-    """Drop the rows of epochs after ``last``, and a torn line: they are trained again."""
+    """Remove an incomplete line and the rows of epochs after ``last``, which are trained again."""
     path = folder / FILE
     if not path.exists():
         return
     lines = path.read_text(errors="replace").splitlines(keepends=True)
-    width = len(fields(EpochRow))
-    rows = [line for line in lines if line.endswith("\n") and line.count(",") == width - 1]
-    numbers = [row.split(",")[0] for row in rows]
-    kept = [row for n, row in zip(numbers, rows, strict=True) if n.isdecimal() and int(n) <= last]
+    num_columns = len(fields(EpochRow))
+    rows = [line for line in lines if line.endswith("\n") and line.count(",") == num_columns - 1]
+    epochs = [row.split(",")[0] for row in rows]
+    kept = [row for n, row in zip(epochs, rows, strict=True) if n.isdecimal() and int(n) <= last]
     write_whole(path, "".join(rows[:1] + kept).encode())

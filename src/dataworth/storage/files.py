@@ -1,4 +1,4 @@
-"""Whole files: whoever reads one, also after a crash, finds the old content or the new."""
+"""Atomic file writes, JSON, and files with a SHA-256 beside them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,53 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import DamagedError, InputError
 
 Content = bytes | memoryview
 
 
-class DamagedError(Exception):
-    """A file is not what was written: one line that says which and how that is known."""
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object from a file.
 
     Raises
     ------
     InputError
-        If the file holds none.
+        If the file holds no JSON object.
     FileNotFoundError
         If there is no file.
     """
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """Parse the content of a file that holds a JSON object.
+
+    Raises
+    ------
+    InputError
+        If it holds none, naming the file.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        value = json.loads(content)
     except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+        value = None
+    if not isinstance(value, dict):
         raise InputError(f"{path} is damaged: no JSON object; restore it or remove its folder")
-    return content
+    return value
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file in one step."""
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    """Replace a JSON file atomically."""
+    write_whole(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """Encode a value as the JSON that :func:`write_json` writes."""
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """Replace a file in one step: whoever reads it, also after a crash, finds old or new."""
+    """Replace a file atomically: a reader, also after a crash, sees the old content or the new."""
     with staged(path, content) as temporary:
         temporary.replace(path)
     sync(path.parent)
@@ -52,12 +64,12 @@ def write_whole(path: Path, content: Content) -> None:
 
 @contextmanager
 def staged(path: Path, content: Content) -> Iterator[Path]:
-    """Write a temporary file that is to replace ``path``, and wait until it is on the disk.
+    """Write a temporary file that the caller renames to ``path``; it is on the disk by then.
 
     Raises
     ------
     OSError
-        Naming ``path`` and the bytes, if they do not fit; nothing is left behind.
+        If it cannot be written, naming ``path`` and the bytes; the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -75,15 +87,15 @@ def staged(path: Path, content: Content) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(*folders: Path) -> None:
-    """Remove temporary files that a killed process left; only for the folders' owner."""
+def remove_temporary_files(*folders: Path) -> None:
+    """Remove temporary files of killed processes; only while holding the folders' locks."""
     for folder in folders:
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -92,7 +104,7 @@ def sync(path: Path) -> None:
 
 
 def write_digest(path: Path, digest: str) -> None:
-    """Write what a file must hash to, beside it, as ``sha256sum --check`` reads it."""
+    """Write the SHA-256 of a file beside it, in the format of ``sha256sum --check``."""
     write_whole(digest_path(path), f"{digest}  {path.name}\n".encode())
 
 
@@ -127,8 +139,8 @@ def read_verified(path: Path) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing") from None
-    if (promised := read_digest(path)) is None:
+    if (expected := read_digest(path)) is None:
         raise DamagedError(f"{path} has no SHA-256 beside it")
-    if hashlib.sha256(content).hexdigest() != promised:
+    if hashlib.sha256(content).hexdigest() != expected:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one beside it")
     return content

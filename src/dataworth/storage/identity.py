@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: whoever asks for another one is told the difference."""
+"""Identity of a run: the values that must agree before a directory is resumed or extended."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from ..errors import InputError
 SCHEMA = 1  # of config.json, study.json and the snapshots
 
 
-def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
-    """Say what makes a run this run and no other: what config.json holds, but for the machine.
+def identify(run: Run, indices: NDArray[np.int64], data_digest: str) -> Mapping[str, Any]:
+    """Return the identity of a run: the content of its config.json without the machine.
 
     Parameters
     ----------
+    run : Run
     indices : int64 ndarray of shape (n,)
-        Its training images.
-    data : str
+        Training images.
+    data_digest : str
         SHA-256 of the data set.
     """
     return {
@@ -32,7 +33,7 @@ def identify(run: Run, indices: NDArray[np.int64], data: str) -> dict[str, Any]:
         "subset_size": run.subset_size,
         "seed": run.seed,
         **({"variant": run.variant} if run.variant else {}),
-        "data_sha256": data,
+        "data_sha256": data_digest,
         "subset_sha256": fingerprint(indices),
     }
 
@@ -42,29 +43,33 @@ def fingerprint(indices: NDArray[np.int64]) -> str:
     return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
 
 
-def completed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored recipe with today's defaults for settings that it is too old to name."""
+def with_defaults(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored recipe with the defaults of settings that were added after it was written."""
     return Recipe(**recipe).model_dump(mode="json")
 
 
-def check_same(path: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Refuse a directory that belongs to something else.
+def check_same(path: Path, stored: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+    """Refuse a directory whose stored values differ from the requested ones.
+
+    Parameters
+    ----------
+    path : Path
+        The directory, for the message.
+    stored, requested : mapping
+        Values by field; only the fields of ``requested`` are compared.
 
     Raises
     ------
     InputError
-        Naming each field, its value there and the value asked.
+        Naming each field that differs, its stored and its requested value.
     """
-    if found := differences(there, asked):
-        raise InputError(
-            f"{path} belongs to another study: {'; '.join(found)}; use another --experiment-id"
-        )
-
-
-def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Name each field of ``asked`` whose value ``there`` is another."""
-    return [
-        f"{key}: {there.get(key)!r} there, {value!r} asked"
-        for key, value in asked.items()
-        if there.get(key) != value
+    differences = [
+        f"{key}: {stored.get(key)!r} stored, {value!r} requested"
+        for key, value in requested.items()
+        if stored.get(key) != value
     ]
+    if differences:
+        raise InputError(
+            f"{path} belongs to another study: {'; '.join(differences)}; "
+            "use another --experiment-id"
+        )

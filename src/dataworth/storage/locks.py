@@ -1,4 +1,4 @@
-"""One owner per folder: a lock that the kernel releases when its process dies, however it dies."""
+"""Folder locks: one process at a time; the kernel releases the lock when that process dies."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..console import warn
-from ..errors import InputError
+from ..errors import HeldError
 
-LOCK = "lock"  # the file, within the folder; its text names the owner
-LOOKS, LOOK_SECONDS = 5, 0.01
+LOCK = "lock"  # file name, within the folder; its text names the process that holds the lock
+TRIES, TRY_SECONDS = 5, 0.01
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
-class HeldError(InputError):
-    """The folder has another owner."""
-
-
 @contextmanager
-def owned(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Own a folder until the block ends.
+def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the exclusive lock of a folder until the block ends.
 
     Raises
     ------
     HeldError
-        If another process owns it, naming the process; with ``wait`` it is waited for instead.
+        If another process holds it, naming the process; with ``wait`` it is waited for instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
@@ -40,23 +36,27 @@ def owned(folder: Path, wait: bool = False) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)  # still ours: whoever waits sees that the file is gone
+        path.unlink(missing_ok=True)  # before the release: a waiting process sees that it is gone
         os.close(descriptor)
 
 
-def owner(folder: Path) -> str | None:
-    """Name the process that owns a folder, or None; the folder stays as it is."""
+def lock_holder(folder: Path) -> str | None:
+    """Name the process that holds the lock of a folder, or None; nothing is written."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or the file system knows no locks: then its text is all there is
-        return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+    except OSError:  # held, or no locks on this file system: then the text is all there is
+        return _read_holder(descriptor)
     finally:
         os.close(descriptor)
     return None
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
 
 
 def _acquire(path: Path, wait: bool) -> int:
@@ -69,19 +69,19 @@ def _acquire(path: Path, wait: bool) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its owner removed the file that we had opened: try the new one
+        os.close(descriptor)  # its holder removed the file after we opened it: try the new one
 
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:
     try:
-        for _ in range(LOOKS):  # perhaps only :func:`owner`, which looks for a moment
+        for _ in range(TRIES):  # it may be held for a moment by a call of lock_holder
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(TRY_SECONDS)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        holder = _read_holder(descriptor)
         if not wait:
             raise HeldError(f"{path.parent} is held by {holder}") from None
         warn(f"waiting for {holder}, which holds {path.parent}")
@@ -89,4 +89,7 @@ def _lock(descriptor: int, path: Path, wait: bool) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        warn(f"warning: {path.parent}: the file system knows no locks; start one command at a time")
+        warn(
+            f"warning: {path.parent}: its file system supports no locks; "
+            "start one command at a time"
+        )

@@ -1,19 +1,20 @@
-"""The run directory: everything a run leaves on disk, and the only code that writes it.
+"""Run directory: layout, atomic writes, resume.
 
 Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``:
 
-    config.json         written first: what the run is
+    config.json         written first: recipe, subset, data and machine of the run
     environment.json    versions, commit, device, date
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
     events.out.*        the same for TensorBoard
-    last.pt             what is needed to go on; removed when done
-    previous.pt         the same, one snapshot earlier
+    last.pt             newest snapshot, to resume from; removed when the run is complete
+    previous.pt         the snapshot before it
     best.safetensors    weights of the best validation epoch
-    *.sha256            what the file of that name must hash to
-    *.bad               what did not, set aside
-    lock                the process that trains it
-    done                written last: its presence means finished, its text the status
+    *.sha256            SHA-256 of the file of that name
+    *.bad               a file whose SHA-256 did not match, set aside
+    lock                held by the process that trains the run
+    error.txt           why the run failed, until it is trained again
+    done                written last: the run is finished; its text is the status
 """
 
 from __future__ import annotations
@@ -29,18 +30,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Machine, Recipe, Run
-from ..errors import InputError
+from ..errors import DamagedError, InputError
 from .files import (
-    DamagedError,
     read_json,
     read_verified,
-    sweep,
+    remove_temporary_files,
     write_json,
     write_verified,
     write_whole,
 )
-from .identity import SCHEMA, check_same, completed, fingerprint
-from .snapshots import SNAPSHOTS, load_snapshot, remove_snapshots, save_snapshot, set_aside
+from .identity import SCHEMA, check_same, fingerprint, with_defaults
+from .snapshots import (
+    SNAPSHOTS,
+    Snapshot,
+    load_snapshot,
+    remove_snapshots,
+    save_snapshot,
+    set_aside,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,44 +60,53 @@ class RunDirectory:
     path: Path
 
     def check(self, identity: Mapping[str, Any]) -> None:
-        """Refuse a directory that belongs to a run of another configuration, subset or data set.
+        """Refuse a directory that belongs to a run of another recipe, subset or data set.
 
         Raises
         ------
         InputError
-            Naming each field, its value there and the value asked.
+            Naming each field, its stored and its requested value.
         """
         if (self.path / "config.json").exists():
-            there, asked = self.config(), dict(identity)
-            check_same(self.path, completed(there.pop("recipe")), asked.pop("recipe"))
-            check_same(self.path, there, asked)
+            stored, requested = self.config(), dict(identity)
+            check_same(self.path, with_defaults(stored["recipe"]), requested.pop("recipe"))
+            check_same(self.path, stored, requested)
 
     def claim(
         self,
         identity: Mapping[str, Any],
         machine: Machine,
         indices: NDArray[np.int64],
-        moments: tuple[Sequence[float], Sequence[float]],
+        channel_stats: tuple[Sequence[float], Sequence[float]],
     ) -> None:
-        """Write what the run is, where that is missing; only for the directory's owner.
+        """Write config.json and subset.npz where they are missing; call it under the lock.
 
         Parameters
         ----------
         identity : mapping
             From :func:`identify`.
+        machine : Machine
         indices : int64 ndarray of shape (n,)
-            The training images.
-        moments : pair of 3 floats each
+            Training images.
+        channel_stats : pair of 3 floats each
             Channel means and deviations of the normalisation, so that the weights can be used
-            where the data are not.
+            without the data set.
+
+        Raises
+        ------
+        InputError
+            If the directory belongs to another run.
         """
         self.check(identity)
-        sweep(self.path)
+        remove_temporary_files(self.path)
         if not (self.path / "config.json").exists():
-            mean, std = map(list, moments)
-            more = {"machine": machine.model_dump(mode="json")}
-            more["pixel_moments"] = {"mean": mean, "std": std}
-            write_json(self.path / "config.json", {**identity, **more})
+            mean, std = map(list, channel_stats)
+            content = {
+                **identity,
+                "machine": machine.model_dump(mode="json"),
+                "pixel_moments": {"mean": mean, "std": std},
+            }
+            write_json(self.path / "config.json", content)
         self.keep_subset(indices)
 
     def keep_subset(self, indices: NDArray[np.int64]) -> None:
@@ -102,12 +118,12 @@ class RunDirectory:
             np.savez_compressed(file, indices=indices)
             write_whole(self.path / "subset.npz", file.getvalue())
 
-    def config(self) -> dict[str, Any]:
-        """Read what was written when the run was claimed."""
+    def config(self) -> Mapping[str, Any]:
+        """Read config.json."""
         return read_json(self.path / "config.json")
 
     def run(self) -> Run:
-        """Read back what the run is."""
+        """Read recipe, size, seed and variant of the run from config.json."""
         config = self.config()
         recipe, size, seed = Recipe(**config["recipe"]), config["subset_size"], config["seed"]
         return Run(recipe=recipe, subset_size=size, seed=seed, variant=config.get("variant", ""))
@@ -124,10 +140,10 @@ class RunDirectory:
         return self.status == "complete"
 
     @property
-    def standing(self) -> str:
-        """The status, or how far the run came."""
-        begun = any((self.path / name).exists() for name in SNAPSHOTS)
-        return self.status or ("interrupted" if begun else "not finished")
+    def state(self) -> str:
+        """The status of a finished run; ``interrupted`` or ``not finished`` of another."""
+        has_snapshot = any((self.path / name).exists() for name in SNAPSHOTS)
+        return self.status or ("interrupted" if has_snapshot else "not finished")
 
     def subset(self) -> NDArray[np.int64]:
         """Read the indices of the training images, shape (n,).
@@ -135,72 +151,81 @@ class RunDirectory:
         Raises
         ------
         DamagedError
-            If they are not those that config.json names.
+            If their SHA-256 is not that of config.json.
         """
         path = self.path / "subset.npz"
-        promised = self.config().get("subset_sha256")
+        expected = self.config().get("subset_sha256")
         try:
             with np.load(io.BytesIO(path.read_bytes())) as file:
                 indices: NDArray[np.int64] = file["indices"]
-            if fingerprint(indices) == promised:
+            if fingerprint(indices) == expected:
                 return indices
             reason = "its SHA-256 is not that of config.json"
         except Exception as error:  # zipfile and numpy raise a dozen types on damaged bytes
             reason = type(error).__name__
         raise DamagedError(f"{path} is damaged: {reason}; train.py --resume writes it again")
 
-    def save_last(self, state: dict[str, Any]) -> None:
-        """Add a snapshot to go on from; a crash leaves the one before whole."""
+    def save_last(self, state: Snapshot) -> None:
+        """Save a snapshot to resume from; the one before stays intact if this is interrupted."""
         import torch
 
         file = io.BytesIO()
         torch.save({"schema_version": SCHEMA, **state}, file)
         save_snapshot(self.path, file.getbuffer())
 
-    def load_last(self) -> dict[str, Any] | None:
-        """Read the newest whole snapshot into CPU memory, or None if there is none.
+    def load_last(self) -> Snapshot | None:
+        """Load the newest intact snapshot into CPU memory; None if there is none.
 
         Raises
         ------
         InputError
-            If another version of this program wrote it.
+            If a version of this program with another schema wrote it.
         """
         state = load_snapshot(self.path)
         if state and state["schema_version"] != SCHEMA:
             raise InputError(
                 f"{self.path}: its snapshot has schema_version {state['schema_version']}; this "
-                f"program reads {SCHEMA}; finish it with the program that began it"
+                f"program reads {SCHEMA}; resume it with the version that started it"
             )
         return state
 
     def finish(
         self, status: str, best_weights: dict[str, Tensor], best_epoch: int, classes: Sequence[str]
     ) -> None:
-        """Write the best weights, declare the run finished and drop what it needs no more."""
+        """Write the best weights, mark the run as finished and remove what it no longer needs.
+
+        Parameters
+        ----------
+        status : str
+            ``complete`` or ``diverged``.
+        best_weights : dict of str to Tensor
+        best_epoch : int
+        classes : sequence of str
+        """
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        config, described = self.config(), {"epoch": best_epoch, "classes": list(classes)}
-        described |= {key: config.get(key) for key in ("recipe", "pixel_moments")}
+        config, metadata = self.config(), {"epoch": best_epoch, "classes": list(classes)}
+        metadata |= {key: config.get(key) for key in ("recipe", "pixel_moments")}
         # One key: safetensors writes several in random order; equal runs give equal bytes.
-        content = save(tensors, {"run": json.dumps(described)})
+        content = save(tensors, {"run": json.dumps(metadata)})
         write_verified(self.path / "best.safetensors", content)
         write_whole(self.path / "done", f"{status}\n".encode())
-        self.tidy()
+        self.remove_leftovers()
 
-    def tidy(self) -> None:
-        """Leave one copy of the weights; a diverged run keeps its last finite state too."""
+    def remove_leftovers(self) -> None:
+        """Remove error.txt and the snapshots of a finished run; a diverged one keeps them."""
         if self.usable:
             remove_snapshots(self.path)
         (self.path / "error.txt").unlink(missing_ok=True)
 
     def load_best(self) -> tuple[dict[str, Tensor], int]:
-        """Read the best weights into CPU memory, and their epoch.
+        """Load the best weights into CPU memory; return them and their epoch.
 
         Raises
         ------
         DamagedError
-            If they are not what was written; the run is then unfinished, to be trained again.
+            If their SHA-256 does not match; the run then counts as unfinished.
         """
         from safetensors import safe_open
 
@@ -214,16 +239,21 @@ class RunDirectory:
             raise DamagedError(f"{error}; set aside, train.py --resume trains it again") from None
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()  # before recipe and classes were there: only the epoch
-            described = json.loads(metadata["run"]) if "run" in metadata else metadata
-            return weights, int(described["epoch"])
+            metadata = file.metadata()  # early versions wrote nothing but the epoch
+            details = json.loads(metadata["run"]) if "run" in metadata else metadata
+            return weights, int(details["epoch"])
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a study with everything that is derived from it: made once, in planning."""
+    """A run of a study with its directory, subset and identity, derived once in planning."""
 
     run: Run
     directory: RunDirectory
-    indices: NDArray[np.int64]  # (n,) the training images
+    indices: NDArray[np.int64]  # (n,) training images
     identity: Mapping[str, Any]  # from identify
+
+    @property
+    def study_dir(self) -> Path:
+        """Directory of the study; :attr:`Run.path` is relative to it."""
+        return self.directory.path.parents[len(self.run.path.parts) - 1]

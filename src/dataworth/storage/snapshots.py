@@ -1,7 +1,7 @@
-"""The two newest snapshots of a run: whatever happens while one is written, one is whole.
+"""Snapshots of a run: the two newest are kept, so that one is intact after any crash.
 
 ``last.pt`` is the newest, ``previous.pt`` the one before. At every moment of :func:`save_snapshot`
-one of them agrees with the SHA-256 beside it.
+at least one of them agrees with the SHA-256 beside it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..console import warn
+from ..errors import DamagedError
 from .files import (
     Content,
-    DamagedError,
     digest_path,
     read_digest,
     read_verified,
@@ -24,26 +24,26 @@ from .files import (
 )
 
 SNAPSHOTS = ("last.pt", "previous.pt")
+Snapshot = dict[str, Any]  # tensors and plain types by name
 
 
 def save_snapshot(folder: Path, content: Content) -> None:
-    """Make ``content`` the newest snapshot and keep the one before."""
+    """Write the newest snapshot and keep the one before."""
     last, previous = (folder / name for name in SNAPSHOTS)
     with staged(last, content) as temporary:
         digest = read_digest(last)
         if digest is not None and last.exists():
-            write_digest(previous, digest)  # from here on ``previous`` is not used: it is not this
+            write_digest(previous, digest)  # invalidates ``previous`` until the rename below
             last.replace(previous)
         write_digest(last, hashlib.sha256(content).hexdigest())
         temporary.replace(last)
     sync(folder)
 
 
-def load_snapshot(folder: Path) -> dict[str, Any] | None:
-    """Read the newest snapshot that is whole into CPU memory; None if there is none.
+def load_snapshot(folder: Path) -> Snapshot | None:
+    """Load the newest intact snapshot into CPU memory; None if there is none.
 
-    What is damaged is set aside as ``.bad`` and reported. Nothing is unpickled but tensors and
-    plain types.
+    A damaged one is renamed to ``.bad`` and reported. Only tensors and plain types are unpickled.
     """
     damaged = False
     for name in SNAPSHOTS:
@@ -56,7 +56,7 @@ def load_snapshot(folder: Path) -> dict[str, Any] | None:
             set_aside(folder / name)
             warn(f"warning: {error}; set aside as {name}.bad")
     if damaged:
-        warn(f"warning: {folder} has no whole snapshot left: THE RUN STARTS OVER")
+        warn(f"warning: {folder} has no intact snapshot left: THE RUN STARTS OVER")
     return None
 
 
@@ -68,12 +68,12 @@ def remove_snapshots(folder: Path) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged file, so that it is not read again and can be looked at."""
+    """Rename a damaged file to ``.bad``, so that it is not read again but can be inspected."""
     digest_path(path).unlink(missing_ok=True)
     path.replace(path.with_name(f"{path.name}.bad"))
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> Snapshot:
     import torch
 
     content = read_verified(path)

@@ -1,52 +1,42 @@
-"""How far each run of a study is, read from its directory while anybody trains it."""
+"""Status table of a study: state, epoch, errors and speed of each run, also during training."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..config import Run
 from .epoch_log import read_epochs
-from .locks import owner
+from .locks import lock_holder
 from .run_directory import RunDirectory
-from .study_directory import planned_runs, read_study
+from .study_directory import StudyDirectory
 
 HEADER = ("run", "status", "epoch", "top-1", "top-5", "images/s")
 
 
-def status_table(study_dir: Path) -> str:
-    """Spell status, epoch, last validation errors and speed of every planned run.
-
-    Raises
-    ------
-    InputError
-        If there is no study.
-    """
-    read_study(study_dir)
-    rows = [HEADER, *(_row(run, study_dir) for run in planned_runs(study_dir))]
+def status_table(study: StudyDirectory) -> str:
+    """Format state, epoch, last validation errors and speed of every planned run."""
+    rows = [HEADER, *(_row(run, study.run_directory(run)) for run in study.planned_runs())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join([f"{study_dir}", *lines])
+    return "\n".join([f"{study.path}", *lines])
 
 
-def _row(run: Run, study_dir: Path) -> tuple[str, ...]:
-    directory = RunDirectory(study_dir / run.path)
-    rows, (state, why) = read_epochs(directory.path), standing_of(directory)
-    epoch, state = f"{len(rows)}/{run.recipe.epochs}", f"{state}: {why[:60]}" if why else state
+def _row(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    rows, (state, details) = read_epochs(directory.path), run_state(directory)
+    epoch = f"{len(rows)}/{run.recipe.epochs}"
+    state = f"{state}: {details[:60]}" if details else state
     if not rows:
         return (str(run.path), state, epoch, "", "", "")
     last, top_5 = rows[-1], rows[-1].validation_top_5_error
-    shown = "" if top_5 is None else f"{top_5:.3f}"
-    errors = (f"{last.validation_top_1_error:.3f}", shown)
+    errors = (f"{last.validation_top_1_error:.3f}", "" if top_5 is None else f"{top_5:.3f}")
     return (str(run.path), state, epoch, *errors, f"{last.images_per_second:,.0f}")
 
 
-def standing_of(directory: RunDirectory) -> tuple[str, str]:
-    """Return complete, damaged, diverged, running, failed, interrupted or planned; and details."""
+def run_state(directory: RunDirectory) -> tuple[str, str]:
+    """Return complete, diverged, running, failed, interrupted or planned; and details."""
     error = directory.path / "error.txt"
     if directory.status:
         return directory.status, ""
-    if holder := owner(directory.path):
+    if holder := lock_holder(directory.path):
         return "running", holder
     if error.exists():
         return "failed", (error.read_text(errors="replace").strip().splitlines() or [""])[-1]
-    return ("planned" if directory.standing == "not finished" else directory.standing), ""
+    return ("planned" if directory.state == "not finished" else directory.state), ""

@@ -1,139 +1,245 @@
-"""The study directory: which points were asked, and the runs that lie below it."""
+"""Study directory: study.json (what was requested, on which data) and the runs below it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ..config import Machine, Recipe, Run, Study
+from pydantic import ConfigDict, Field
+
+from ..config import Machine, Recipe, Record, Run, Study
 from ..errors import InputError
-from .files import read_json, sweep, write_json
-from .identity import SCHEMA, check_same, completed
+from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
+from .identity import SCHEMA, check_same
 from .run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def write_study(
-    path: Path, recipe: Recipe, study: Study, machine: Machine, data: Mapping[str, Any]
-) -> None:
-    """Write what the study is; the date of the first command and what was asked before stay.
-
-    Only for the owner of the study's directory: two commands may add to it at the same moment.
-
-    Raises
-    ------
-    InputError
-        If another command has made it a study of another recipe since ours looked.
-    """
-    check_study(path, recipe, study)
-    sweep(path)
-    there = read_study(path) if (path / "study.json").exists() else {}
-    asked = dict.fromkeys([*asked_before(path), study])
-    content = {
-        "schema_version": SCHEMA,
-        "created": there.get("created", datetime.now(UTC).isoformat(timespec="microseconds")),
-        "recipe": recipe.model_dump(mode="json"),
-        "asked": [one.model_dump(mode="json") for one in asked],
-        "machine": machine.model_dump(mode="json"),
-        "data": dict(data),
-    }
-    write_json(path / "study.json", content)
+STUDY_FILE = "study.json"
 
 
-def asked_before(path: Path) -> list[Study]:
-    """Return the sizes and seeds that each command asked of a study so far."""
-    if not (path / "study.json").exists():
-        return []
-    return [Study(**asked) for asked in read_study(path)["asked"]]
+class DataSummary(Record):
+    """Summary of the data set of a study."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    revision: str | None = None  # commit on the hub
+    splits: dict[str, int]  # number of images
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...]
 
 
-def planned_runs(path: Path) -> list[Run]:
-    """Return every run that was asked of a study so far."""
-    asked = asked_before(path)
-    recipe = Recipe(**read_study(path)["recipe"]) if asked else Recipe()
-    return list(dict.fromkeys(run for study in asked for run in study.runs(recipe)))
+class StudyRecord(Record):
+    """Content of study.json, with the keys of the file in their order."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    schema_version: int = SCHEMA
+    created: str  # UTC, ISO 8601
+    recipe: Recipe
+    requested: tuple[Study, ...] = Field(alias="asked")  # by each command, in order of time
+    machine: Machine  # of the last command
+    data: DataSummary
+
+    def to_json(self) -> bytes:
+        """Encode the record as the content of study.json."""
+        return json_bytes(self.model_dump(mode="json", by_alias=True))
 
 
-def pinned(path: Path, recipe: Recipe) -> Recipe:
-    """Return the recipe with the data revision that an existing study was begun with."""
-    if not (path / "study.json").exists() or recipe.dataset_revision is not None:
-        return recipe
-    return recipe.replace(dataset_revision=read_study(path)["data"]["revision"])
+@dataclass(frozen=True)
+class StudyDirectory:
+    """A study: its directory and the content of study.json, parsed once."""
+
+    path: Path
+    stored: StudyRecord | None = None  # None: a new study
+    content: bytes | None = None  # of study.json as it was read
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a study directory, which may be new.
+
+        Raises
+        ------
+        InputError
+            If study.json is damaged.
+        """
+        try:
+            content = (path / STUDY_FILE).read_bytes()
+        except FileNotFoundError:
+            return cls(path)
+        return cls(
+            path, _record(path / STUDY_FILE, parse_json(content, path / STUDY_FILE)), content
+        )
+
+    @classmethod
+    def find(cls, checkpoint_dir: Path, name: str | None = None) -> Self:
+        """Return the named study, or the most recently started one.
+
+        Raises
+        ------
+        InputError
+            If there is no such study, or study.json is damaged.
+        """
+        if name is not None:
+            study = cls.read(checkpoint_dir / name)
+            study.check_exists()
+            return study
+        newest, newest_values = None, {}
+        for file in checkpoint_dir.glob(f"*/{STUDY_FILE}"):
+            content = file.read_bytes()
+            values = parse_json(content, file)
+            if newest is None or _created(values) > _created(newest_values):
+                newest, newest_values = cls(file.parent, content=content), values
+        if newest is None:
+            raise InputError(f"no study in {checkpoint_dir}; run train.py first")
+        record = _record(newest.path / STUDY_FILE, newest_values)
+        return cls(newest.path, record, newest.content)
+
+    @property
+    def name(self) -> str:
+        """Name of the study, the ``--experiment-id``."""
+        return self.path.name
+
+    @property
+    def record(self) -> StudyRecord:
+        """The content of study.json; only of a study that exists."""
+        assert self.stored is not None, "check_exists comes first"
+        return self.stored
+
+    def check_exists(self) -> None:
+        """Refuse a study that has no study.json.
+
+        Raises
+        ------
+        InputError
+            Naming the study and its folder.
+        """
+        if self.stored is None:
+            raise InputError(f"no study {self.name!r} in {self.path.parent}; run train.py first")
+
+    @property
+    def requested(self) -> tuple[Study, ...]:
+        """Sizes and seeds that each command requested so far; empty for a new study."""
+        return self.stored.requested if self.stored else ()
+
+    def planned_runs(self) -> list[Run]:
+        """Return every run that was requested so far."""
+        runs = (run for study in self.requested for run in study.runs(self.record.recipe))
+        return list(dict.fromkeys(runs))
+
+    def run_directory(self, run: Run) -> RunDirectory:
+        """Return the directory of a run of this study."""
+        return RunDirectory(self.path / run.path)
+
+    def run_directories(self) -> dict[Run, RunDirectory]:
+        """Return every planned run with its directory.
+
+        Raises
+        ------
+        InputError
+            If none of them is complete.
+        """
+        directories = {run: self.run_directory(run) for run in self.planned_runs()}
+        if not any(directory.usable for directory in directories.values()):
+            raise InputError(
+                f"no finished run in {self.path}; python train.py --resume {self.name}"
+            )
+        return directories
+
+    def pinned(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the data revision that the study was begun with."""
+        if self.stored is None or recipe.dataset_revision is not None:
+            return recipe
+        return recipe.replace(dataset_revision=self.stored.data.revision)
+
+    def check(self, recipe: Recipe, study: Study) -> None:
+        """Refuse a request that the stored study cannot be extended by.
+
+        Raises
+        ------
+        InputError
+            If the recipe differs, naming each field; or if variants of the same name differ.
+        """
+        if self.stored is None:
+            return
+        stored_recipe = self.stored.recipe.model_dump(mode="json")
+        check_same(self.path, stored_recipe, recipe.model_dump(mode="json"))
+        stored_variants = [dict(earlier.variants) for earlier in self.requested]
+        variants = dict(study.variants)
+        if any(bool(earlier) != bool(variants) for earlier in stored_variants):
+            kind = "several recipes" if stored_variants[0] else "one recipe"
+            raise InputError(f"{self.path} is a study of {kind}; use another --experiment-id")
+        for earlier in stored_variants:
+            names = earlier.keys() & variants.keys()
+            check_same(self.path, earlier, {name: variants[name] for name in names})
+
+    def write(self, recipe: Recipe, study: Study, machine: Machine, data: DataSummary) -> Self:
+        """Write study.json if anything in it changes, and return the study as it is then.
+
+        The date and the requests of earlier commands are kept. Call it under the lock of the
+        directory: study.json is read again if another command changed it since it was read.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        study : Study
+            Sizes and seeds to add.
+        machine : Machine
+        data : DataSummary
+
+        Raises
+        ------
+        InputError
+            If another command has made it a study of another recipe.
+        """
+        current = self if self._is_current() else self.read(self.path)
+        current.check(recipe, study)
+        remove_temporary_files(self.path)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        record = StudyRecord(
+            created=current.stored.created if current.stored else now,
+            recipe=recipe,
+            requested=tuple(dict.fromkeys([*current.requested, study])),
+            machine=machine,
+            data=data,
+        )
+        content = record.to_json()
+        if content != current.content:
+            write_whole(self.path / STUDY_FILE, content)
+        return type(self)(self.path, record, content)
+
+    def _is_current(self) -> bool:
+        try:
+            return (self.path / STUDY_FILE).read_bytes() == self.content
+        except FileNotFoundError:
+            return self.content is None
 
 
-def check_study(path: Path, recipe: Recipe, study: Study) -> None:
-    """Refuse to add to a study of another recipe, or other variants of the same names.
-
-    Raises
-    ------
-    InputError
-        Naming each field, its value there and the value asked.
-    """
-    if (path / "study.json").exists():
-        check_same(path, completed(read_study(path)["recipe"]), recipe.model_dump(mode="json"))
-        there = [dict(one.variants) for one in asked_before(path)]
-        asked = dict(study.variants)
-        if any(bool(one) != bool(asked) for one in there):
-            begun = "several recipes" if there[0] else "one recipe"
-            raise InputError(f"{path} is a study of {begun}; use another --experiment-id")
-        for one in there:
-            check_same(path, one, {name: asked[name] for name in one.keys() & asked.keys()})
+def _created(values: Mapping[str, Any]) -> str:
+    return str(values.get("created", ""))
 
 
-def read_study(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_study` wrote.
-
-    Raises
-    ------
-    InputError
-        If there is no study, or study.json is damaged.
-    """
+def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
     try:
-        return read_json(path / "study.json")
-    except FileNotFoundError:
-        raise InputError(f"no study {path.name!r} in {path.parent}; run train.py first") from None
+        return StudyRecord(**values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
-def newest_study(checkpoint_dir: Path) -> str:
-    """Name of the most recently started study.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    studies = [path.parent for path in checkpoint_dir.glob("*/study.json")]
-    if not studies:
-        raise InputError(f"no study in {checkpoint_dir}; run train.py first")
-    return max(studies, key=lambda path: str(read_study(path)["created"])).name
-
-
-def trained_by(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
+def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
     """Return commands, commits, devices, versions of torch, first and last date of some runs."""
     files = [directory.path / "environment.json" for directory in directories]
-    found = [read_json(file) for file in files if file.exists()]
-    keys = ("command", "commit", "device", "torch")
-    known = {key: list(dict.fromkeys(str(one[key]) for one in found if key in one)) for key in keys}
-    dates = sorted(str(one["date"]) for one in found if "date" in one)
-    return {**known, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
-
-
-def begun_runs(path: Path) -> dict[Run, RunDirectory]:
-    """Return every planned run of a study with its directory, some of them finished.
-
-    Raises
-    ------
-    InputError
-        If none is.
-    """
-    planned = {run: RunDirectory(path / run.path) for run in planned_runs(path)}
-    if not any(directory.usable for directory in planned.values()):
-        raise InputError(f"no finished run in {path}; python train.py --resume {path.name}")
-    return planned
+    environments = [read_json(file) for file in files if file.exists()]
+    distinct = {
+        key: list(dict.fromkeys(str(values[key]) for values in environments if key in values))
+        for key in ("command", "commit", "device", "torch")
+    }
+    dates = sorted(str(values["date"]) for values in environments if "date" in values)
+    return {**distinct, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
 
 
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:

@@ -1,0 +1,90 @@
+"""Cost of a study, for ``--plan``: disk space, and time estimated from a few measured steps."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+
+from ..config import Machine, Run
+from ..storage.disk_space import DiskUsage, free_bytes
+from .planning import StudyPlan, unfinished
+
+RESULTS_BYTES = 5_000_000  # tables and figures
+
+
+def disk_usage(plan: StudyPlan, machine: Machine) -> list[DiskUsage]:
+    """Return upper bounds of what the unfinished runs will write; nothing if all are finished."""
+    from ..data.cache import cache_space
+    from ..data.prepare import cache_side, missing_splits
+    from ..models.registry import weight_bytes
+
+    dataset, side, num_classes = plan.dataset, plan.recipe.image_size, len(plan.dataset.classes)
+    num_runs = Counter(run.recipe for run in unfinished(plan.study, plan.runs))
+    if not num_runs:
+        return []
+    weights = {recipe: weight_bytes(recipe.model, num_classes, side) for recipe in num_runs}
+    snapshot = max(  # current weights, best weights, moments
+        weights[recipe] * (2 + {"sgd": 1}.get(recipe.optimizer, 2)) for recipe in num_runs
+    )
+    checkpoints = sum(num_runs[recipe] * weights[recipe] for recipe in num_runs)
+    checkpoints += 3 * snapshot  # one of them being written
+    num_predicted = sum(len(dataset.splits[role]) for role in ("validation", "test"))
+    results = len(plan.runs) * num_predicted * (4 * num_classes + 8) + RESULTS_BYTES
+    missing = missing_splits(dataset, plan.data_recipe, machine)
+    return [
+        cache_space(dataset, missing, cache_side(side), machine.cache_dir),
+        DiskUsage("checkpoints", plan.study.path, checkpoints),
+        DiskUsage("results", machine.results_dir / plan.study.name, results),
+    ]
+
+
+def cost_report(plan: StudyPlan, machine: Machine) -> str:
+    """Format disk space and time of the unfinished runs; measures a few steps on this machine."""
+    from ..devices import pick_device
+    from ..launching.local import set_num_threads
+    from ..launching.registry import SLOTS
+    from ..training.throughput import estimate_seconds, measure_throughput
+
+    num_slots = SLOTS[machine.launcher](machine) if machine.launcher in SLOTS else 1
+    set_num_threads(machine)
+    lines = [
+        f"disk: {usage} in {usage.folder}, {free_bytes(usage.folder) / 1e9:.1f} GB free"
+        for usage in disk_usage(plan, machine)
+    ]
+    runs, seconds, decoding = unfinished(plan.study, plan.runs), dict[Run, float](), 0.0
+    for recipe in dict.fromkeys(run.recipe for run in runs):
+        recipe_runs = [run for run in runs if run.recipe == recipe]
+        pinned = recipe.replace(dataset_revision=plan.data_recipe.dataset_revision)
+        throughput = measure_throughput(recipe, machine, plan.dataset)
+        estimate = (pinned, plan.dataset, machine, throughput)
+        decoding = estimate_seconds([], *estimate)  # once, before the first run
+        seconds |= {run: estimate_seconds([run], *estimate) - decoding for run in recipe_runs}
+        variant = f"{recipe_runs[0].variant}, " if recipe_runs[0].variant else ""
+        minutes = (decoding + sum(seconds[run] for run in recipe_runs)) / 60
+        lines.append(
+            f"time: about {minutes:.1f} minutes for {variant}{len(recipe_runs)} runs ({throughput})"
+        )
+    total = decoding + makespan([seconds[run] for run in runs], num_slots)
+    at_a_time = f"{num_slots} at a time" if num_slots > 1 else "one at a time"
+    lines.append(f"{machine.launcher}, {at_a_time}: about {total / 60:.1f} minutes in all")
+    if pick_device(machine.device).type == "cuda":
+        num_gpus = 1.0 if machine.gpus_per_run is None else machine.gpus_per_run
+        lines.append(f"GPU-hours: about {num_gpus * sum(seconds.values()) / 3600:.2f}")
+    return "\n".join(lines)
+
+
+def makespan(seconds: Iterable[float], num_slots: int) -> float:
+    """Return the wall-clock time of all runs, each started in the first free slot, in order.
+
+    Parameters
+    ----------
+    seconds : iterable of float
+        Duration of each run, in the order in which they start.
+    num_slots : int
+        Runs at a time.
+    """
+    free_at = [0.0] * num_slots
+    for duration in seconds:
+        heapq.heapreplace(free_at, free_at[0] + duration)
+    return max(free_at)
