@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from dataworth.evaluation.results import chance_errors, read_results
+from dataworth.evaluation.results import read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
 from dataworth.findings import sentences
 from dataworth.findings.curves import curves, headline
@@ -40,7 +40,7 @@ SPEEDS = {
 def study_text() -> str:
     """Return the findings of the committed study, as `eval.py` prints them."""
     results = read_results(ROOT / "results" / EPOCHS / "metrics.json")
-    laws = curves(runs_table(results), chance_errors(results))
+    laws = curves(runs_table(results), results.chance)
     backtests = sentences.backtest(headline(laws).analysis)
     paragraphs = [describe(laws, sizes_table(results)), *backtests.splitlines()]
     return "\n\n".join(_wrapped(text) for text in paragraphs)
@@ -49,21 +49,21 @@ def study_text() -> str:
 def steps_text() -> str:
     """Return the table of equal epochs against equal optimiser steps."""
     sizes = [
-        read_results(ROOT / "results" / name / "metrics.json")["subset_sizes"]
+        read_results(ROOT / "results" / name / "metrics.json").subset_sizes
         for name in (EPOCHS, STEPS)
     ]
-    epochs, steps = ({s: row["top_5_error"] for s, row in rows.items()} for rows in sizes)
+    epochs, steps = ({s: row.top_5_error for s, row in rows.items()} for rows in sizes)
     lines = ["| training images | 15 epochs | 5,280 steps |", "|---|---|---|"]
     for size, row in sizes[0].items():
         if size in steps:
             errors = [sentences.percent(epochs[size]), sentences.percent(steps[size])]
-            lines.append(f"| {row['num_images']:,} | {' | '.join(errors)} |")
-    largest = sizes[0]["1.0"]["num_images"]
+            lines.append(f"| {row.num_images:,} | {' | '.join(errors)} |")
+    largest = sizes[0]["1.0"].num_images
     lines.append(f"| {largest:,} | {sentences.percent(epochs['1.0'])} | the same runs |")
     more_steps = 100 * (epochs["0.25"] - steps["0.25"])
     more_images = 100 * (steps["0.25"] - epochs["1.0"])
     gains = (
-        f"At {sizes[0]['0.25']['num_images']:,} images, four times the steps lower the error by "
+        f"At {sizes[0]['0.25'].num_images:,} images, four times the steps lower the error by "
         f"{more_steps:.1f} points; four times the images then lower it by {more_images:.1f} points."
     )
     return "\n".join(lines) + "\n\n" + _wrapped(gains)

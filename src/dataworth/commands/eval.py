@@ -1,76 +1,118 @@
-"""``dataworth eval``: score every finished run of a study, fit the law, draw it."""
+"""``dataworth eval``: score every finished run of a study, fit the scaling law, draw it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Machine, Recipe
+from ..config import Run
 from ..distributed.process_group import require_single_process
 from ..errors import InputError
-from ..storage.files import sweep
-from ..storage.locks import owned
-from ..storage.study_directory import (
-    begun_runs,
-    epochs_table,
-    newest_study,
-    pinned,
-    read_study,
-)
-from .exit_codes import DONE, INCOMPLETE, exit_with
+from ..storage.files import remove_temporary_files
+from ..storage.locks import lock_folder
+from ..storage.predictions import remove_temporary_predictions
+from ..storage.run_directory import RunDirectory
+from ..storage.study_directory import StudyDirectory, epochs_table, training_environments
+from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import EvalFlags
 from .parsing import parse
 
 if TYPE_CHECKING:
-    pass
+    from ..data.pixels import PixelStores
+    from ..evaluation.records import StudyResults
 
 
 def evaluate(words: Sequence[str] | None = None) -> None:
-    """Score every finished run of a study, fit the law, draw it."""
-    exit_with(lambda: _evaluate(words), "python eval.py begins again")
+    """Score every finished run of a study, fit the scaling law, draw it."""
+    run_command(lambda: _evaluate(words), "python eval.py begins again")
 
 
 def _evaluate(words: Sequence[str] | None) -> int:
     flags = parse(EvalFlags, words, EvalFlags())
     require_single_process("eval.py")
-    name = flags.experiment_id or newest_study(flags.checkpoint_dir)
-    study_dir = flags.checkpoint_dir / name
-    there = read_study(study_dir)
-    changes = {} if flags.cache_dir is None else {"cache_dir": flags.cache_dir}
-    recipe, machine = Recipe(**there["recipe"]), Machine(**there["machine"] | changes)
-    results_dir = (flags.results_dir or machine.results_dir) / name
-    planned = begun_runs(study_dir)
-    missing = {str(run.path): d.standing for run, d in planned.items() if not d.usable}
-    finished = [directory for directory in planned.values() if directory.usable]
-    from ..conformal.thresholds import check_apart
-    from ..data.pixels import Sources
+    study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
+    directories = study.run_directories()
+    results_dir = (flags.results_dir or study.record.machine.results_dir) / study.name
+    from ..findings.study import analyse_variants
+    from .eval_output import add_scores, print_findings, write_files, write_report
+
+    stores = _open_stores(flags, study)
+    with lock_folder(results_dir):
+        remove_temporary_files(results_dir)
+        remove_temporary_predictions(results_dir)
+        results = _score_runs(flags, study, directories, stores, results_dir)
+        paths = {run.path for run in results.runs}
+        evaluated = [directory for run, directory in directories.items() if run.path in paths]
+        results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
+        findings = analyse_variants(results, epochs_table(evaluated))
+        write_files(results, findings, epochs_table(evaluated), results_dir)
+        print_findings(results, findings, notes, results_dir)
+        if flags.report:
+            write_report(results, findings, directories, stores.data, results_dir, flags.mistakes)
+    print(f"checkpoints  {study.path}")
+    for path, reason in results.missing.items():
+        print(f"  {path}: {reason}", file=sys.stderr)
+    return INCOMPLETE if results.missing else DONE
+
+
+def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:
+    """Load the data of the study to the device.
+
+    Raises
+    ------
+    InputError
+        If ``--conformal`` would calibrate on test images.
+    """
+    from ..conformal.thresholds import check_disjoint
+    from ..data.pixels import PixelStores
     from ..data.prepare import open_data
     from ..devices import pick_device, prepare_process
-    from ..evaluation.evaluator import evaluate_runs
-    from ..evaluation.results import build_results
-    from ..storage.environment import describe_environment
-    from .eval_output import add_page, extend, write_outcomes
 
     device = pick_device(flags.device)
     prepare_process(device)
-    sources = Sources(open_data(pinned(study_dir, recipe), machine), device)
+    changes = {} if flags.cache_dir is None else {"cache_dir": flags.cache_dir}
+    machine = study.record.machine.replace(**changes)
+    data = open_data(study.pinned(study.record.recipe), machine)
     if flags.conformal:
-        check_apart(sources.data)
-    predictions = results_dir / "predictions"
-    with owned(results_dir):
-        sweep(results_dir, *predictions.glob("*"))
-        rows, failures = evaluate_runs(finished, sources, flags.batch_size, predictions)
-        missing |= failures
-        if not rows:
-            raise InputError(f"no usable run in {study_dir}: {'; '.join(failures.values())}")
-        labels = sources.data.dataset.splits["test"].labels
-        results = build_results(name, there, describe_environment(device), rows, missing, labels)
-        usable = [d for run, d in planned.items() if d.usable and str(run.path) not in failures]
-        notes = extend(results, flags, usable, sources.data, results_dir)
-        found = write_outcomes(results, epochs_table(usable), results_dir, notes)
-        add_page(results, found, flags, planned, sources.data, results_dir)
-    print(f"checkpoints  {study_dir}")
-    for path, reason in missing.items():
-        print(f"  {path}: {reason}", file=sys.stderr)
-    return INCOMPLETE if missing else DONE
+        check_disjoint(data)
+    return PixelStores(data, device)
+
+
+def _score_runs(
+    flags: EvalFlags,
+    study: StudyDirectory,
+    directories: Mapping[Run, RunDirectory],
+    stores: PixelStores,
+    results_dir: Path,
+) -> StudyResults:
+    """Score every finished run on every split.
+
+    Raises
+    ------
+    InputError
+        If the weights of none of them are usable.
+    """
+    from ..evaluation.evaluator import evaluate_runs
+    from ..evaluation.records import ChanceErrors
+    from ..evaluation.results import build_results
+    from ..storage.environment import describe_environment
+
+    missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
+    finished = [directory for directory in directories.values() if directory.usable]
+    chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
+    runs, failures = evaluate_runs(
+        finished, stores, flags.batch_size, results_dir, chance_error.top_1_error
+    )
+    if not runs:
+        raise InputError(f"no usable run in {study.path}: {'; '.join(failures.values())}")
+    scored = {run.path for run in runs}
+    return build_results(
+        study,
+        describe_environment(stores.device),
+        runs,
+        missing | failures,
+        chance_error,
+        training_environments(d for run, d in directories.items() if run.path in scored),
+    )

@@ -1,156 +1,232 @@
-"""What ``dataworth eval`` writes and prints: tables, laws, figures, the report."""
+"""Output of ``dataworth eval``: added scores, files, figures, printed findings, the report."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ..config import Run
 from ..errors import InputError
-from ..evaluation.results import branch_of, read_results, views
+from ..evaluation.records import ConformalReports, FullScores, SizeStep, StudyResults
+from ..evaluation.results import FILE, keep_added_scores, read_results, write_results
 from ..evaluation.tables import format_table, runs_table
 from ..figures.conformal import save_conformal_figures
 from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
-from ..figures.scaling import save_figures, together
+from ..figures.scaling import plot_variants, save_figures
 from ..findings.curves import METRICS, headline, law_record
-from ..findings.study import Outcome, describe, describe_forecasts, outcomes
+from ..findings.study import VariantFindings, describe, describe_forecasts
 from ..findings.tables import exponents_table
 from ..storage.files import write_json, write_whole
 from ..storage.run_directory import RunDirectory
-from ..storage.study_directory import (
-    trained_by,
-)
 from .flags import EvalFlags
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
 
-
-def write_outcomes(
-    results: dict[str, Any], epochs: pd.DataFrame, folder: Path, notes: Sequence[str] = ()
-) -> list[Outcome]:
-    """Write the results of a study, draw them, print what they say and what else was found."""
-    found = outcomes(results, epochs)
-    laws = {one.name: law_record(one.curves) for one in found}
-    write_json(
-        folder / "scaling_law.json", {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
-    )
-    for table, file in ((runs_table(results), "metrics.csv"), (epochs, "epochs.csv")):
-        write_whole(folder / file, table.to_csv(index=False).encode())
-    write_json(folder / "metrics.json", results)
-    print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
-    for run in results["runs"]:
-        if run["status"] == "untrained":
-            path = Path(run.get("variant", "")) / f"{run['subset_size']}/seed-{run['seed']}"
-            print(f"untrained: {path} is not better than chance; it is in no mean and no fit")
-    for one in found:
-        if one.curves:
-            save_figures(one.curves, one.sizes, one.epochs, folder / "figures" / one.branch)
-        title = f"{one.branch}: " if one.branch else ""
-        print(f"\n{fill(title + describe(one.curves, one.sizes), 96)}\n")
-        if ahead := describe_forecasts(one.curves):
-            print(f"{ahead}\n")
-    if len(found) > 1:
-        _compare(found, folder / "figures")
-    print("".join(f"{note}\n\n" for note in notes), end="")
-    print(f"numbers      {folder / 'metrics.json'}")
-    if (folder / "figures").exists():
-        print(f"figures      {folder / 'figures'}")
-    print("notebook     results.ipynb")
-    return found
+WIDTH = 96  # characters of a printed line
 
 
-def _compare(found: Sequence[Outcome], figures: Path) -> None:
-    """Draw the curves of all variants on one plot per error, and print their exponents."""
-    for metric, ax in together(found).items():
-        save_printed(ax, figures / f"{metric}.png")
-    heads = {one.name: headline(one.curves) for one in found if one.curves}
-    if len({curve.metric for curve in heads.values()}) > 1:  # one column to compare in
-        heads = {one.name: one.curves[METRICS[0]] for one in found if one.curves}
-    table = exponents_table(heads)
-    print(f"{table.to_string(index=False)}\n\n" if len(table) else "", end="")
-
-
-ADDED = ("full", "conformal")  # keys of a run in metrics.json
-
-
-def extend(
-    results: dict[str, Any],
+def add_scores(
+    results: StudyResults,
     flags: EvalFlags,
     directories: Sequence[RunDirectory],
     data: PreparedData,
-    folder: Path,
-) -> list[str]:
-    """Add where the runs were trained, what ``--full`` and ``--conformal`` ask for; say it.
+    results_dir: Path,
+) -> tuple[StudyResults, list[str]]:
+    """Add the scores of ``--full`` and ``--conformal``, now or earlier, to the results.
 
-    Each variant of a study is evaluated by itself, into a folder of its own.
+    Each variant of a study is evaluated separately and has its own tables and figures.
+
+    Parameters
+    ----------
+    results : StudyResults
+        Of plain scores.
+    flags : EvalFlags
+    directories : sequence of RunDirectory
+        Of the evaluated runs.
+    data : PreparedData
+    results_dir : Path
+        Holds the stored logits and perhaps an earlier metrics.json; receives tables and figures.
+
+    Returns
+    -------
+    results : StudyResults
+    notes : list of str
+        Findings in words, a paragraph each.
     """
-    from ..conformal.coverage import add_conformal
-    from ..evaluation.full import add_full
-
-    results["training"] = trained_by(directories)
-    keep(results, folder / "metrics.json")
-    notes, steps, parts = [], {}, views(results)
-    for name, part in parts.items():
-        variant = branch_of(part)
-        own = [directory for directory in directories if directory.run().variant == variant]
-        title = f"{name}: " if variant else ""
+    results = _with_earlier_scores(results, results_dir)
+    full: dict[Path, FullScores] = {}
+    conformal: dict[Path, ConformalReports] = {}
+    steps: dict[str, tuple[SizeStep, ...]] = {}
+    notes = []
+    variants = results.variants()
+    for name, part in variants.items():
+        own = [directory for directory in directories if directory.run().variant == part.variant]
+        title = f"{name}: " if part.variant else ""
         if flags.full:
-            text, classes = add_full(part, own, data, folder)
+            scores, steps[name], text = _full(part, own, data, results_dir)
+            full |= scores
             notes.append(title + text)
-            if classes is not None:
-                save_full_figures(part, classes, folder / "figures" / variant)
-            steps[name] = part.get("size_steps", [])
         if flags.conformal:
-            text, sets = add_conformal(part, own, data, flags.alpha, folder)
+            reports, text = _conformal(part, own, data, flags.alpha, results_dir)
+            conformal |= reports
             notes.append(title + text)
-            if len(sets):
-                save_conformal_figures(sets, folder / "figures" / variant)
     if flags.full:
-        results["size_steps"] = steps if len(parts) > 1 else steps.popitem()[1]
-    return notes
+        size_steps = steps if len(variants) > 1 else steps.popitem()[1]
+        results = results.model_copy(update={"size_steps": size_steps})
+    return results.with_scores(full, conformal), notes
 
 
-def keep(results: dict[str, Any], path: Path) -> None:
-    """Take over what an earlier command added, if runs and scores are the same, bit for bit."""
+def _with_earlier_scores(results: StudyResults, results_dir: Path) -> StudyResults:
     try:
-        before = read_results(path)
+        earlier = read_results(results_dir / FILE)
     except InputError:
-        return
-    there = {_key(run): run for run in before["runs"]}
-    if len(there) != len(results["runs"]):
-        return
-    for run in results["runs"]:
-        was, now = there.get(_key(run), {}), json.loads(json.dumps(run))
-        if {key: was.get(key) for key in now} != now:
-            return
-    for run in results["runs"]:
-        run |= {key: there[_key(run)][key] for key in ADDED if key in there[_key(run)]}
-    if "size_steps" in before:
-        results["size_steps"] = before["size_steps"]
+        return results
+    return keep_added_scores(results, earlier)
 
 
-def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    return run.get("variant", ""), run["subset_size"], run["seed"]
-
-
-def add_page(
-    results: Mapping[str, Any],
-    found: Sequence[Outcome],
-    flags: EvalFlags,
-    planned: Mapping[Run, RunDirectory],
+def _full(
+    results: StudyResults,
+    directories: Sequence[RunDirectory],
     data: PreparedData,
-    folder: Path,
-) -> None:
-    """Write report.html if ``--report`` asks for it, and say where."""
-    if flags.report:
-        from ..report.page import write_page
+    results_dir: Path,
+) -> tuple[Mapping[Path, FullScores], tuple[SizeStep, ...], str]:
+    """Evaluate one variant fully; write per_class.csv and the figures."""
+    from ..evaluation.full import evaluate_fully
 
-        page = write_page(results, found, planned, data, folder, flags.mistakes)
-        print(f"report       {page}")
+    evaluation = evaluate_fully(results, directories, data, results_dir)
+    if evaluation.per_class is not None:
+        _write_table(evaluation.per_class, results_dir / results.variant / "per_class.csv")
+        figures = results_dir / "figures" / results.variant
+        scored = results.with_scores(full=evaluation.scores)
+        save_full_figures(scored, evaluation.per_class, figures)
+    return evaluation.scores, evaluation.size_steps, evaluation.text
+
+
+def _conformal(
+    results: StudyResults,
+    directories: Sequence[RunDirectory],
+    data: PreparedData,
+    alphas: Sequence[float],
+    results_dir: Path,
+) -> tuple[Mapping[Path, ConformalReports], str]:
+    """Calibrate and test the prediction sets of one variant; write conformal.csv and figures."""
+    from ..conformal.coverage import describe as describe_coverage
+    from ..conformal.coverage import evaluate_conformal
+
+    evaluation = evaluate_conformal(results, directories, data, alphas, results_dir)
+    _write_table(evaluation.table, results_dir / results.variant / "conformal.csv")
+    if len(evaluation.complete):
+        save_conformal_figures(evaluation.complete, results_dir / "figures" / results.variant)
+    return evaluation.reports, describe_coverage(evaluation.complete)
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    write_whole(path, table.to_csv(index=False).encode())
+
+
+def write_files(
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    epochs: pd.DataFrame,
+    results_dir: Path,
+) -> None:
+    """Write the tables, laws and figures of a study, and metrics.json.
+
+    Parameters
+    ----------
+    results : StudyResults
+    findings : sequence of VariantFindings
+    epochs : DataFrame
+        From ``storage.study_directory.epochs_table``.
+    results_dir : Path
+    """
+    laws = {variant.name: law_record(variant.curves) for variant in findings}
+    content = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
+    write_json(results_dir / "scaling_law.json", content)
+    _write_table(runs_table(results), results_dir / "metrics.csv")
+    _write_table(epochs, results_dir / "epochs.csv")
+    write_results(results_dir, results)
+    figures = results_dir / "figures"
+    for variant in findings:
+        if variant.curves:
+            save_figures(variant.curves, variant.sizes, variant.epochs, figures / variant.variant)
+    for metric, ax in plot_variants(findings).items():
+        save_printed(ax, figures / f"{metric}.png")
+
+
+def print_findings(
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    notes: Sequence[str],
+    results_dir: Path,
+) -> None:
+    """Print the errors, the law and the forecasts of every variant, and where the files are.
+
+    Parameters
+    ----------
+    results : StudyResults
+    findings : sequence of VariantFindings
+    notes : sequence of str
+        From :func:`add_scores`.
+    results_dir : Path
+    """
+    print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
+    for run in results.runs:
+        if not run.complete:
+            print(f"untrained: {run.path} is not better than chance; it is in no mean and no fit")
+    for variant in findings:
+        title = f"{variant.variant}: " if variant.variant else ""
+        print(f"\n{fill(title + describe(variant.curves, variant.sizes), WIDTH)}\n")
+        if forecasts := describe_forecasts(variant.curves):
+            print(f"{forecasts}\n")
+    if table := compare_exponents(findings):
+        print(f"{table}\n\n", end="")
+    print("".join(f"{note}\n\n" for note in notes), end="")
+    print(f"numbers      {results_dir / FILE}")
+    if (results_dir / "figures").exists():
+        print(f"figures      {results_dir / 'figures'}")
+    print("notebook     results.ipynb")
+
+
+def compare_exponents(findings: Sequence[VariantFindings]) -> str:
+    """Format the exponents of several variants as a text table; empty for a single variant."""
+    if len(findings) < 2:
+        return ""
+    curves = {variant.name: headline(variant.curves) for variant in findings if variant.curves}
+    if len({curve.metric for curve in curves.values()}) > 1:  # compare all by the same metric
+        curves = {v.name: v.curves[METRICS[0]] for v in findings if v.curves}
+    table = exponents_table(curves)
+    return str(table.to_string(index=False)) if len(table) else ""
+
+
+def write_report(
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    directories: Mapping[Run, RunDirectory],
+    data: PreparedData,
+    results_dir: Path,
+    num_mistakes: int,
+) -> None:
+    """Write report.html and print its path.
+
+    Parameters
+    ----------
+    results : StudyResults
+    findings : sequence of VariantFindings
+    directories : mapping of Run to RunDirectory
+        Of every planned run.
+    data : PreparedData
+    results_dir : Path
+    num_mistakes : int
+        Pictures of mistakes per size.
+    """
+    from ..report.page import write_page
+
+    path = write_page(results, findings, directories, data, results_dir, num_mistakes)
+    print(f"report       {path}")

@@ -1,4 +1,4 @@
-"""A trained model as a file of its own, with a model card: ``dataworth export --help``."""
+"""``dataworth export``: write a trained model as one file, with a model card."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Machine
 from ..console import say
 from ..errors import InputError
 from ..storage.files import write_whole
-from ..storage.study_directory import read_study
-from .exit_codes import DONE, exit_with
+from ..storage.study_directory import STUDY_FILE, StudyDirectory
+from .exit_codes import DONE, run_command
 from .flags import ExportFlags
 from .parsing import parse
 
 if TYPE_CHECKING:
+    from ..evaluation.records import SplitScores
     from ..prediction.classifier import Classifier
+
+CARD_SETTINGS = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
 
 
 CARD = """---
@@ -42,9 +44,10 @@ Written by `dataworth export`. File: `{file}`, SHA-256 `{digest}`.
 
 ## Intended use
 
-A point of a data-scaling study: it was trained from fresh weights, on a subset if the table says
-so, to measure how error falls with data. Use it to repeat that measurement and to compare networks
-trained alike. It is not meant to decide about people, nor wherever an error does harm.
+A point of a data-scaling study: it was trained from scratch, on the number of images in the table,
+to measure how error falls with training data. Use it to reproduce that measurement and to compare
+networks trained with the same recipe. It is not intended for decisions about people, or wherever
+an error does harm.
 
 ## Data and licence
 
@@ -52,7 +55,7 @@ trained alike. It is not meant to decide about people, nor wherever an error doe
 
 ## Input and output
 
-Input: RGB pictures (b, 3, {size}, {size}), float32. Turn a picture upright, scale its shorter
+Input: RGB images (b, 3, {size}, {size}), float32. Apply the EXIF orientation, scale the shorter
 side to {side} pixels (antialiased bilinear), crop the central {size} x {size} pixels, divide by
 255, subtract {mean} and divide by {std} (one value per channel).
 
@@ -63,12 +66,11 @@ Output: logits (b, {num_classes}); softmax makes them probabilities. With a safe
 
 ## Limits
 
-The test error above holds for pictures like those of the test split; its 95 % interval covers the
-choice of test images, not another training seed or other pictures. The model knows its
-{num_classes} classes and names one of them for any picture. What the training pictures leave out or
-show one-sidedly, it has not learned. Its probabilities are those of a network, not frequencies:
-`eval.py --full` measures how far they can be believed, `eval.py --conformal` makes sets that keep a
-promise.
+The test error above holds for images from the distribution of the test split; its 95 % interval
+covers the sampling noise of the test images, not another training seed or another distribution. The
+model predicts one of its {num_classes} classes for any image. It inherits gaps and biases of the
+training images. Its probabilities are not calibrated: `eval.py --full` measures the calibration
+error, `eval.py --conformal` makes prediction sets with a coverage guarantee.
 
 ## Classes
 
@@ -81,13 +83,13 @@ IMAGENET_LICENCE = (
 )
 OTHER_LICENCE = (
     "Trained on {dataset}. Its licence decides what may be done with these weights; name it here "
-    "before you pass them on."
+    "before you share them."
 )
 
 
 def export(words: Sequence[str] | None = None) -> None:
-    """Export the model that the flags mean; ``words`` default to the command line."""
-    exit_with(lambda: _export(words), "the same command begins again")
+    """Export the model that the flags select; ``words`` default to the command line."""
+    run_command(lambda: _export(words), "the same command begins again")
 
 
 def _export(words: Sequence[str] | None) -> int:
@@ -100,7 +102,7 @@ def _export(words: Sequence[str] | None) -> int:
     if flags.format == "onnx":
         content = onnx_bytes(classifier)
     else:
-        content = classifier.path.read_bytes()  # the same bytes: thresholds are bound to them
+        content = classifier.path.read_bytes()  # unchanged: conformal.json holds their SHA-256
         thresholds = classifier.path.with_name(FILE)
         if thresholds.exists():
             write_whole(flags.output / FILE, thresholds.read_bytes())
@@ -116,7 +118,7 @@ def onnx_bytes(classifier: Classifier) -> bytes:
     Raises
     ------
     InputError
-        If the packages that write it are not installed.
+        If onnx and onnxscript are not installed.
     """
     import torch
 
@@ -127,7 +129,7 @@ def onnx_bytes(classifier: Classifier) -> bytes:
     size = classifier.recipe.image_size
     example = torch.zeros(2, 3, size, size, device=classifier.device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself
+        warnings.simplefilter("ignore")  # deprecations within the exporter
         program = torch.onnx.export(
             classifier.model,
             (example,),
@@ -143,12 +145,20 @@ def onnx_bytes(classifier: Classifier) -> bytes:
 
 
 def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
-    """Say in Markdown what a model file is, what it takes and what it gives."""
+    """Return the model card in Markdown: data, recipe, test error, input and output, limits.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    path : Path
+        Of the model file.
+    content : bytes
+        Of the model file, for its SHA-256.
+    """
     from ..data.prepare import cache_side
 
     recipe, images = classifier.recipe, classifier.num_images
     licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
-    shown = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
     return CARD.format(
         model=recipe.model,
         num_classes=len(classifier.classes),
@@ -159,11 +169,11 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         parameters=sum(p.numel() for p in classifier.model.parameters()),
         images="unknown" if images is None else f"{images:,}",
         run=classifier.name,
-        recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in shown),
+        recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in CARD_SETTINGS),
         size=recipe.image_size,
         side=cache_side(recipe.image_size),
-        mean=classifier.moments[0],
-        std=classifier.moments[1],
+        mean=classifier.channel_stats[0],
+        std=classifier.channel_stats[1],
         classes=", ".join(classifier.classes),
         measured=measured_errors(classifier),
         licence=licence.format(dataset=recipe.dataset),
@@ -171,22 +181,25 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
 
 
 def measured_errors(classifier: Classifier) -> str:
-    """Spell the run's test errors with their 95 % intervals, where eval.py has measured them."""
+    """Format the run's test errors with 95 % intervals, if ``eval.py`` has measured them."""
     from ..evaluation.results import read_results
 
-    if classifier.num_images is None:  # a file alone
-        return "not known to the file of weights"
-    study = next(p for p in classifier.path.parents if (p / "study.json").exists())
-    results = Machine(**read_study(study)["machine"]).results_dir / study.name / "metrics.json"
-    runs = read_results(results)["runs"] if results.exists() else []
-    for run in runs:
-        path = Path(run.get("variant", "")) / repr(run["subset_size"]) / f"seed-{run['seed']}"
-        if str(path) == classifier.name:
-            test, ks = run["splits"]["test"], (1, 5)
-            spelled = [(k, test[f"top_{k}_error"], test[f"top_{k}_error_interval"]) for k in ks]
-            return ", ".join(
-                f"top-{k} {error:.2%} [{ends[0]:.2%}, {ends[1]:.2%}]"
-                for k, error, ends in spelled
-                if error is not None
-            )
+    if classifier.num_images is None:  # weights outside a run directory
+        return "not recorded in the file of weights"
+    parent = next(p for p in classifier.path.parents if (p / STUDY_FILE).exists())
+    study = StudyDirectory.read(parent)
+    results = study.record.machine.results_dir / study.name / "metrics.json"
+    for run in read_results(results).runs if results.exists() else ():
+        if str(run.path) == classifier.name:
+            errors = (_measured_error(run.splits["test"], k) for k in (1, 5))
+            return ", ".join(filter(None, errors))
     return f"not measured yet: python eval.py --experiment-id {study.name}"
+
+
+def _measured_error(scores: SplitScores, k: int) -> str:
+    """Format the top-k error of a run with its interval; empty where it is undefined."""
+    error, interval = scores.error(k), scores.interval(k)
+    if error is None or interval is None:
+        return ""
+    low, high = (f"{100 * end:.2f} %" for end in interval)
+    return f"top-{k} {100 * error:.2f} % [{low}, {high}]"

@@ -1,1 +1,1 @@
-"""Conformal prediction: nonconformity scores, thresholds on a calibration set, coverage on test."""
+"""Conformal prediction: nonconformity scores, calibrated thresholds, measured coverage."""

@@ -1,10 +1,10 @@
-"""Whether prediction sets keep their promise on test: ``eval.py --conformal``."""
+"""Coverage and size of prediction sets on test: ``eval.py --conformal``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,98 +12,119 @@ from numpy.typing import NDArray
 
 from ..data.prepare import PreparedData
 from ..evaluation.calibration import probabilities
-from ..evaluation.full import read_predictions
 from ..evaluation.intervals import Z, wilson_interval
-from ..storage.files import write_whole
+from ..evaluation.records import (
+    ConformalReports,
+    CoverageReport,
+    GroupCoverage,
+    RunScores,
+    StudyResults,
+)
+from ..storage.predictions import Logits, read_predictions
 from ..storage.run_directory import RunDirectory
 from .scores import METHODS, Array, Labels, prediction_sets, rank_needed
-from .thresholds import binding, calibrate, draws, from_plain, warn_of_few
+from .thresholds import (
+    Thresholds,
+    calibrate,
+    calibration_identity,
+    from_json,
+    uniform_draws,
+    warn_small_calibration_set,
+)
 
 BROKEN, SMALL = "broken assumption", "small calibration set"
+NOT_IN_TABLE = {"coverage_interval", "expected_coverage", "by_true_class", "by_predicted_class"}
 
 
-def add_conformal(
-    results: dict[str, Any],
+@dataclass(frozen=True)
+class ConformalEvaluation:
+    """Coverage reports of the runs of one variant."""
+
+    reports: Mapping[Path, ConformalReports]  # by path of the run
+    table: pd.DataFrame  # content of conformal.csv
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        """Rows of complete runs."""
+        return self.table[self.table["status"] == "complete"]
+
+
+def evaluate_conformal(
+    results: StudyResults,
     directories: Sequence[RunDirectory],
     data: PreparedData,
-    alphas: tuple[float, ...],
-    folder: Path,
-) -> tuple[str, pd.DataFrame]:
-    """Calibrate every run, test its sets, add them to ``results``; say whether they hold.
+    alphas: Sequence[float],
+    results_dir: Path,
+) -> ConformalEvaluation:
+    """Calibrate every run of one variant on validation, and measure its sets on test.
 
     Parameters
     ----------
-    results : dict
-        The content of metrics.json; gains ``conformal`` under each run.
+    results : StudyResults
+        Of one variant.
     directories : sequence of RunDirectory
-        Of these runs; each receives conformal.json.
-    folder : Path
-        Holds ``predictions``; receives conformal.csv.
-
-    Returns
-    -------
-    text : str
-    table : DataFrame
-        The rows of complete runs.
+        Of the same runs; each receives conformal.json.
+    data : PreparedData
+    alphas : sequence of float
+        Shares of images whose set may miss the label.
+    results_dir : Path
+        Holds the stored logits.
     """
-    by_key = {(d.run().subset_size, d.run().seed): d.path for d in directories}
-    rows = []
-    for run in results["runs"]:
-        path = by_key[run["subset_size"], run["seed"]]
-        logits, labels = read_predictions(folder, run, "validation")
-        bound = binding(path, data)
-        found = calibrate(path, bound, probabilities(logits), labels, alphas)["alphas"]
-        tested = read_predictions(folder, run, "test")
-        run["conformal"] = {}
+    run_dirs = {directory.run().path: directory.path for directory in directories}
+    reports: dict[Path, ConformalReports] = {}
+    rows: list[dict[str, object]] = []
+    for run in results.runs:
+        run_dir = run_dirs[run.path]
+        logits, labels = read_predictions(results_dir, run.path, "validation")
+        identity = calibration_identity(run_dir, data)
+        thresholds = calibrate(run_dir, identity, probabilities(logits), labels, alphas)
+        test = read_predictions(results_dir, run.path, "test")
+        reports[run.path] = {
+            repr(alpha): _test_sets(thresholds[repr(alpha)], labels, *test, alpha)
+            for alpha in alphas
+        }
         for alpha in alphas:
-            run["conformal"][repr(alpha)] = _test(found[repr(alpha)], labels, *tested, alpha)
-            rows += _rows(run, alpha)
+            rows += _rows(run, alpha, reports[run.path][repr(alpha)])
     for alpha in alphas:
-        warn_of_few(labels, logits.shape[1], alpha)
-    table = pd.DataFrame(rows)
-    variant = results["runs"][0].get("variant", "")
-    write_whole(folder / variant / "conformal.csv", table.to_csv(index=False).encode())
-    complete = table[table["status"] == "complete"]
-    if not len(complete):
-        return "no run is better than chance: its prediction sets are not drawn", complete
-    return describe(complete), complete
+        warn_small_calibration_set(labels, logits.shape[1], alpha)
+    return ConformalEvaluation(reports, pd.DataFrame(rows))
 
 
-def _test(
-    thresholds: Mapping[str, Mapping[str, list[float | None]]],
+def _test_sets(
+    thresholds: Thresholds,
     calibration_labels: Labels,
-    logits: NDArray[np.float32],
+    logits: Logits,
     labels: Labels,
     alpha: float,
-) -> dict[str, dict[str, Any]]:
-    """Test every method and mode of one run at one alpha: method -> mode -> report."""
-    shares, u = probabilities(logits), draws(1, len(labels))
-    reports: dict[str, dict[str, Any]] = {}
+) -> dict[str, dict[str, CoverageReport]]:
+    """Report every method and mode of one run at one alpha: method -> mode -> report."""
+    shares, draws = probabilities(logits), uniform_draws(1, len(labels))
+    reports: dict[str, dict[str, CoverageReport]] = {}
     for method, modes in thresholds.items():
-        scores = METHODS[method](shares, u)
+        scores = METHODS[method](shares, draws)
         reports[method] = {}
         for mode, values in modes.items():
-            sets = prediction_sets(scores, from_plain(values))
-            together = 0 if mode == "marginal" else 1  # one group, or one per class
-            expected = expected_coverage(together * calibration_labels, together * labels, alpha)
-            reports[method][mode] = coverage_report(
-                sets, labels, shares.argmax(axis=1), alpha, expected
-            )
+            sets = prediction_sets(scores, from_json(values))
+            per_class = 0 if mode == "marginal" else 1  # one group, or one per class
+            expected = expected_coverage(per_class * calibration_labels, per_class * labels, alpha)
+            predicted = shares.argmax(axis=1)
+            reports[method][mode] = coverage_report(sets, labels, predicted, alpha, expected)
     return reports
 
 
 def expected_coverage(
     calibration_groups: Labels, test_groups: Labels, alpha: float
 ) -> tuple[float, float]:
-    """Range that holds the test coverage in 95 % of all studies whose assumptions hold.
+    """Range that contains the test coverage in 95 % of all studies whose assumptions hold.
 
-    Given n calibration images, the coverage of a group is drawn from Beta(k, n + 1 - k), k being
-    the rank of its threshold (Vovk 2012), and then counted on finitely many test images.
+    Given n calibration images, the coverage of a group is distributed as Beta(k, n + 1 - k), k
+    being the rank of its threshold (Vovk 2012), and is then measured on finitely many test images.
 
     Parameters
     ----------
     calibration_groups, test_groups : int64 ndarrays of shapes (n,) and (m,)
-        Which threshold each image falls under; one group in the marginal mode.
+        Threshold that each image falls under; one group in the marginal mode.
+    alpha : float
     """
     mean = variance = 0.0
     for group, m in zip(*np.unique(test_groups, return_counts=True), strict=True):
@@ -117,7 +138,7 @@ def expected_coverage(
         mean += weight * a / (a + b)
         variance += weight**2 * (spread / (a + b) + spread / m)
     half = float(Z * np.sqrt(variance))
-    return max(0.0, mean - half), min(1.0, mean + half)
+    return float(max(0.0, mean - half)), float(min(1.0, mean + half))
 
 
 def coverage_report(
@@ -126,82 +147,103 @@ def coverage_report(
     predicted: Labels,
     alpha: float,
     expected: tuple[float, float],
-) -> dict[str, Any]:
-    """Report how often sets (n, classes) hold the label, and how large they are.
+) -> CoverageReport:
+    """Measure how often prediction sets contain the label, and how large they are.
 
-    A coverage whose Wilson interval misses the target is a broken assumption, also when it is too
-    high, unless so small a calibration set explains it (``expected``).
+    A coverage whose Wilson interval misses the target means a broken assumption, also when it is
+    too high, unless the size of the calibration set explains it.
+
+    Parameters
+    ----------
+    sets : bool ndarray of shape (n, classes)
+    labels, predicted : int64 ndarrays of shape (n,)
+    alpha : float
+    expected : pair of float
+        From :func:`expected_coverage`.
     """
-    held, size = sets[np.arange(len(labels)), labels].astype(float), sets.sum(axis=1).astype(float)
-    low, high = wilson_interval(coverage := float(held.mean()), len(labels))
+    covered = sets[np.arange(len(labels)), labels].astype(float)
+    size = sets.sum(axis=1).astype(float)
+    coverage, num_classes = float(covered.mean()), sets.shape[1]
+    low, high = wilson_interval(coverage, len(labels))
     contains = low <= 1 - alpha <= high
     explained = expected[0] - 1e-9 <= coverage <= expected[1] + 1e-9  # sums are rounded
-    return {
-        "target": 1 - alpha,
-        "coverage": coverage,
-        "coverage_interval": [low, high],
-        "interval_contains_target": contains,
-        "expected_coverage": list(expected),
-        "verdict": "holds" if contains else SMALL if explained else BROKEN,
-        "mean_set_size": float(size.mean()),
-        "singleton_share": float((size == 1).mean()),
-        "empty_share": float((size == 0).mean()),
-        "by_true_class": _by_class(held, size, labels, sets.shape[1]),
-        "by_predicted_class": _by_class(held, size, predicted, sets.shape[1]),
-    }
+    return CoverageReport(
+        target=1 - alpha,
+        coverage=coverage,
+        coverage_interval=(low, high),
+        interval_contains_target=contains,
+        expected_coverage=expected,
+        verdict="holds" if contains else SMALL if explained else BROKEN,
+        mean_set_size=float(size.mean()),
+        singleton_share=float((size == 1).mean()),
+        empty_share=float((size == 0).mean()),
+        by_true_class=_by_class(covered, size, labels, num_classes),
+        by_predicted_class=_by_class(covered, size, predicted, num_classes),
+    )
 
 
-def _by_class(held: Array, size: Array, groups: Labels, num_classes: int) -> dict[str, list[Any]]:
-    """Coverage, mean set size and share of single classes; None for a class without images."""
-    own = [groups == k for k in range(num_classes)]
+def _by_class(covered: Array, size: Array, groups: Labels, num_classes: int) -> GroupCoverage:
+    """Coverage, mean set size and share of singletons; None for a class without images."""
+    masks = [groups == k for k in range(num_classes)]
 
-    def means(values: Array) -> list[float | None]:
-        return [float(values[mask].mean()) if mask.any() else None for mask in own]
+    def means(values: Array) -> tuple[float | None, ...]:
+        return tuple(float(values[mask].mean()) if mask.any() else None for mask in masks)
 
-    return {
-        "num_images": [int(mask.sum()) for mask in own],
-        "coverage": means(held),
-        "mean_set_size": means(size),
-        "singleton_share": means((size == 1).astype(float)),
-    }
+    return GroupCoverage(
+        num_images=tuple(int(mask.sum()) for mask in masks),
+        coverage=means(covered),
+        mean_set_size=means(size),
+        singleton_share=means((size == 1).astype(float)),
+    )
 
 
-def _rows(run: Mapping[str, Any], alpha: float) -> list[dict[str, Any]]:
+def _rows(
+    run: RunScores, alpha: float, reports: Mapping[str, Mapping[str, CoverageReport]]
+) -> list[dict[str, object]]:
     """Return the reports of one run at one alpha as rows of conformal.csv."""
     return [
         {
-            **{key: run[key] for key in ("subset_size", "num_images", "seed", "status")},
-            **{"alpha": alpha, "method": method, "mode": mode},
-            **{k: v for k, v in report.items() if not isinstance(v, list | dict)},
-            "coverage_low": report["coverage_interval"][0],
-            "coverage_high": report["coverage_interval"][1],
+            "subset_size": run.subset_size,
+            "num_images": run.num_images,
+            "seed": run.seed,
+            "status": run.status,
+            "alpha": alpha,
+            "method": method,
+            "mode": mode,
+            **report.model_dump(exclude=NOT_IN_TABLE),
+            "coverage_low": report.coverage_interval[0],
+            "coverage_high": report.coverage_interval[1],
         }
-        for method, modes in run["conformal"][repr(alpha)].items()
+        for method, modes in reports.items()
         for mode, report in modes.items()
     ]
 
 
 def describe(table: pd.DataFrame) -> str:
-    """Spell conformal.csv: means over seeds of the largest size, and what is broken."""
+    """Describe conformal.csv: means over seeds at the largest size, and broken assumptions."""
+    if not len(table):
+        return "no run is better than chance: its prediction sets are not drawn"
     lines = []
     largest = table[table["num_images"] == table["num_images"].max()]
     for (alpha, method, mode), rows in largest.groupby(["alpha", "method", "mode"], sort=False):
         mean = rows[["coverage", "mean_set_size", "singleton_share"]].mean()
         lines.append(
-            f"alpha {alpha:<5} {method:4} {mode:17}  coverage {mean['coverage']:6.1%}   "
-            f"mean set size {mean['mean_set_size']:6.2f}   one class {mean['singleton_share']:6.1%}"
+            f"alpha {alpha:<5} {method:4} {mode:17}  coverage {100 * mean['coverage']:5.1f} %   "
+            f"mean set size {mean['mean_set_size']:6.2f}   "
+            f"one class {100 * mean['singleton_share']:5.1f} %"
         )
     broken = table[table["verdict"] == BROKEN]
     for row in broken.itertuples():
         lines.append(
             f"{BROKEN.upper()}: {row.subset_size}/seed-{row.seed} {row.method} {row.mode}: "
             f"coverage {row.coverage:.3f} [{row.coverage_low:.3f}, {row.coverage_high:.3f}] misses "
-            f"{row.target:g}, more than the size of the calibration set explains in 19 of 20 "
+            f"{row.target:g}, by more than the size of the calibration set explains in 19 of 20 "
             "studies; validation and test may not be exchangeable"
         )
     if len(broken):
         lines.append(
-            f"{len(broken)} of {len(table)} intervals miss so; {len(table) / 20:.0f} may by chance"
+            f"{len(broken)} of {len(table)} intervals miss their target so; "
+            f"{len(table) / 20:.0f} may by chance"
         )
     if explained := int((table["verdict"] == SMALL).sum()):
         lines.append(

@@ -1,15 +1,15 @@
-"""conformal.json beside a run's weights: thresholds, and what they hold for.
+"""conformal.json in a run's directory: calibrated thresholds, and the weights they belong to.
 
-A threshold means something only for the weights, the calibration images and the alpha that it was
-made with; each is named in the file, and another pairing is refused.
+A threshold is valid only for the weights, the calibration images and the alpha that it was
+calibrated with; the file names them all, and read_thresholds refuses any other combination.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,26 +21,29 @@ from ..storage.identity import SCHEMA
 from .scores import FREE_RANKS, METHODS, MODES, PENALTY, Array, Labels
 
 FILE = "conformal.json"
-STREAM = 0x5EED_0006  # keeps these draws apart from every other use of the same seed
+STREAM = 0x5EED_0006  # separates these draws from every other use of the same seed
+
+Stored = list[float | None]  # thresholds in JSON; None is infinity, a full set
+Thresholds = dict[str, dict[str, Stored]]  # method -> mode
 
 
-def check_apart(data: PreparedData) -> None:
-    """Refuse to calibrate on images that are also tested.
+def check_disjoint(data: PreparedData) -> None:
+    """Refuse to calibrate on test images.
 
     Raises
     ------
     InputError
-        With their number.
+        If validation and test share images, with their number.
     """
     if shared := data.duplicates("validation", "test"):
         raise InputError(
-            f"--conformal: {shared} images are in validation and in test; sets calibrated on what "
-            "they are tested on would look better than they are; give the data a test split apart"
+            f"--conformal: {shared} images are in validation and in test; the coverage of sets "
+            "calibrated on test images would be overestimated; give the data a separate test split"
         )
 
 
-def binding(run_dir: Path, data: PreparedData) -> dict[str, Any]:
-    """Name the weights and the calibration images that thresholds belong to."""
+def calibration_identity(run_dir: Path, data: PreparedData) -> dict[str, object]:
+    """Return digests of the weights and the calibration images that thresholds belong to."""
     split, digest = data.dataset.splits["validation"], hashlib.sha256()
     digest.update(data.digests[split.source][split.rows].tobytes())
     digest.update(split.labels.astype("<i8").tobytes())
@@ -57,99 +60,131 @@ def binding(run_dir: Path, data: PreparedData) -> dict[str, Any]:
     }
 
 
-def draws(part: int, n: int) -> Array:
-    """Uniform numbers in [0, 1) that randomise APS; ``part`` tells the splits apart."""
+def uniform_draws(part: int, n: int) -> Array:
+    """Uniform numbers in [0, 1) that randomise APS, shape (n,).
+
+    Parameters
+    ----------
+    part : int
+        0 for the calibration images, 1 for the test images.
+    n : int
+    """
     return np.random.default_rng([STREAM, part]).random(n)
 
 
 def calibrate(
-    run_dir: Path, bound: dict[str, Any], shares: Array, labels: Labels, alphas: tuple[float, ...]
-) -> dict[str, Any]:
-    """Compute the thresholds of a run, write them beside its weights and return the content.
+    run_dir: Path,
+    identity: Mapping[str, object],
+    shares: Array,
+    labels: Labels,
+    alphas: Sequence[float],
+) -> dict[str, Thresholds]:
+    """Compute the thresholds of a run and write them to its conformal.json.
 
-    Thresholds for other alphas stay if they belong to the same weights and images.
+    Thresholds for other alphas are kept if they belong to the same weights and images.
 
     Parameters
     ----------
-    bound : dict
-        From :func:`binding`.
+    run_dir : Path
+    identity : mapping
+        From :func:`calibration_identity`.
     shares : ndarray of shape (n, classes)
         Probabilities of the calibration images.
     labels : ndarray of shape (n,)
+    alphas : sequence of float
+
+    Returns
+    -------
+    dict
+        ``repr(alpha)`` -> method -> mode -> thresholds.
     """
-    content = {**bound, "alphas": {}}
+    by_alpha: dict[str, Thresholds] = {}
     if (run_dir / FILE).exists():
-        there = read_json(run_dir / FILE)
-        if not _mismatch(there, bound):
-            content["alphas"] = there.get("alphas", {})
-    scores = {name: method(shares, draws(0, len(labels))) for name, method in METHODS.items()}
+        stored = read_json(run_dir / FILE)
+        if not _mismatch(stored, identity):
+            by_alpha = dict(stored.get("alphas", {}))
+    draws = uniform_draws(0, len(labels))
+    scores = {name: method(shares, draws) for name, method in METHODS.items()}
     for alpha in alphas:
-        content["alphas"][repr(alpha)] = {
-            name: {mode: _plain(find(found, labels, alpha)) for mode, find in MODES.items()}
-            for name, found in scores.items()
+        by_alpha[repr(alpha)] = {
+            method: {mode: _to_json(find(values, labels, alpha)) for mode, find in MODES.items()}
+            for method, values in scores.items()
         }
-    write_json(run_dir / FILE, content)
-    return content
+    write_json(run_dir / FILE, {**identity, "alphas": by_alpha})
+    return by_alpha
 
 
-def warn_of_few(labels: Labels, num_classes: int, alpha: float) -> None:
-    """Say where calibration images are too few for alpha, so that sets are full."""
-    least = math.ceil(round(1 / alpha - 1, 9))
-    few = int((np.bincount(labels, minlength=num_classes) < least).sum())
-    if len(labels) < least:
-        warn(
-            f"warning: --alpha {alpha} takes {least:,} calibration images, there are "
-            f"{len(labels):,}: every set holds every class"
-        )
-    elif few:
-        warn(
-            f"warning: --alpha {alpha} within each class takes {least:,} calibration images of it, "
-            f"{few} of {num_classes} classes have fewer: every class-conditional set holds those"
-        )
-
-
-def read_thresholds(run_dir: Path, bound: dict[str, Any], alpha: float, method: str) -> Array:
-    """Read the marginal threshold, shape (1,), that belong to these weights.
+def warn_small_calibration_set(labels: Labels, num_classes: int, alpha: float) -> None:
+    """Warn where calibration images are too few for alpha, so that sets are full.
 
     Parameters
     ----------
-    bound : dict
-        What they must belong to: some or all fields of :func:`binding`.
+    labels : ndarray of shape (n,)
+        Of the calibration images.
+    num_classes : int
+    alpha : float
+    """
+    needed = math.ceil(round(1 / alpha - 1, 9))
+    num_small = int((np.bincount(labels, minlength=num_classes) < needed).sum())
+    if len(labels) < needed:
+        warn(
+            f"warning: --alpha {alpha} takes {needed:,} calibration images, there are "
+            f"{len(labels):,}: every set holds every class"
+        )
+    elif num_small:
+        warn(
+            f"warning: --alpha {alpha} within each class takes {needed:,} calibration images of "
+            f"it, {num_small} of {num_classes} classes have fewer: every class-conditional set "
+            "holds those"
+        )
+
+
+def read_thresholds(
+    run_dir: Path, identity: Mapping[str, object], alpha: float, method: str
+) -> Array:
+    """Read the marginal threshold of a run, shape (1,).
+
+    Parameters
+    ----------
+    run_dir : Path
+    identity : mapping
+        Some or all fields of :func:`calibration_identity` that the file must agree with.
+    alpha : float
+    method : str
+        A key of ``METHODS``.
 
     Raises
     ------
     InputError
-        If there are none, or they belong to other weights, images or alphas.
+        If there are no thresholds, or they belong to other weights, images or alphas.
     """
     path = run_dir / FILE
     if not path.exists():
         raise InputError(f"no {path}; python eval.py --conformal --alpha {alpha} writes it")
-    content = read_json(path)
-    if wrong := _mismatch(content, bound):
-        raise InputError(f"{path} {wrong}; python eval.py --conformal --alpha {alpha} mends it")
-    known = content.get("alphas", {})
-    if repr(alpha) not in known:
+    stored = read_json(path)
+    if mismatch := _mismatch(stored, identity):
+        raise InputError(f"{path} {mismatch}; python eval.py --conformal --alpha {alpha} mends it")
+    by_alpha = stored.get("alphas", {})
+    if repr(alpha) not in by_alpha:
         raise InputError(
-            f"{path} holds alpha {', '.join(known)}, not {alpha}; "
+            f"{path} holds alpha {', '.join(by_alpha)}, not {alpha}; "
             f"python eval.py --conformal --alpha {alpha} adds it"
         )
-    return from_plain(known[repr(alpha)][method]["marginal"])
+    return from_json(by_alpha[repr(alpha)][method]["marginal"])
 
 
-def _mismatch(content: dict[str, Any], bound: dict[str, Any]) -> str:
-    """Say which field of the file is not that of ``bound``."""
-    for key, value in bound.items():
-        if content.get(key) != value:
-            found = content.get(key)
-            return f"was made for another {key}: {found!r:.99} there, {value!r:.99} here"
+def _mismatch(stored: Mapping[str, object], identity: Mapping[str, object]) -> str:
+    """Name the first field of the file that differs from ``identity``; empty if none does."""
+    for key, value in identity.items():
+        if stored.get(key) != value:
+            return f"was made for another {key}: {stored.get(key)!r:.99} there, {value!r:.99} here"
     return ""
 
 
-def _plain(thresholds: Array) -> list[float | None]:
-    """Spell thresholds in JSON, which knows no infinity: None is a full set."""
+def _to_json(thresholds: Array) -> Stored:
     return [None if math.isinf(value) else float(value) for value in thresholds]
 
 
-def from_plain(values: list[float | None]) -> Array:
-    """Read what :func:`_plain` spelled."""
+def from_json(values: Stored) -> Array:
+    """Return stored thresholds as an array, infinity where the set is full."""
     return np.array([math.inf if value is None else value for value in values])

@@ -1,1 +1,1 @@
-"""Logits -> ranks of the true label -> errors with intervals -> typed records -> metrics.json."""
+"""Evaluation: logits -> ranks -> errors with intervals -> typed records -> metrics.json."""

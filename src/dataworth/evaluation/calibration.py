@@ -1,4 +1,4 @@
-"""Whether a model's probabilities can be believed. Pure; no torch."""
+"""Calibration of probabilities: reliability bins, expected calibration error. Pure; no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUM_BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence beside accuracy, in bins of (nearly) equal mass; arrays of shape (bins,)."""
+    """Confidence and accuracy in bins of (nearly) equal mass; arrays of shape (bins,)."""
 
     confidence: Array  # mean probability of the predicted class
     accuracy: Array  # share of correct predictions
@@ -21,7 +21,7 @@ class Reliability:
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error: mean distance of the two, weighted by images."""
+        """Expected calibration error: mean of |confidence - accuracy|, weighted by images."""
         gap = np.abs(self.confidence - self.accuracy)
         return float(np.average(gap, weights=self.count))
 
@@ -44,28 +44,29 @@ def negative_log_likelihood(logits: NDArray[np.float32], labels: NDArray[np.int6
     """
     from scipy.special import log_softmax
 
-    logs: Array = log_softmax(logits.astype(np.float64), axis=1)
-    return float(-logs[np.arange(len(labels)), labels].mean())
+    log_probabilities: Array = log_softmax(logits.astype(np.float64), axis=1)
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
 
 def reliability(
     logits: NDArray[np.float32], labels: NDArray[np.int64], bins: int = NUM_BINS
 ) -> Reliability:
-    """Compare the confidence of predictions with how often they are right.
+    """Compare the confidence of predictions with their accuracy.
 
     Bins lie between quantiles of the confidence. Equal confidences share a bin, so that the order
-    of the images does not count; empty bins are left out.
+    of the images does not matter; empty bins are left out.
 
     Parameters
     ----------
     logits : ndarray of shape (n, classes)
     labels : ndarray of shape (n,)
+    bins : int
     """
     shares = probabilities(logits)
     confidence, correct = shares.max(axis=1), shares.argmax(axis=1) == labels
     edges = np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1])
-    place = np.searchsorted(edges, confidence)  # (n,)
-    count = np.bincount(place, minlength=bins)
-    sums = [np.bincount(place, values, minlength=bins) for values in (confidence, correct)]
+    bin_of_image = np.searchsorted(edges, confidence)  # (n,)
+    count = np.bincount(bin_of_image, minlength=bins)
+    sums = [np.bincount(bin_of_image, values, minlength=bins) for values in (confidence, correct)]
     mean_confidence, accuracy = (total[count > 0] / count[count > 0] for total in sums)
     return Reliability(mean_confidence, accuracy, count[count > 0])

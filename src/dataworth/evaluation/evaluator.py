@@ -1,34 +1,38 @@
-"""From a trained run to its scores on every split."""
+"""Evaluate trained runs: logits and scores on every split."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
-from ..data.pixels import Sources
+from ..data.pixels import PixelStores
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
+from ..errors import DamagedError
 from ..models.registry import build_model
-from ..storage.files import DamagedError, write_whole
 from ..storage.identity import check_same
+from ..storage.predictions import write_predictions
 from ..storage.run_directory import RunDirectory
-from .intervals import beats_chance, chance_error, wilson_interval
-from .metrics import Scores, score
+from .intervals import beats_chance
+from .metrics import score
+from .records import RunScores, SplitScores
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     """Run ``model`` over every image once, without augmentation.
 
-    Several processes take turns with whole batches, so that their number changes no bit.
+    The ranks of a process group take whole batches in turn, so that the world size changes no bit.
+
+    Parameters
+    ----------
+    model : Module
+    loader : Loader
 
     Returns
     -------
@@ -36,116 +40,118 @@ def predict(model: nn.Module, loader: Loader) -> tuple[Tensor, Tensor]:
     labels : int64 Tensor of shape (n,)
     """
     model.eval()
-    turns = loader.whole(rank(), world_size())
-    outputs = [(model(images).float(), labels) for images, labels in turns]
+    batches = loader.eval_batches(rank(), world_size())
+    outputs = [(model(images).float(), labels) for images, labels in batches]
     if world_size() > 1:
-        return _put_together([logits for logits, _ in outputs], loader)
+        return _gather([logits for logits, _ in outputs], loader)
     logits, labels = zip(*outputs, strict=True)
     return torch.cat(logits), torch.cat(labels)
 
 
-def _put_together(outputs: Sequence[Tensor], loader: Loader) -> tuple[Tensor, Tensor]:
-    """Return the logits of all processes' batches in the order of the images, and the labels."""
+def _gather(batch_logits: Sequence[Tensor], loader: Loader) -> tuple[Tensor, Tensor]:
+    """Return the logits of all ranks in the order of the images, and the labels."""
     (classes,) = all_reduce_max(
-        *{part.shape[1] for part in outputs} or {0}
-    )  # some may have no batch
-    logits = torch.zeros(len(loader.split), classes, device=loader.device)
-    for part, bounds in zip(outputs, loader.bounds()[rank() :: world_size()], strict=True):
-        logits[slice(*bounds)] = part
-    all_reduce_sum([logits.view(torch.int32)])  # as bits: nothing is rounded, -0.0 stays
-    return logits, torch.from_numpy(loader.split.labels).to(loader.device)
+        *{logits.shape[1] for logits in batch_logits} or {0}
+    )  # a rank may have no batch
+    gathered = torch.zeros(len(loader.split), classes, device=loader.device)
+    bounds = loader.batch_bounds()[rank() :: world_size()]
+    for logits, (start, stop) in zip(batch_logits, bounds, strict=True):
+        gathered[start:stop] = logits
+    all_reduce_sum([gathered.view(torch.int32)])  # as bits: nothing is rounded, -0.0 stays
+    return gathered, torch.from_numpy(loader.split.labels).to(loader.device)
 
 
 def evaluate_runs(
     directories: Sequence[RunDirectory],
-    sources: Sources,
+    stores: PixelStores,
     batch_size: int,
-    predictions_dir: Path,
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Score several runs, as :func:`evaluate_run`.
+    results_dir: Path,
+    chance_error: float,
+) -> tuple[list[RunScores], dict[str, str]]:
+    """Score several runs with :func:`evaluate_run`.
 
     Returns
     -------
-    rows : list of dict
+    runs : list of RunScores
     failures : dict
-        Path of a run whose weights will not do -> why.
+        Path of a run whose weights are unusable -> why.
     """
-    rows, failures = [], {}
+    runs, failures = [], {}
     for directory in tqdm(directories, desc="evaluating", unit="run", disable=None):
         try:
-            rows.append(evaluate_run(directory, sources, batch_size, predictions_dir))
+            runs.append(evaluate_run(directory, stores, batch_size, results_dir, chance_error))
         except DamagedError as error:
             failures[str(directory.run().path)] = str(error)
-    return rows, failures
+    return runs, failures
 
 
 def evaluate_run(
     directory: RunDirectory,
-    sources: Sources,
+    stores: PixelStores,
     batch_size: int,
-    predictions_dir: Path,
-) -> dict[str, Any]:
+    results_dir: Path,
+    chance_error: float,
+) -> RunScores:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
-    Returns
-    -------
-    dict
-        One element of ``runs`` in metrics.json.
+    Parameters
+    ----------
+    directory : RunDirectory
+    stores : PixelStores
+    batch_size : int
+        Images per forward pass.
+    results_dir : Path
+        Receives the logits.
+    chance_error : float
+        Top-1 error of guessing on test: a run that is not better is ``untrained``.
 
     Raises
     ------
     InputError
         If the data set is not the one that the run was trained on.
     DamagedError
-        If the weights are not those that were written, or answer with infinity or NaN.
+        If the weights are not those that were written, or give infinite or NaN logits.
     """
-    run, data, device = directory.run(), sources.data, sources.device
+    run, data, device = directory.run(), stores.data, stores.device
     recipe = run.recipe.replace(batch_size=batch_size)
     check_same(directory.path, directory.config(), {"data_sha256": data.digest})
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
-    weights, epoch = directory.load_best()
+    weights, best_epoch = directory.load_best()
     model.load_state_dict(weights)
     model = model.to(memory_format=torch.channels_last)
-    test = predict(model, get_test_loader(sources, recipe))
-    validation = predict(model, get_val_loader(sources, recipe))
-    train = data.dataset.splits["train"].take(subset)
-    fitted = predict(model, get_loader(sources, train, recipe))  # without augmentation
-    if not all(logits.isfinite().all() for logits, _ in (test, validation, fitted)):
-        raise DamagedError(f"{directory.path}: the weights answer with infinity or NaN")
-    _save_predictions(predictions_dir / run.path, test=test, validation=validation)
-    scores = score(*test)
-    chance = chance_error(test[1].cpu().numpy())
-    trained = beats_chance(scores.top_1_error, chance, scores.num_images)
-    outcomes = {"test": scores, "validation": score(*validation), "train": score(*fitted)}
-    return {
-        "variant": run.variant,
-        "model": recipe.model,
-        "subset_size": run.subset_size,
-        "seed": run.seed,
-        "num_images": len(subset),
-        "epochs": recipe.epochs,
-        "best_epoch": epoch,
-        "status": "complete" if trained else "untrained",
-        "splits": {split: _as_row(outcome) for split, outcome in outcomes.items()},
+    train_split = data.dataset.splits["train"].take(subset)
+    predictions = {
+        "test": predict(model, get_test_loader(stores, recipe)),
+        "validation": predict(model, get_val_loader(stores, recipe)),
+        "train": predict(model, get_loader(stores, train_split, recipe)),  # without augmentation
     }
+    if not all(logits.isfinite().all() for logits, _ in predictions.values()):
+        raise DamagedError(f"{directory.path}: the weights give infinite or NaN logits")
+    stored = {
+        split: (logits.cpu().numpy(), labels.cpu().numpy())
+        for split, (logits, labels) in predictions.items()
+        if split != "train"
+    }
+    write_predictions(results_dir, run.path, stored)
+    splits = {split: _split_scores(*outputs) for split, outputs in predictions.items()}
+    test = splits["test"]
+    trained = beats_chance(test.top_1_error, chance_error, test.num_images)
+    return RunScores(
+        variant=run.variant,
+        model=recipe.model,
+        subset_size=run.subset_size,
+        seed=run.seed,
+        num_images=len(subset),
+        epochs=recipe.epochs,
+        best_epoch=best_epoch,
+        status="complete" if trained else "untrained",
+        splits=splits,
+    )
 
 
-def _save_predictions(path: Path, **splits: tuple[Tensor, Tensor]) -> None:
-    arrays: dict[str, Any] = {}
-    for split, (logits, labels) in splits.items():
-        arrays |= {f"{split}_logits": logits.cpu().numpy(), f"{split}_labels": labels.cpu().numpy()}
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    write_whole(path.with_name(f"{path.name}.npz"), file.getvalue())
-
-
-def _as_row(scores: Scores) -> dict[str, Any]:
-    row: dict[str, Any] = {"num_images": scores.num_images, "loss": scores.loss}
-    for k, error in ((1, scores.top_1_error), (5, scores.top_5_error)):
-        row[f"top_{k}_error"] = error
-        row[f"top_{k}_accuracy"] = None if error is None else 1 - error
-        row[f"top_{k}_error_interval"] = (
-            None if error is None else wilson_interval(error, scores.num_images)
-        )
-    return row
+def _split_scores(logits: Tensor, labels: Tensor) -> SplitScores:
+    scores = score(logits, labels)
+    return SplitScores.measured(
+        scores.num_images, scores.loss, scores.top_1_error, scores.top_5_error
+    )

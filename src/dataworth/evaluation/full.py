@@ -1,128 +1,146 @@
-"""Everything that the stored logits say beyond one number: ``eval.py --full``."""
+"""Full evaluation of a study from its stored logits: ``eval.py --full``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ..data.prepare import PreparedData
-from ..storage.files import write_whole
+from ..storage.predictions import Labels, Logits, read_predictions
 from ..storage.run_directory import RunDirectory
 from .calibration import negative_log_likelihood, reliability
 from .metrics import label_ranks, top_k_error
 from .per_class import (
     Array,
-    Labels,
     class_drops,
     class_errors,
     classification,
     paired_drop,
+    seed_means,
     verdict,
     verdicts_in_words,
-    wrong_by_size,
 )
+from .records import ClassScores, FullScores, ReliabilityBins, SizeStep, StudyResults
 
 DROP = ("drop", "drop_low", "drop_high", "verdict")  # columns of per_class.csv
-MOST_K = 10  # the largest k of the top-k errors
+MAX_K = 10  # the largest k of the top-k errors
 
 
-def read_predictions(
-    folder: Path, run: Mapping[str, Any], split: str
-) -> tuple[np.ndarray[Any, np.dtype[np.float32]], Labels]:
-    """Read the stored logits (n, classes) and labels (n,) of one element of ``runs``."""
-    place = Path(run.get("variant", "")) / repr(run["subset_size"]) / f"seed-{run['seed']}.npz"
-    with np.load(folder / "predictions" / place) as file:
-        return file[f"{split}_logits"], file[f"{split}_labels"]
+@dataclass(frozen=True)
+class FullEvaluation:
+    """Full scores of the runs of one variant, and the comparison of its sizes."""
+
+    scores: Mapping[Path, FullScores]  # by path of the run
+    size_steps: tuple[SizeStep, ...]
+    per_class: pd.DataFrame | None  # content of per_class.csv; None without a complete run
+    text: str  # findings in words
 
 
-def full_scores(logits: np.ndarray[Any, np.dtype[np.float32]], labels: Labels) -> dict[str, Any]:
-    """Score one run on one split in every way: the key ``full`` of metrics.json.
+def full_scores(logits: Logits, labels: Labels) -> FullScores:
+    """Score one run on one split in every way.
 
     Parameters
     ----------
     logits : float32 ndarray of shape (n, classes)
     labels : int64 ndarray of shape (n,)
     """
-    num_classes, found = logits.shape[1], reliability(logits, labels)
+    num_classes, bins = logits.shape[1], reliability(logits, labels)
     ranks = label_ranks(torch.from_numpy(logits), torch.from_numpy(labels))
-    ks = range(1, min(MOST_K, num_classes - 1) + 1)
-    return {
-        "top_k_errors": {str(k): top_k_error(ranks, k, num_classes) for k in ks},
-        "negative_log_likelihood": negative_log_likelihood(logits, labels),
-        "expected_calibration_error": found.expected_error,
-        "reliability": {
-            "confidence": found.confidence.tolist(),
-            "accuracy": found.accuracy.tolist(),
-            "num_images": found.count.tolist(),
-        },
-        **classification(logits.argmax(axis=1), labels, num_classes),
+    errors = {
+        str(k): error
+        for k in range(1, MAX_K + 1)
+        if (error := top_k_error(ranks, k, num_classes)) is not None
     }
+    classes = classification(logits.argmax(axis=1), labels, num_classes)
+    return FullScores(
+        top_k_errors=errors,
+        negative_log_likelihood=negative_log_likelihood(logits, labels),
+        expected_calibration_error=bins.expected_error,
+        reliability=ReliabilityBins(
+            confidence=tuple(bins.confidence.tolist()),
+            accuracy=tuple(bins.accuracy.tolist()),
+            num_images=tuple(bins.count.tolist()),
+        ),
+        confusion_matrix=classes.confusion_matrix,
+        per_class=classes.per_class,
+        macro=classes.macro,
+        weighted=classes.weighted,
+    )
 
 
-def add_full(
-    results: dict[str, Any],
+def evaluate_fully(
+    results: StudyResults,
     directories: Sequence[RunDirectory],
     data: PreparedData,
-    folder: Path,
-) -> tuple[str, pd.DataFrame | None]:
-    """Add the full evaluation to ``results``, write per_class.csv; say what it found.
+    results_dir: Path,
+) -> FullEvaluation:
+    """Evaluate every run of one variant fully, and compare its sizes.
 
     Parameters
     ----------
-    results : dict
-        The content of metrics.json; gains ``full`` under each run and ``size_steps``.
+    results : StudyResults
+        Of one variant.
     directories : sequence of RunDirectory
-        Of these runs.
-    folder : Path
-        Holds ``predictions``; receives the table.
-
-    Returns
-    -------
-    text : str
-    table : DataFrame or None
-        The content of per_class.csv; None if no run is better than chance.
+        Of the same runs.
+    data : PreparedData
+    results_dir : Path
+        Holds the stored logits.
     """
-    variant = results["runs"][0].get("variant", "")
-    train, classes = data.dataset.splits["train"].labels, data.dataset.classes
+    scores: dict[Path, FullScores] = {}
+    class_scores: dict[int, list[ClassScores]] = {}
+    wrong: dict[int, list[Array]] = {}
+    for run in results.runs:
+        logits, labels = read_predictions(results_dir, run.path, "test")
+        scores[run.path] = full_scores(logits, labels)
+        if run.complete:
+            ranks = label_ranks(torch.from_numpy(logits), torch.from_numpy(labels))
+            wrong.setdefault(run.num_images, []).append((ranks > 0).numpy().astype(float))
+            class_scores.setdefault(run.num_images, []).append(scores[run.path].per_class)
+    if not wrong:
+        text = "no run is better than chance: per_class.csv is not written"
+        return FullEvaluation(scores, (), None, text)
+    errors, counts = seed_means(wrong), _class_counts(directories, data)
+    table = per_class_table(class_scores, errors, labels, counts, data.dataset.classes)
+    steps = _size_steps(errors)
+    largest = [scores[run.path] for run in results.complete_runs if run.num_images == max(errors)]
+    return FullEvaluation(scores, steps, table, _describe(largest, steps, table))
+
+
+def _class_counts(directories: Sequence[RunDirectory], data: PreparedData) -> dict[int, Array]:
+    """Training images of each class, mean over seeds; keys are training images, ascending."""
+    labels, num_classes = data.dataset.splits["train"].labels, len(data.dataset.classes)
     counts: dict[int, list[Array]] = {}
     for directory in directories:
         subset = directory.subset()
-        found = np.bincount(train[subset], minlength=len(classes)).astype(float)
-        counts.setdefault(len(subset), []).append(found)
-    wrong: dict[int, list[Array]] = {}
-    for run in results["runs"]:
-        logits, labels = read_predictions(folder, run, "test")
-        run["full"] = full_scores(logits, labels)
-        if run["status"] == "complete":
-            ranks = label_ranks(torch.from_numpy(logits), torch.from_numpy(labels))
-            wrong.setdefault(run["num_images"], []).append((ranks > 0).numpy().astype(float))
-    if not wrong:
-        return "no run is better than chance: per_class.csv is not written", None
-    errors = wrong_by_size(wrong)
-    results["size_steps"] = _steps(errors)
-    table = per_class_table(results, errors, labels, wrong_by_size(counts), classes)
-    write_whole(folder / variant / "per_class.csv", table.to_csv(index=False).encode())
-    return _describe(results, table), table
+        count = np.bincount(labels[subset], minlength=num_classes).astype(float)
+        counts.setdefault(len(subset), []).append(count)
+    return seed_means(counts)
 
 
-def _steps(errors: Mapping[int, Array]) -> list[dict[str, Any]]:
-    """Compare each size with the next on the same test images."""
-    rows = []
+def _size_steps(errors: Mapping[int, Array]) -> tuple[SizeStep, ...]:
+    """Compare each size with the next larger one on the same test images."""
+    steps = []
     for small, large in pairwise(errors):
         drop, low, high = paired_drop(errors[small] - errors[large])
-        sizes = {"from_num_images": small, "to_num_images": large}
-        rows.append({**sizes, "top_1_error_drop": drop, "top_1_error_drop_interval": [low, high]})
-    return rows
+        steps.append(
+            SizeStep(
+                from_num_images=small,
+                to_num_images=large,
+                top_1_error_drop=drop,
+                top_1_error_drop_interval=(low, high),
+            )
+        )
+    return tuple(steps)
 
 
 def per_class_table(
-    results: Mapping[str, Any],
+    class_scores: Mapping[int, Sequence[ClassScores]],
     errors: Mapping[int, Array],
     labels: Labels,
     train_counts: Mapping[int, Array],
@@ -130,30 +148,34 @@ def per_class_table(
 ) -> pd.DataFrame:
     """Return one row per size and class, means over seeds, with the drop from the size before.
 
-    What test images alone could tell of a class is NaN where it has none.
+    Scores that need test images are NaN for a class that has none.
 
     Parameters
     ----------
+    class_scores : mapping of int to sequence of ClassScores
+        Training images -> scores of each complete run.
     errors : mapping of int to ndarray of shape (n,)
         Training images -> share of seeds that were wrong, per test image.
     labels : ndarray of shape (n,)
+        Of the test images.
     train_counts : mapping of int to ndarray of shape (classes,)
         Training images -> of each class, mean over seeds.
+    classes : sequence of str
     """
     parts, before = [], None
     for size, wrong in errors.items():
-        same = [r for r in results["runs"] if r["num_images"] == size and r["status"] == "complete"]
-        per_class = pd.DataFrame({"num_images": size, "num_runs": len(same), "class": classes})
+        runs = class_scores[size]
+        per_class = pd.DataFrame({"num_images": size, "num_runs": len(runs), "class": classes})
         per_class["num_train_images"] = train_counts[size]
         per_class["num_test_images"] = np.bincount(labels, minlength=len(classes))
-        for name in ("precision", "recall", "f1"):
-            values = [run["full"]["per_class"][name] for run in same]
-            per_class[name] = np.mean(values, axis=0)
+        per_class["precision"] = np.mean([run.precision for run in runs], axis=0)
+        per_class["recall"] = np.mean([run.recall for run in runs], axis=0)
+        per_class["f1"] = np.mean([run.f1 for run in runs], axis=0)
         per_class["top_1_error"] = class_errors(wrong, labels, len(classes))
         if before is not None:
             drop, low, high = class_drops(before - wrong, labels, len(classes))
             per_class = per_class.assign(drop=drop, drop_low=low, drop_high=high)
-            per_class["verdict"] = [verdict(*pair) for pair in zip(low, high, strict=True)]
+            per_class["verdict"] = [verdict(*ends) for ends in zip(low, high, strict=True)]
         untested = per_class["num_test_images"] == 0
         unknown = per_class.columns.intersection(["recall", "f1", *DROP])
         per_class.loc[untested, unknown] = np.nan
@@ -162,26 +184,19 @@ def per_class_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _describe(results: Mapping[str, Any], table: pd.DataFrame) -> str:
-    last = table[table["num_images"] == table["num_images"].max()]
-    size = last["num_images"].iloc[0]
-    runs = [
-        r["full"] for r in results["runs"] if (r["num_images"], r["status"]) == (size, "complete")
-    ]
-    f1, gap = (
-        float(np.mean(values))
-        for values in (
-            [full["macro"]["f1"] for full in runs],
-            [full["expected_calibration_error"] for full in runs],
-        )
-    )
+def _describe(largest: Sequence[FullScores], steps: Sequence[SizeStep], table: pd.DataFrame) -> str:
+    """Describe the full scores of the largest size, the steps between sizes, and the verdicts."""
+    f1 = float(np.mean([scores.macro.f1 for scores in largest]))
+    gap = float(np.mean([scores.expected_calibration_error for scores in largest]))
     lines = [f"At the largest size: macro F1 {f1:.3f}, expected calibration error {gap:.3f}."]
-    for step in results["size_steps"]:
-        drop, (low, high) = step["top_1_error_drop"], step["top_1_error_drop_interval"]
+    for step in steps:
+        low, high = step.top_1_error_drop_interval
         lines.append(
-            f"From {step['from_num_images']:,} to {step['to_num_images']:,} images the top-1 error "
-            f"falls by {100 * drop:.1f} points ({100 * low:.1f} to {100 * high:.1f}, paired)."
+            f"From {step.from_num_images:,} to {step.to_num_images:,} images the top-1 error "
+            f"falls by {100 * step.top_1_error_drop:.1f} points ({100 * low:.1f} to "
+            f"{100 * high:.1f}, paired)."
         )
+    last = table[table["num_images"] == table["num_images"].max()]
     if "verdict" in last:
         lines.append(verdicts_in_words(last["verdict"].dropna().tolist()))
     return "\n".join(lines)

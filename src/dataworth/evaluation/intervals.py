@@ -1,4 +1,4 @@
-"""How sure a measured error is. Pure; no torch."""
+"""Confidence intervals of measured errors, and tests against chance level. Pure; no torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-UNTRAINED_P = 0.001  # a run less surely better than chance than this is called untrained
+UNTRAINED_P = 0.001  # a run whose p-value against chance level is not below this is "untrained"
 Z = 1.959963984540054  # of a 95 % interval: the normal quantile at 0.975
 
 
 def wilson_interval(error: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share measured on ``n`` images (Wilson 1927): test sampling alone."""
+    """95 % interval of a share measured on ``n`` images (Wilson 1927): sampling noise alone."""
     centre = (error + Z**2 / (2 * n)) / (1 + Z**2 / n)
     variance = error * (1 - error) / n + Z**2 / (4 * n**2)
     half = Z * math.sqrt(variance) / (1 + Z**2 / n)
@@ -24,9 +24,18 @@ def mean_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean error over seeds.
 
-    Test sampling (Wilson's interval at the mean: all runs share one test set) and the seeds
-    (Student's t on their sample deviation) add in quadrature on each side; with a single run the
-    seeds' part is unknown and left out.
+    Sampling noise of the test images (Wilson's interval at the mean: all runs share one test set)
+    and of the seeds (Student's t on their sample deviation) add in quadrature on each side; with a
+    single run the part of the seeds is unknown and left out.
+
+    Parameters
+    ----------
+    mean : float
+    deviation : float or None
+        Sample standard deviation over seeds; None for a single run.
+    num_runs : int
+    num_test : int
+        Test images.
     """
     from scipy.stats import t
 
@@ -41,13 +50,21 @@ def mean_interval(
 
 
 def chance_error(labels: NDArray[np.int64], k: int = 1) -> float:
-    """Top-k error of always naming the ``k`` commonest classes: what knows no image achieves."""
+    """Top-k error of always predicting the ``k`` most frequent classes: the chance level."""
     counts = np.sort(np.bincount(labels))[::-1]
     return float(1 - counts[:k].sum() / len(labels))
 
 
 def beats_chance(error: float, chance: float, n: int) -> bool:
-    """Whether an error over ``n`` images is below chance (one-sided binomial, p < 0.001)."""
+    """Whether an error is significantly below chance level (one-sided binomial, p < 0.001).
+
+    Parameters
+    ----------
+    error, chance : float
+        Shares.
+    n : int
+        Images that the error was measured on.
+    """
     from scipy.stats import binomtest
 
     wrong = round(error * n)

@@ -1,4 +1,4 @@
-"""Error rates. Pure: logits and labels in, numbers out."""
+"""Loss and top-k errors of logits. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.nn.functional import cross_entropy
 
 @dataclass(frozen=True)
 class Scores:
-    """How a model does on a split; errors are shares in [0, 1], loss is in nats per image."""
+    """Scores of a model on a split; errors are shares in [0, 1], the loss is in nats per image."""
 
     num_images: int
     loss: float
     top_1_error: float
-    top_5_error: float | None  # None with fewer than 6 classes, where it says nothing
+    top_5_error: float | None  # None with fewer than 6 classes, where it is meaningless
 
 
 def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
     """Rank of each true label among the classes, 0 being the most confident.
 
-    From ranks alone every top-k error follows. Ties and NaN count against the model, so that a
-    network that collapsed to a constant, or diverged, cannot look accurate.
+    Every top-k error follows from the ranks. Ties and NaN count as errors, so that a network that
+    collapsed to a constant, or diverged, cannot look accurate.
 
     Parameters
     ----------
@@ -41,19 +41,28 @@ def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def top_k_error(ranks: Tensor, k: int, num_classes: int) -> float | None:
-    """Share of images whose label is not among the ``k`` most confident of more than k classes."""
+    """Share of images whose label is not among the ``k`` most confident classes.
+
+    Parameters
+    ----------
+    ranks : int64 Tensor of shape (n,)
+        From :func:`label_ranks`.
+    k : int
+    num_classes : int
+        The error is None unless there are more than ``k`` classes.
+    """
     return None if k >= num_classes else (ranks >= k).sum().item() / len(ranks)
 
 
 def compute_top_k_error(
     predictions: Tensor, targets: Tensor, topk: Sequence[int] = (1, 5)
 ) -> dict[str, float | None]:
-    """Top-k error and accuracy of a batch of predictions.
+    """Top-k errors and accuracies of a batch of predictions.
 
     Parameters
     ----------
     predictions : Tensor of shape (n, classes)
-        Logits or probabilities: only their order counts.
+        Logits or probabilities: only their order matters.
     targets : int64 Tensor of shape (n,)
     topk : sequence of int
 
@@ -89,7 +98,7 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
 
 
 def chance_loss(labels: Tensor) -> float:
-    """Loss (nats per image) of naming each class as often as it comes: ln(classes) if balanced.
+    """Loss at chance level, in nats per image: entropy of the labels, ln(classes) if balanced.
 
     Parameters
     ----------

@@ -1,56 +1,65 @@
-"""metrics.json as tables: a row per run and split, a row per size. No torch."""
+"""Tables of results: a row per run and split, a row per subset size. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
+from .records import SizeSummary, SplitScores, StudyResults
 
-def runs_table(results: Mapping[str, Any]) -> pd.DataFrame:
+INTERVALS = {"top_1_error_interval", "top_5_error_interval"}
+RUN_COLUMNS = [
+    "variant", "model", "subset_size", "num_train_images", "seed", "status", "best_epoch", "split",
+    *(name for name in SplitScores.model_fields if name not in INTERVALS),
+]  # fmt: skip
+
+
+def runs_table(results: StudyResults) -> pd.DataFrame:
     """Return one row per run and split, with subset_size, num_train_images, seed and status."""
     rows = [
         {
-            "variant": run.get("variant", ""),
-            "model": run.get("model", results.get("model")),
-            "subset_size": run["subset_size"],
-            "num_train_images": run["num_images"],
-            "seed": run["seed"],
-            "status": run["status"],
-            "best_epoch": run["best_epoch"],
+            "variant": run.variant,
+            "model": run.model or results.model,
+            "subset_size": run.subset_size,
+            "num_train_images": run.num_images,
+            "seed": run.seed,
+            "status": run.status,
+            "best_epoch": run.best_epoch,
             "split": split,
-            **{key: value for key, value in scores.items() if not isinstance(value, list | tuple)},
+            **scores.model_dump(exclude=INTERVALS),
         }
-        for run in results["runs"]
-        for split, scores in run["splits"].items()
+        for run in results.runs
+        for split, scores in run.splits.items()
+    ]
+    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+
+
+def sizes_table(results: StudyResults) -> pd.DataFrame:
+    """Return one row per subset size: the means over complete runs, smallest first."""
+    rows = [
+        {"subset_size": size, **summary.model_dump()}
+        for size, summary in results.subset_sizes.items()
     ]
     return pd.DataFrame(rows)
 
 
-def sizes_table(results: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row per subset size: the means over complete runs, smallest first."""
-    rows = [{"subset_size": size, **row} for size, row in results["subset_sizes"].items()]
-    return pd.DataFrame(rows)
-
-
-def format_table(results: Mapping[str, Any]) -> str:
-    """Spell the errors per subset size as a table for the screen, in percent."""
+def format_table(results: StudyResults) -> str:
+    """Format the mean test errors per subset size as a text table, in percent."""
     rows = [
         {
             "size": size,
-            "images": f"{row['num_images']:,}",
-            "runs": row["num_runs"],
-            "top-1 error": _percent(row, 1),
-            "top-5 error": _percent(row, 5),
+            "images": f"{summary.num_images:,}",
+            "runs": summary.num_runs,
+            "top-1 error": _error_cell(summary, 1),
+            "top-5 error": _error_cell(summary, 5),
         }
-        for size, row in results["subset_sizes"].items()
+        for size, summary in results.subset_sizes.items()
     ]
     return pd.DataFrame(rows).to_string(index=False) if rows else "no complete run"
 
 
-def _percent(row: Mapping[str, Any], k: int) -> str:
-    if row[f"top_{k}_error"] is None:
+def _error_cell(summary: SizeSummary, k: int) -> str:
+    error, interval = summary.error(k), summary.interval(k)
+    if error is None or interval is None:
         return "-"
-    low, high = row[f"top_{k}_error_interval"]
-    return f"{row[f'top_{k}_error']:.2%} [{low:.2%}, {high:.2%}]"
+    low, high = (f"{100 * end:.2f} %" for end in interval)
+    return f"{100 * error:.2f} % [{low}, {high}]"

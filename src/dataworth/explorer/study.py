@@ -6,25 +6,25 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..config import Machine, Recipe
+from ..config import Recipe
 from ..conformal.scores import Array
 from ..console import say
 from ..data.datasets import ImageDataset
 from ..data.images import BadImageError, decode_square
 from ..data.prepare import load_dataset
 from ..errors import InputError
-from ..evaluation.results import chance_errors, read_results, views
+from ..evaluation.records import StudyResults
+from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table, sizes_table
 from ..findings.curves import Curve, curves, headline
 from ..prediction.classifier import Classifier
 from ..prediction.flags import ModelFlags
 from ..prediction.selection import choose
-from ..storage.study_directory import begun_runs, newest_study, pinned, read_study
+from ..storage.study_directory import StudyDirectory
 from .answers import thresholds
 from .flags import ExplorerFlags
 
@@ -80,13 +80,11 @@ def open_study(flags: ExplorerFlags) -> Explored:
     InputError
         If there is no study, or none of its runs is finished.
     """
-    name = flags.experiment_id or newest_study(flags.checkpoint_dir)
-    study_dir = flags.checkpoint_dir / name
-    there = read_study(study_dir)
-    recipe = Recipe(**there["recipe"])
-    runs = begun_runs(study_dir)
+    study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
+    recipe, machine, name = study.record.recipe, study.record.machine, study.name
+    runs = study.run_directories()
     variants = tuple(dict.fromkeys(run.variant for run, d in runs.items() if d.usable))
-    results = (flags.results_dir or Machine(**there["machine"]).results_dir) / name
+    results = (flags.results_dir or machine.results_dir) / name
     measured: dict[str, Measured] = {}
     try:
         measured = _measure(read_results(results / "metrics.json"), variants)
@@ -94,7 +92,7 @@ def open_study(flags: ExplorerFlags) -> Explored:
         say(f"note: no law to show: {error}")
     examples: tuple[Example, ...] = ()
     try:
-        examples = _examples(load_dataset(pinned(study_dir, recipe)))
+        examples = _examples(load_dataset(study.pinned(recipe)))
     except InputError as error:
         say(f"note: no test images to pick from: {error}")
     explored = Explored(name, recipe, variants, examples, measured, flags)
@@ -102,13 +100,14 @@ def open_study(flags: ExplorerFlags) -> Explored:
     return explored
 
 
-def _measure(results: Mapping[str, Any], variants: tuple[str, ...]) -> dict[str, Measured]:
-    found = {}
-    for name, one in views(results).items():
-        known = curves(runs_table(one), chance_errors(one))
-        if known:
-            found[name if name in variants else ""] = Measured(headline(known), sizes_table(one))
-    return found
+def _measure(results: StudyResults, variants: tuple[str, ...]) -> dict[str, Measured]:
+    measured = {}
+    for name, part in results.variants().items():
+        variant_curves = curves(runs_table(part), part.chance)
+        if variant_curves:
+            variant = name if name in variants else ""
+            measured[variant] = Measured(headline(variant_curves), sizes_table(part))
+    return measured
 
 
 def _examples(dataset: ImageDataset) -> tuple[Example, ...]:

@@ -1,9 +1,9 @@
-"""Figures of the full evaluation. Every function draws on the axes it is given."""
+"""Figures of the full evaluation: reliability, confusion matrix, errors and gains per class."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +11,50 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from ..evaluation.records import RunScores, StudyResults
 from ..findings.sentences import sample
 from .files import save_printed
-from .style import BLUE, GREY, ORANGE, caption, new_axes, plain
+from .style import BLUE, GREY, ORANGE, caption, label_percent, new_axes, percent_tick, plain
 
-VERDICTS = {"gains": (BLUE, "o"), "saturated": (ORANGE, "s"), "undecided": (GREY, ".")}
-MOST_NAMES = 30  # classes whose names fit beside a confusion matrix
+VERDICT_STYLES = {"gains": (BLUE, "o"), "saturated": (ORANGE, "s"), "undecided": (GREY, ".")}
+MAX_CLASS_NAMES = 30  # with more classes the names do not fit beside a confusion matrix
+MAX_VECTOR_CLASSES = 200  # with more the marks are rasterised, to keep the page small
 
 
 def size_colors(sizes: Sequence[int]) -> dict[int, Any]:
-    """Give each number of training images a shade, the darkest to the largest."""
+    """Map each number of training images to a colour, the darkest for the largest."""
     shades = mpl.colormaps["viridis_r"](np.linspace(0.95, 0.2, len(sizes)))
     return dict(zip(sorted(sizes, reverse=True), shades, strict=True))
 
 
-def plot_reliability(ax: Axes, runs: Sequence[Mapping[str, Any]]) -> Axes:
-    """Draw accuracy against confidence, one line per run, coloured by training images.
+def plot_reliability(ax: Axes, runs: Sequence[RunScores]) -> Axes:
+    """Draw a reliability diagram, one line per run, coloured by training images.
 
     Parameters
     ----------
-    runs : sequence of mapping
-        Elements of ``runs`` of metrics.json with the key ``full``.
+    runs : sequence of RunScores
+        With full scores.
     """
-    colors = size_colors(sorted({run["num_images"] for run in runs}))
+    colors = size_colors(sorted({run.num_images for run in runs}))
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     ax.annotate(
         "confidence = accuracy", (0.97, 0.97), rotation=45, rotation_mode="anchor", color=GREY,
         ha="right", va="bottom", fontsize=8,
     )  # fmt: skip
     for size, color in colors.items():  # largest first
-        same = [run["full"] for run in runs if run["num_images"] == size]
-        mean = np.mean([full["expected_calibration_error"] for full in same])
-        for i, full in enumerate(same):
+        scores = [run.full for run in runs if run.full and run.num_images == size]
+        mean = np.mean([full.expected_calibration_error for full in scores])
+        for i, full in enumerate(scores):
             label = f"{size:,} images: ECE {100 * mean:.1f} %" if i == 0 else None
-            drawn = full["reliability"]
+            bins = full.reliability
             ax.plot(
-                drawn["confidence"], drawn["accuracy"], "o-", color=color, ms=3.5, lw=1.2,
+                bins.confidence, bins.accuracy, "o-", color=color, ms=3.5, lw=1.2,
                 label=label,
             )  # fmt: skip
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        label_percent(axis)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set_xlabel("mean confidence of a bin")
     ax.set_ylabel("share of correct test images")
@@ -62,7 +64,7 @@ def plot_reliability(ax: Axes, runs: Sequence[Mapping[str, Any]]) -> Axes:
 
 
 def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Draw the test error of each class against its training images; dots are the last verdicts.
+    """Draw the test error of each class against its training images, with the last verdicts.
 
     Parameters
     ----------
@@ -75,16 +77,17 @@ def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
         ax.plot(counts[name], wide[name], ".-", color=GREY, lw=0.6, ms=3, alpha=0.45)
     ax.plot(counts.mean(axis=1), wide.mean(axis=1), "ko-", lw=2, ms=5, label="mean of the classes")
     last = table[table["num_images"] == table["num_images"].max()]
-    for word, (color, marker) in VERDICTS.items() if "verdict" in last else ():
-        those = last[last["verdict"] == word]
-        if len(those):
-            x, y = those["num_train_images"], those["top_1_error"]
-            ax.plot(x, y, marker, color=color, ms=4, label=f"{word} in the last step: {len(those)}")
+    for verdict, (color, marker) in VERDICT_STYLES.items() if "verdict" in last else ():
+        rows = last[last["verdict"] == verdict]
+        if len(rows):
+            x, y = rows["num_train_images"], rows["top_1_error"]
+            label = f"{verdict} in the last step: {len(rows)}"
+            ax.plot(x, y, marker, color=color, ms=4, label=label)
     ax.set_xscale("log")
     ticks = np.unique(counts.mean(axis=1).round().astype(int))
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    label_percent(ax.yaxis)
     ax.set_xlabel("training images of the class")
     ax.set_ylabel("test top-1 error of the class")
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -95,12 +98,21 @@ def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[str]) -> Axes:
-    """Draw a confusion matrix (classes, classes), each row scaled to its share of images."""
+    """Draw a confusion matrix, each row normalised to sum 1.
+
+    Parameters
+    ----------
+    ax : Axes
+    confusion : ndarray of shape (classes, classes)
+        Numbers of images; rows are true classes.
+    classes : sequence of str
+        Names, drawn if there are few.
+    """
     total = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(confusion / total, cmap="Blues", vmin=0, vmax=1)
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, format=PercentFormatter(1, decimals=0))
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, format=FuncFormatter(percent_tick))
     ax.spines[["top", "right"]].set_visible(True)
-    if len(classes) <= MOST_NAMES:
+    if len(classes) <= MAX_CLASS_NAMES:
         places = np.arange(len(classes))
         names = [plain(name) for name in classes]
         ax.set_xticks(places, names, rotation=90, fontsize=8)
@@ -110,41 +122,48 @@ def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[
     return ax
 
 
-def save_full_figures(results: Mapping[str, Any], table: pd.DataFrame, folder: Path) -> None:
-    """Save reliability, errors per class, and the confusion of the largest size (all seeds)."""
-    complete = [run for run in results["runs"] if run["status"] == "complete"]
+def save_full_figures(results: StudyResults, table: pd.DataFrame, folder: Path) -> None:
+    """Save the reliability diagram, the errors per class, and the confusion matrix.
+
+    Parameters
+    ----------
+    results : StudyResults
+        After ``eval.py --full``.
+    table : DataFrame
+        The content of per_class.csv.
+    folder : Path
+        Where reliability, per_class and confusion (of the largest size, summed over seeds) go.
+    """
+    complete = results.complete_runs
     save_printed(plot_reliability(new_axes(6.4, 4.2), complete), folder / "reliability.png")
     save_printed(plot_class_errors(new_axes(), table), folder / "per_class.png")
-    largest = max(run["num_images"] for run in complete)
-    runs = [run for run in complete if run["num_images"] == largest]
-    counts = [run["full"]["confusion_matrix"] for run in runs]
-    classes = results["data"]["classes"]
+    largest = max(run.num_images for run in complete)
+    runs = [run for run in complete if run.num_images == largest]
+    counts = [run.full.confusion_matrix for run in runs if run.full]
+    classes = results.data.classes
     ax = plot_confusion(new_axes(6, 5), np.sum(counts, axis=0), classes)
     caption(ax, _sample(runs))
     save_printed(ax, folder / "confusion.png")
 
 
-def _sample(runs: Sequence[Mapping[str, Any]]) -> str:
-    seeds = Counter(run["num_images"] for run in runs)
-    num_test = runs[0]["splits"]["test"]["num_images"]
+def _sample(runs: Sequence[RunScores]) -> str:
+    seeds = Counter(run.num_images for run in runs)
+    num_test = runs[0].splits["test"].num_images
     return sample(list(seeds), list(seeds.values()), num_test)
 
 
-MOST_VECTORS = 200  # classes drawn as vectors; more are drawn as pixels, to keep the page small
-
-
 def plot_gains(ax: Axes, last: pd.DataFrame) -> Axes:
-    """Draw what the last step brought each class, best first, with its 95 % interval.
+    """Draw the drop in error of each class in the last step, largest first, with 95 % intervals.
 
     Parameters
     ----------
     last : DataFrame
-        Rows of per_class.csv of the largest size.
+        Rows of per_class.csv with the largest size.
     """
     ordered = last.sort_values("drop", ascending=False).reset_index()
-    raster = len(last) > MOST_VECTORS
-    for word, (color, marker) in VERDICTS.items():
-        rows = ordered[ordered["verdict"] == word]
+    raster = len(last) > MAX_VECTOR_CLASSES
+    for verdict, (color, marker) in VERDICT_STYLES.items():
+        rows = ordered[ordered["verdict"] == verdict]
         if len(rows):
             ax.vlines(
                 rows.index + 1, rows["drop_low"], rows["drop_high"], color=color, lw=0.8,
@@ -152,13 +171,13 @@ def plot_gains(ax: Axes, last: pd.DataFrame) -> Axes:
             )  # fmt: skip
             ax.plot(
                 rows.index + 1, rows["drop"], marker, color=color, ms=4,
-                label=f"{word}: {len(rows)}", rasterized=raster,
+                label=f"{verdict}: {len(rows)}", rasterized=raster,
             )  # fmt: skip
     ax.axhline(0, color=GREY, lw=0.8)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("class, the one that gained most first")
-    ax.set_ylabel("drop of the test top-1 error (points)")
+    ax.set_xlabel("class, by decreasing gain")
+    ax.set_ylabel("drop in test top-1 error (percentage points)")
     ax.legend(frameon=False, fontsize=8)
     caption(
         ax,

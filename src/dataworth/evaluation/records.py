@@ -1,0 +1,314 @@
+"""Typed records of a study's results: the content of metrics.json. Pure; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..config import run_path
+from ..variants import Value
+from . import intervals
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Interval = tuple[float, float]  # lower and upper end
+Optionals = tuple[float | None, ...]
+
+
+class ResultsRecord(BaseModel):
+    """Frozen part of metrics.json; unknown keys are ignored, types are checked strictly."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class SplitScores(ResultsRecord):
+    """Scores of one run on one split; errors are shares, the loss is in nats per image."""
+
+    num_images: Count
+    loss: float
+    top_1_error: Share
+    top_1_accuracy: Share | None = None
+    top_1_error_interval: Interval | None = None  # 95 %, sampling noise of the images
+    top_5_error: Share | None  # None with fewer than 6 classes
+    top_5_accuracy: Share | None = None
+    top_5_error_interval: Interval | None = None
+
+    @classmethod
+    def measured(cls, num_images: int, loss: float, top_1: float, top_5: float | None) -> Self:
+        """Add accuracies and 95 % intervals to measured errors.
+
+        Parameters
+        ----------
+        num_images : int
+        loss : float
+            Nats per image.
+        top_1, top_5 : float
+            Errors, shares in [0, 1].
+        """
+        return cls(
+            num_images=num_images,
+            loss=loss,
+            top_1_error=top_1,
+            top_1_accuracy=1 - top_1,
+            top_1_error_interval=intervals.wilson_interval(top_1, num_images),
+            top_5_error=top_5,
+            top_5_accuracy=None if top_5 is None else 1 - top_5,
+            top_5_error_interval=(
+                None if top_5 is None else intervals.wilson_interval(top_5, num_images)
+            ),
+        )
+
+    def error(self, k: int) -> float | None:
+        """Top-k error, for k of 1 or 5."""
+        return self.top_1_error if k == 1 else self.top_5_error
+
+    def interval(self, k: int) -> Interval | None:
+        """95 % interval of the top-k error, for k of 1 or 5."""
+        return self.top_1_error_interval if k == 1 else self.top_5_error_interval
+
+
+class ReliabilityBins(ResultsRecord):
+    """Confidence and accuracy in bins of the confidence."""
+
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    num_images: tuple[int, ...]
+
+
+class ClassScores(ResultsRecord):
+    """Precision, recall and F1 of each class."""
+
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+
+
+class AverageScores(ResultsRecord):
+    """Precision, recall and F1, averaged over classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class FullScores(ResultsRecord):
+    """Scores of ``eval.py --full`` for one run on the test split."""
+
+    top_k_errors: dict[str, Share]  # k -> error
+    negative_log_likelihood: float  # nats per image
+    expected_calibration_error: float
+    reliability: ReliabilityBins
+    confusion_matrix: tuple[tuple[int, ...], ...]  # rows are true classes
+    per_class: ClassScores
+    macro: AverageScores
+    weighted: AverageScores
+
+
+class GroupCoverage(ResultsRecord):
+    """Coverage and set sizes within each class; None for a class without images."""
+
+    num_images: tuple[int, ...]
+    coverage: Optionals
+    mean_set_size: Optionals
+    singleton_share: Optionals
+
+
+class CoverageReport(ResultsRecord):
+    """Measured coverage and size of the prediction sets of one method and mode."""
+
+    target: float
+    coverage: float
+    coverage_interval: Interval  # 95 %
+    interval_contains_target: bool
+    expected_coverage: Interval  # range that a calibration set of this size explains
+    verdict: str
+    mean_set_size: float
+    singleton_share: float
+    empty_share: float
+    by_true_class: GroupCoverage
+    by_predicted_class: GroupCoverage
+
+
+ConformalReports = dict[str, dict[str, dict[str, CoverageReport]]]  # alpha -> method -> mode
+
+
+class RunScores(ResultsRecord):
+    """One trained run and its scores on every split."""
+
+    variant: str = ""  # empty in a study of one recipe
+    model: str = ""
+    subset_size: float | int
+    seed: Count
+    num_images: Count  # of the training subset
+    epochs: Count = 0
+    best_epoch: Count
+    status: str  # "complete", or "untrained" if it is not better than chance
+    splits: dict[str, SplitScores]
+    full: FullScores | None = None
+    conformal: ConformalReports | None = None
+
+    @property
+    def path(self) -> Path:
+        """Path of the run, relative to the study's directory."""
+        return run_path(self.variant, self.subset_size, self.seed)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is better than chance, so that it counts in means and fits."""
+        return self.status == "complete"
+
+
+class SizeSummary(ResultsRecord):
+    """Mean test scores over the complete runs of one subset size."""
+
+    num_images: Count
+    num_runs: Count
+    variant: str = ""
+    top_1_acc: Share | None = None
+    top_1_error: Share
+    top_1_error_std: float | None = None
+    top_1_error_interval: Interval  # 95 %, sampling noise of images and seeds
+    top_5_acc: Share | None = None
+    top_5_error: Share | None
+    top_5_error_std: float | None = None
+    top_5_error_interval: Interval | None
+    loss: float | None = None
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> Self:
+        if (self.top_5_error is None) != (self.top_5_error_interval is None):
+            raise ValueError("top_5_error and top_5_error_interval must be set together")
+        return self
+
+    def error(self, k: int) -> float | None:
+        """Mean top-k error, for k of 1 or 5."""
+        return self.top_1_error if k == 1 else self.top_5_error
+
+    def interval(self, k: int) -> Interval | None:
+        """95 % interval of the mean top-k error, for k of 1 or 5."""
+        return self.top_1_error_interval if k == 1 else self.top_5_error_interval
+
+
+class SizeStep(ResultsRecord):
+    """Paired comparison of one subset size with the next larger one, on the same test images."""
+
+    from_num_images: Count
+    to_num_images: Count
+    top_1_error_drop: float
+    top_1_error_drop_interval: Interval  # 95 %
+
+
+class DataSummary(ResultsRecord):
+    """Data set of a study."""
+
+    revision: str | None = None
+    splits: dict[str, Count] = {}
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+class ChanceErrors(ResultsRecord):
+    """Errors of the best constant prediction."""
+
+    top_1_error: Share
+    top_5_error: Share
+
+    @classmethod
+    def measured(cls, labels: NDArray[np.int64]) -> Self:
+        """Errors of always predicting the most frequent labels; ``labels`` has shape (n,)."""
+        return cls(
+            top_1_error=intervals.chance_error(labels, 1),
+            top_5_error=intervals.chance_error(labels, 5),
+        )
+
+    @classmethod
+    def balanced(cls, num_classes: int) -> Self:
+        """Errors of guessing among equally frequent classes."""
+        return cls(
+            top_1_error=1 - 1 / num_classes, top_5_error=1 - min(5, num_classes) / num_classes
+        )
+
+
+class Environment(ResultsRecord, extra="allow"):
+    """Versions, commit, hardware and date of the evaluation."""
+
+    __pydantic_extra__: dict[str, Value]
+    date: str
+
+
+class StudyResults(ResultsRecord):
+    """Content of metrics.json: every evaluated run of a study, and the means per subset size."""
+
+    schema_version: Literal[1]
+    experiment_id: str
+    dataset: str = ""
+    model: str = ""
+    num_classes: Annotated[int, Field(ge=2)]
+    data: DataSummary = DataSummary()
+    recipe: dict[str, Value] = {}
+    environment: Environment
+    chance_error: ChanceErrors | None = None
+    runs: tuple[RunScores, ...]
+    missing: dict[str, str] = {}  # path of a run without scores -> reason
+    subset_sizes: dict[str, SizeSummary]
+    training: dict[str, tuple[str, ...]] = {}  # where the runs were trained
+    size_steps: tuple[SizeStep, ...] | dict[str, tuple[SizeStep, ...]] | None = None
+
+    @property
+    def complete_runs(self) -> list[RunScores]:
+        """Runs that are better than chance."""
+        return [run for run in self.runs if run.complete]
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """Metric -> error of guessing; of balanced classes where an older file does not say."""
+        return dict(self.chance_error or ChanceErrors.balanced(self.num_classes))
+
+    @property
+    def variant(self) -> str:
+        """Variant of the first run; empty in a study of one recipe."""
+        return self.runs[0].variant if self.runs else ""
+
+    def variants(self) -> dict[str, StudyResults]:
+        """Results of each variant by its name; of one recipe, all by the name of its model."""
+        names = list(dict.fromkeys(run.variant for run in self.runs))
+        if names in ([], [""]):
+            return {self.model or self.experiment_id: self}
+        return {name: self._of_variant(name) for name in names}
+
+    def _of_variant(self, name: str) -> StudyResults:
+        runs = tuple(run for run in self.runs if run.variant == name)
+        sizes = {
+            size.removeprefix(f"{name}/"): summary
+            for size, summary in self.subset_sizes.items()
+            if summary.variant == name
+        }
+        changes = {"model": runs[0].model, "runs": runs, "subset_sizes": sizes}
+        return self.model_copy(update=changes)
+
+    def with_scores(
+        self,
+        full: Mapping[Path, FullScores] | None = None,
+        conformal: Mapping[Path, ConformalReports] | None = None,
+    ) -> StudyResults:
+        """Return a copy whose runs have added scores.
+
+        Parameters
+        ----------
+        full, conformal : mapping
+            Path of a run -> its scores.
+        """
+        runs = []
+        for run in self.runs:
+            scores = {
+                "full": (full or {}).get(run.path),
+                "conformal": (conformal or {}).get(run.path),
+            }
+            added = {key: value for key, value in scores.items() if value is not None}
+            runs.append(run.model_copy(update=added))
+        return self.model_copy(update={"runs": tuple(runs)})
