@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one line for what the user can mend."""
+"""Exit codes of the commands; user mistakes are printed as one line."""
 
 from __future__ import annotations
 
@@ -15,25 +15,33 @@ from ..signals import SignalInterrupt, handle_signals, received_signal
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
 DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
-UNHEARD = 141  # as a signal: nobody reads what is printed
+BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of the output has ended
 
 
 def run_command(command: Callable[[], int], after_signal: str) -> None:
-    """Run a command and exit as README.md promises: one line for the user's mistakes."""
+    """Run a command and exit with its code; one line instead of a traceback for user mistakes.
+
+    Parameters
+    ----------
+    command : callable
+        Returns the exit code.
+    after_signal : str
+        How to continue after an interruption, for the message.
+    """
     with handle_signals():
         try:
             code = command()
         except (SignalInterrupt, Exception) as error:
             if (number := received_signal()) is None:
-                code = _explain(error)
+                code = _report_error(error)
             else:  # also where a library turned SignalInterrupt into an error of its own
                 warn(f"interrupted by {Signals(number).name}; {after_signal}")
                 code = 128 + number
     sys.exit(code)
 
 
-def _explain(error: BaseException) -> int:
-    """Say what went wrong; return the exit code."""
+def _report_error(error: BaseException) -> int:
+    """Print an error; return the exit code."""
     if isinstance(error, InputError):
         warn(f"error: {error}")
         return INPUT
@@ -42,6 +50,6 @@ def _explain(error: BaseException) -> int:
         return INPUT
     if isinstance(error, BrokenPipeError):  # ``| head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNHEARD
+        return BROKEN_PIPE
     warn("".join(traceback.format_exception(error)).rstrip())
     return BUG

@@ -1,4 +1,4 @@
-"""Flags of every command, as frozen records."""
+"""Command-line flags of every command, as frozen records."""
 
 from __future__ import annotations
 
@@ -16,92 +16,116 @@ class TrainFlags(Record):
     """Train one fresh model per subset size and seed."""
 
     experiment_id: StudyName | None = Field(
-        None, description="name of the study; give it again to finish it (default: the time)"
+        None, description="name of the study; the same name resumes it (default: the start time)"
     )
-    resume: StudyName | None = Field(
-        None, description="go on with the newest study, or the named one"
+    resume: StudyName | None = Field(None, description="resume the newest study, or the named one")
+    config: Path | None = Field(
+        None, description="YAML file with the settings below; flags override it"
     )
-    config: Path | None = Field(None, description="YAML file of the options below; flags win")
-    list: bool = Field(False, description="print the study's runs and stop")
-    plan: bool = Field(False, description="as --list, with the disk and the time that they take")
-    status: bool = Field(False, description="print how far each run is, also while they train")
-    print_config: bool = Field(False, description="print the study as a config file and stop")
+    list: bool = Field(False, description="print the planned runs and exit")
+    plan: bool = Field(False, description="as --list, with estimates of disk space and time")
+    status: bool = Field(False, description="print the progress of each run, also during training")
+    print_config: bool = Field(False, description="print the settings as a config file and exit")
     study: Annotated[Study, tyro.conf.arg(name="")] = Study()
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
 
 
 class EvalFlags(Record):
-    """Measure the error of every trained model of a study and fit the scaling law."""
+    """Measure the test error of every trained model of a study and fit the scaling law."""
 
     experiment_id: StudyName | None = Field(
         None, description="name of the study (default: the newest)"
     )
-    checkpoint_dir: Path = Field(Path("checkpoints"), description="where the studies lie")
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
     results_dir: Path | None = Field(None, description="default: as in training")
     cache_dir: Path | None = Field(None, description="default: as in training")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     batch_size: int = Field(256, gt=0, description="images per forward pass")
-    full: bool = Field(False, description="confusion, per-class scores, calibration, top-1 to 10")
-    conformal: bool = Field(False, description="prediction sets, calibrated on validation")
-    report: bool = Field(False, description="everything on one page, report.html, to pass on")
+    full: bool = Field(
+        False, description="confusion matrix, per-class scores, calibration, top-1 to top-10 errors"
+    )
+    conformal: bool = Field(
+        False, description="prediction sets with a coverage guarantee, calibrated on validation"
+    )
+    report: bool = Field(
+        False, description="write all results to one self-contained page, report.html"
+    )
     mistakes: int = Field(
-        12, ge=0, description="with --report: pictures of the surest mistakes of a size; 0: none"
+        12, ge=0, description="with --report: number of most confident mistakes to show per size"
     )
     alpha: Annotated[tuple[Alpha, ...], Field(min_length=1)] = Field(
-        (0.1,), description="with --conformal: shares of images whose set may miss the label"
+        (0.1,), description="with --conformal: miscoverage levels, 1 - coverage"
     )
 
 
 class ForecastFlags(Record):
-    """Fit the scaling law to measured errors, anybody's, and forecast what more data would buy."""
+    """Fit the scaling law to measured errors and forecast the error with more data."""
 
     points: Annotated[Path | None, tyro.conf.Positional] = Field(
         None, description="CSV with columns n,error[,num_test,seed], or a study's metrics.json"
     )
     metric: str | None = Field(
-        None, description="of metrics.json, such as top_1_error (default: as in eval.py)"
+        None, description="metric in metrics.json, such as top_1_error (default: as in eval.py)"
     )
-    variant: str | None = Field(None, description="of metrics.json, where it holds several curves")
-    chance: float | None = Field(None, gt=0, le=1, description="error of guessing (default: 1)")
-    at: tuple[float, ...] = Field((), description="training images to forecast for")
-    target: float | None = Field(None, gt=0, lt=1, description="an error: how many images for it?")
-    plan: bool = Field(False, description="say which next run narrows the forecast most")
+    variant: str | None = Field(
+        None, description="variant in metrics.json, if it holds several curves"
+    )
+    chance: float | None = Field(
+        None, gt=0, le=1, description="chance level: error of guessing (default: 1)"
+    )
+    at: tuple[float, ...] = Field(
+        (), description="numbers of training images to forecast the error for"
+    )
+    target: float | None = Field(
+        None, gt=0, lt=1, description="target error: forecast the number of images that it needs"
+    )
+    plan: bool = Field(
+        False, description="recommend the next run: the one that narrows the forecast most"
+    )
     compare: Path | None = Field(
-        None, description="points of another model: how much more data this one needs to match it"
+        None, description="points of another model: how much more data this one needs for its error"
     )
     simulate: tuple[float, ...] = Field(
-        (), description="planned sizes, before any run: how wide would the intervals be?"
+        (), description="training sizes planned: simulate how wide the intervals will be"
     )
-    seeds: int = Field(1, gt=0, description="runs of each size, with --simulate")
-    num_test: int = Field(5000, gt=0, le=10**9, description="test images, with --simulate")
-    expect: float = Field(0.3, gt=0, lt=1, description="error at the largest, with --simulate")
+    seeds: int = Field(1, gt=0, description="with --simulate: runs of each size")
+    num_test: int = Field(5000, gt=0, le=10**9, description="with --simulate: test images")
+    expect: float = Field(
+        0.3, gt=0, lt=1, description="with --simulate: expected error at the largest size"
+    )
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = Field(
-        None, description="write everything there"
+        None, description="write all results to this JSON file"
     )
-    plot: Path | None = Field(None, description="draw the law there (.png, .pdf, .svg)")
+    plot: Path | None = Field(None, description="plot the law to this file (.png, .pdf, .svg)")
 
 
 class PredictFlags(ModelFlags):
-    """Name what is on pictures, by the newest study's run of the largest size."""
+    """Classify images, by default with the largest run of the newest study."""
 
-    image: Path | None = Field(None, description="one picture")
-    image_dir: Path | None = Field(None, description="every picture of a folder")
-    recursive: bool = Field(False, description="with --image-dir: the folders in it too")
-    output: Path | None = Field(None, description="write the answers there: .csv, .json, .parquet")
-    top_k: int = Field(5, gt=0, description="how many classes to name")
-    show_all_probs: bool = Field(False, description="the probability of every class")
-    conformal: bool = Field(False, description="sets of classes, after eval.py --conformal")
-    alpha: Alpha = Field(0.1, description="with --conformal: share of sets that may miss the truth")
-    conformal_method: Literal["lac", "aps", "raps"] = Field("lac", description="scores of the sets")
-    all_sizes: bool = Field(False, description="ask the run of every subset size")
-    explain: Path | None = Field(None, description="draw there where the model looks (Grad-CAM)")
-    filters: Path | None = Field(None, description="draw there the filters of the first layer")
-    batch_size: int = Field(64, gt=0, description="pictures per forward pass")
+    image: Path | None = Field(None, description="one image")
+    image_dir: Path | None = Field(None, description="folder of images")
+    recursive: bool = Field(False, description="with --image-dir: include subfolders")
+    output: Path | None = Field(
+        None, description="write the predictions to this file (.csv, .json, .parquet)"
+    )
+    top_k: int = Field(5, gt=0, description="most probable classes to show")
+    show_all_probs: bool = Field(False, description="show the probability of every class")
+    conformal: bool = Field(False, description="show prediction sets; needs eval.py --conformal")
+    alpha: Alpha = Field(0.1, description="with --conformal: miscoverage level, 1 - coverage")
+    conformal_method: Literal["lac", "aps", "raps"] = Field(
+        "lac", description="with --conformal: conformal score"
+    )
+    all_sizes: bool = Field(False, description="classify with the run of every subset size")
+    explain: Path | None = Field(None, description="save Grad-CAM heat maps to this file")
+    filters: Path | None = Field(
+        None, description="save the filters of the first layer to this file"
+    )
+    batch_size: int = Field(64, gt=0, description="images per forward pass")
 
 
 class ExportFlags(ModelFlags):
-    """Write a trained model as a file of its own, with a model card."""
+    """Export a trained model to a file, with a model card."""
 
-    format: Literal["safetensors", "onnx"] = Field("safetensors", description="of the file")
-    output: Path = Field(Path("results/exported"), description="folder for model and card")
+    format: Literal["safetensors", "onnx"] = Field("safetensors", description="file format")
+    output: Path = Field(Path("results/exported"), description="output folder")

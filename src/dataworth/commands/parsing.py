@@ -1,4 +1,4 @@
-"""The command line and the config file as records: default < file < flag."""
+"""Command line and config file as records; flags override the file, the file the defaults."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import tyro
 import yaml
 
 from ..config import Machine, Recipe, Record, Study
-from ..errors import InputError, nearest, shortened
+from ..errors import InputError, did_you_mean, short_repr
 from ..variants import combinations
 from .flags import TrainFlags
 
-NEWEST = "newest"  # what a bare --resume means
-SEVERAL = ("model", "budget")  # flags that take several values: a curve each
+NEWEST = "newest"  # value of --resume without a name
+MULTIPLE = ("model", "budget")  # flags that take several values, each a variant of the study
 Command = TypeVar("Command", bound=Record)
 
 
@@ -29,12 +29,12 @@ def parse(command: type[Command], words: Sequence[str] | None, default: Command)
     Raises
     ------
     InputError
-        If a flag is unknown or a value has the wrong type: the parser's box as one line.
+        If a flag is unknown or a value has the wrong type, in one line.
     """
     words = list(sys.argv[1:] if words is None else words)
-    box = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stderr(errors):
             return tyro.cli(
                 command,
                 args=_resume_newest(words),
@@ -44,36 +44,44 @@ def parse(command: type[Command], words: Sequence[str] | None, default: Command)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise InputError(_one_line(box.getvalue())) from None
+        raise InputError(_one_line(errors.getvalue())) from None
 
 
 def parse_train(
     words: Sequence[str] | None = None, default: TrainFlags | None = None
 ) -> TrainFlags:
-    """Read ``train.py``'s flags over its ``--config`` file over the defaults."""
-    words, several = _several(list(sys.argv[1:] if words is None else words))
+    """Parse ``train.py``'s flags over its ``--config`` file over the defaults.
+
+    Parameters
+    ----------
+    words : sequence of str or None
+        None means the program's own command line.
+    default : TrainFlags or None
+        Values of flags that are not given, without ``--config``.
+    """
+    words, variant_values = _split_variants(list(sys.argv[1:] if words is None else words))
     flags = parse(TrainFlags, words, default or TrainFlags())
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
         flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
-    if not several:
+    if not variant_values:
         return flags
-    return flags.replace(study=flags.study.replace(variants=combinations(several)))
+    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
 
 
-def _several(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Take all values but the first out of ``--model A B``; return the fields that have several.
+def _split_variants(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Remove all values but the first from ``--model A B``; return all values of such flags.
 
-    A recipe holds one value of each; several make variants of it.
+    A recipe holds one value of each; several values make variants of it.
     """
-    several = {}
-    for field in SEVERAL:
+    variant_values = {}
+    for field in MULTIPLE:
         start = words.index(f"--{field}") + 1 if f"--{field}" in words else len(words)
         stop = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
         if stop - start > 1:
-            several[field] = words[start:stop]
+            variant_values[field] = words[start:stop]
             words = words[: start + 1] + words[stop:]
-    return words, several
+    return words, variant_values
 
 
 def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
@@ -92,17 +100,17 @@ def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a plain YAML file: {reason}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines such as 'epochs: 90', found {shortened(values)}")
+        raise InputError(f"{path}: expected lines such as 'epochs: 90', found {short_repr(values)}")
     return records_from_mapping(values, str(path))
 
 
 def to_yaml(*records: Record) -> str:
-    """Spell records as a config file (the inverse of :func:`read_config`)."""
-    return yaml.safe_dump(flat_mapping(*records), sort_keys=False)
+    """Format records as a config file (the inverse of :func:`read_config`)."""
+    return yaml.safe_dump(dict(flat_mapping(*records)), sort_keys=False)
 
 
 def to_words(*records: Record) -> list[str]:
-    """Spell records as the command line that means them (the inverse of :func:`parse`)."""
+    """Format records as a command line (the inverse of :func:`parse`)."""
     words: list[str] = []
     for key, value in flat_mapping(*records).items():
         if value in (False, {}):
@@ -115,45 +123,56 @@ def to_words(*records: Record) -> list[str]:
 
 
 def _resume_newest(words: list[str]) -> list[str]:
-    """Give a bare ``--resume`` the value that it stands for."""
-    out: list[str] = []
+    """Insert the value of ``--resume`` where it has none."""
+    completed: list[str] = []
     for i, word in enumerate(words):
-        out.append(word)
+        completed.append(word)
         if word == "--resume" and (i + 1 == len(words) or words[i + 1].startswith("-")):
-            out.append(NEWEST)
-    return out
+            completed.append(NEWEST)
+    return completed
 
 
-def _one_line(box: str) -> str:
-    """Flatten the parser's framed message: the message itself and its first suggestion."""
-    lines = [line.strip("│ \n") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+def _one_line(message: str) -> str:
+    """Flatten the parser's framed error message to its text and its first suggestion."""
+    lines = [line.strip("│ \n") for line in message.splitlines() if not line.startswith(("╭", "╰"))]
     parts = re.split(r"\s*─{5,}\s*", " ".join(lines))
-    hints: list[Any] = [part for part in parts[1:] if part.startswith("Perhaps you meant")]
-    hint = re.search(r"--[a-z-]+", hints[0]) if hints else None
-    message = parts[0].strip().rstrip(".")
-    return message + (f"; did you mean {hint[0]}?" if hint else "; see --help")
+    suggestions = (part for part in parts[1:] if part.startswith("Perhaps you meant"))
+    hint = re.search(r"--[a-z-]+", next(suggestions, ""))
+    text = parts[0].strip().rstrip(".")
+    return text + (f"; did you mean {hint[0]}?" if hint else "; see --help")
 
 
 def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:
-    """Read the flat keys of a config file into the records that own them.
+    """Sort the flat keys of a config file into the records that have these fields.
+
+    Parameters
+    ----------
+    values : mapping
+    where : str
+        Path of the file, for messages.
 
     Raises
     ------
     InputError
         If a key is unknown (the nearest one is offered) or a value has the wrong type.
     """
-    owners = {name: owner for owner in (Recipe, Study, Machine) for name in owner.model_fields}
+    record_types = (Recipe, Study, Machine)
+    by_field = {name: record for record in record_types for name in record.model_fields}
     for key in values:
-        if key not in owners:
-            raise InputError(f"{where}: unknown key {shortened(key)}{nearest(str(key), owners)}")
+        if key not in by_field:
+            hint = did_you_mean(str(key), by_field)
+            raise InputError(f"{where}: unknown key {short_repr(key)}{hint}")
+
+    def fields(record: type[Record]) -> Mapping[str, Any]:
+        return {key: value for key, value in values.items() if by_field[key] is record}
+
     try:
-        own = {o: {k: v for k, v in values.items() if owners[k] is o} for o in owners.values()}
-        return Recipe(**own[Recipe]), Study(**own[Study]), Machine(**own[Machine])
+        return Recipe(**fields(Recipe)), Study(**fields(Study)), Machine(**fields(Machine))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
-def flat_mapping(*records: Record) -> dict[str, Any]:
+def flat_mapping(*records: Record) -> Mapping[str, Any]:
     """Return the fields of several records as one mapping of plain values."""
     return {
         key: value for record in records for key, value in record.model_dump(mode="json").items()
