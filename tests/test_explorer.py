@@ -1,4 +1,4 @@
-"""app.py: every size answers, the law answers, and nothing that is uploaded does any harm."""
+"""app.py: predictions of each size, the law panel, and safe handling of uploads."""
 
 import os
 import re
@@ -21,15 +21,15 @@ from dataworth.data.prepare import load_dataset
 from dataworth.evaluation.calibration import probabilities
 from dataworth.evaluation.results import read_results
 from dataworth.explorer import law, markup
-from dataworth.explorer.answers import ask, read
+from dataworth.explorer.answers import decode_upload, predict
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.explorer.page import respond
-from dataworth.explorer.study import _examples, _measure, open_study
+from dataworth.explorer.study import example_images, measured_curves, open_study
 from tests.conftest import QUICK, ROOT, command, inside, train
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.xdist_group("explorer")  # one worker builds what its tests share
-TROUBLE = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
+USE_ANOTHER = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
 
 
 def explore(*words):
@@ -59,7 +59,7 @@ def explored(extended):
 def measured():
     """The committed study of photographs."""
     path = ROOT / "results" / "tiny-imagenet-100" / "metrics.json"
-    return _measure(read_results(path), ("",))[""]
+    return measured_curves(read_results(path), ("",))[""]
 
 
 def test_every_size_answers_as_in_the_evaluation(explored, extended):
@@ -68,19 +68,21 @@ def test_every_size_answers_as_in_the_evaluation(explored, extended):
     assert [model.num_images for model, _ in models] == [323, 647, 1293]
     for example in explored.examples[:3]:
         row = int(np.flatnonzero(test.labels == int(example.truth))[0])
-        picture = read(example.data, "test image", explored.recipe.image_size)
+        picture = decode_upload(example.data, "test image", explored.recipe.image_size)
         for size, (model, limits) in zip(("0.25", "0.5", "1.0"), models, strict=True):
             path = extended / "results" / "s" / "predictions" / size / "seed-1.npz"
             with np.load(path) as arrays:
                 (expected,) = probabilities(arrays["test_logits"][row : row + 1])
-            answer = ask(model, picture, limits)
+            answer = predict(model, picture, limits)
             order = np.argsort(-expected, kind="stable")
             assert [name for name, _ in answer.top] == [str(k) for k in order[:5]]
             assert [share for _, share in answer.top] == pytest.approx(
                 expected[order[:5]], abs=1e-5
             )
-            assert answer.members == tuple(str(k) for k in order if 1 - expected[k] <= limits[0])
-            assert answer.looks.shape == (32, 32, 3)
+            assert answer.prediction_set == tuple(
+                str(k) for k in order if 1 - expected[k] <= limits[0]
+            )
+            assert answer.heat_map.shape == (32, 32, 3)
 
 
 def test_sizes_stand_side_by_side_with_the_truth(explored):
@@ -88,28 +90,31 @@ def test_sizes_stand_side_by_side_with_the_truth(explored):
     page = respond(explored, "", example.data, "Test image 1", example.truth)
     assert re.findall(r"<h3>([\d,]+) training images", page) == ["323", "647", "1,293"]
     assert page.count('<span class="bar') == 15
-    assert "Set of" in page
-    assert "holds the truth for 90% of images" in page
-    assert f"It is <b>{example.truth}</b>" in page
+    assert "Prediction set of" in page
+    assert "contains the true class for 90 % of images" in page
+    assert f"The true class is <b>{example.truth}</b>" in page
     assert page.count("<img alt=") == 4
 
 
 def test_the_law_answers_both_questions_in_a_sentence(measured):
-    first, second = law.sentences(measured, 0.35, 90_000)
-    assert re.match(r"For a top-5 error of 35.0%: [\d,]+ images \(90 % interval [\d,]+ to", first)
-    assert re.match(r"With 90,000 training images: a top-5 error of 3\d\.\d% \(90 % inter", second)
+    first, second = law.law_sentences(measured, 0.35, 90_000)
+    assert re.match(r"For a top-5 error of 35.0 %: [\d,]+ images \(90 % interval [\d,]+ to", first)
+    assert re.match(r"With 90,000 training images: a top-5 error of 3\d\.\d % \(90 % inter", second)
     assert "unreliable" not in second
-    assert "beyond 4x the largest size: unreliable" in law.sentences(measured, 0.35, 200_000)[1]
-    assert "already met, at 45,000 images" in law.sentences(measured, 0.4, 90_000)[0]
+    assert "beyond 4x the largest size: unreliable" in law.law_sentences(measured, 0.35, 200_000)[1]
+    assert "already reached, at 45,000 images" in law.law_sentences(measured, 0.4, 90_000)[0]
 
 
 def test_sliders_offer_what_the_plot_shows(measured):
-    target, budget = law.offers(measured)
-    assert 0 < target.least < target.value < 37.2 < target.most < 100
-    assert 703 <= budget.least < 45_000 < budget.value < budget.most <= 360_000
-    assert (budget.most - budget.least) / budget.step >= 50
-    for percent, count in ((target.least, budget.least), (target.most, budget.most)):
-        drawn = law.figure(measured, percent / 100, int(count))
+    target, budget = law.slider_ranges(measured)
+    assert 0 < target.minimum < target.initial < 37.2 < target.maximum < 100
+    assert 703 <= budget.minimum < 45_000 < budget.initial < budget.maximum <= 360_000
+    assert (budget.maximum - budget.minimum) / budget.step >= 50
+    for percent, count in (
+        (target.minimum, budget.minimum),
+        (target.maximum, budget.maximum),
+    ):
+        drawn = law.plot_svg(measured, percent / 100, int(count))
         assert ElementTree.fromstring(drawn).tag.endswith("svg")
 
 
@@ -132,7 +137,7 @@ def test_a_study_that_was_not_evaluated_says_what_to_run():
 )
 def test_what_is_no_picture_is_refused_in_a_line_without_a_path(explored, name, data, reason):
     shown = respond(explored, "", data, name, None)
-    assert f"{reason}. {TROUBLE}" in shown
+    assert f"{reason}. {USE_ANOTHER}" in shown
     assert shown.count("<") == 2
     assert "/srv" not in shown
     assert "0x" not in shown
@@ -155,7 +160,6 @@ def test_without_gradio_one_line_says_what_to_install(workplace, monkeypatch, ca
 
 @pytest.mark.filterwarnings("default")
 def test_what_cannot_be_explored_is_one_line(workplace, capsys):
-    pytest.importorskip("gradio")
     assert explore("--port", 7999) == 2
     assert "no study in checkpoints; run train.py first" in capsys.readouterr().err
     assert explore("--experiment-id", "../s") == 2
@@ -170,7 +174,7 @@ def test_what_cannot_be_explored_is_one_line(workplace, capsys):
 
 def test_examples_are_whole_images():
     dataset = load_dataset(Recipe(dataset="digits", model="alexnet-small", image_size=32))
-    first = _examples(dataset)
+    first = example_images(dataset)
     bad, whole = [first[0].data, first[3].data], dataset.encoded
 
     class Spoilt:
@@ -180,13 +184,12 @@ def test_examples_are_whole_images():
             data = whole(source, row)
             return b"no image" if data in bad else data
 
-    found = _examples(Spoilt())
+    found = example_images(Spoilt())
     assert [one.truth for one in found] == [one.truth for one in first]
     assert {one.data for one in found}.isdisjoint(bad)
 
 
 def test_a_study_without_a_finished_run_is_one_line(workplace, capsys):
-    pytest.importorskip("gradio")
     words = [*QUICK, "--learning-rate", "1e9", "--subset-sizes", "0.25", "--experiment-id", "d"]
     train(*words)
     capsys.readouterr()
@@ -200,7 +203,6 @@ def test_a_study_without_a_finished_run_is_one_line(workplace, capsys):
 @pytest.fixture(scope="module")
 def site(extended, tmp_path_factory):
     """Address of the running page, and the folder of its temporary files."""
-    pytest.importorskip("gradio")
     temporary = tmp_path_factory.mktemp("temporary")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -220,10 +222,9 @@ def site(extended, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("no chromium (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield started
         started.close()
@@ -268,7 +269,7 @@ def upload(page, name, data):
     page.locator("input[type=file]").set_input_files(files=[file])
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1200, 390])
 def test_an_uploaded_picture_is_answered_on_every_screen(visit, explored, tmp_path, width):
     page = visit(width)
@@ -285,7 +286,7 @@ def test_an_uploaded_picture_is_answered_on_every_screen(visit, explored, tmp_pa
     assert len(page.screenshot(path=tmp_path / "page.png", full_page=True)) > 20_000
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_keyboard_alone_is_enough(visit):
     page = visit()
 
@@ -311,13 +312,13 @@ def test_the_keyboard_alone_is_enough(visit):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.fault(54)
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("bomb.png", BOMB, f"bomb.png: its pixels exceed 40,000,000. {TROUBLE}"),
-        ("notes.jpg", b"no picture", f"notes.jpg: not a whole image. {TROUBLE}"),
+        ("bomb.png", BOMB, f"bomb.png: its pixels exceed 40,000,000. {USE_ANOTHER}"),
+        ("notes.jpg", b"no picture", f"notes.jpg: not a whole image. {USE_ANOTHER}"),
         ("notes.txt", b"no picture", "Invalid file type"),
         ("large.png", bytes(6_000_000), "maximum allowed size"),
     ],
@@ -331,7 +332,7 @@ def test_an_upload_that_is_no_picture_gets_a_friendly_line(visit, name, data, me
     page.wait_for_selector(".card")
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.fault(54)
 def test_ten_clicks_of_ten_users_at_once_are_answered(visit):
     pages = [visit() for _ in range(10)]
@@ -345,7 +346,7 @@ def test_ten_clicks_of_ten_users_at_once_are_answered(visit):
     pages[0].get_by_text("Test image 4:").wait_for()
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.fault(54)
 @pytest.mark.parametrize(
     "path",

@@ -299,13 +299,13 @@ def test_figures_have_the_same_bytes_each_time(tmp_path):
         save(figure(), tmp_path / "a.xyz")
 
 
+@pytest.mark.browser
 @pytest.mark.filterwarnings("default")  # the driver's own
 @pytest.mark.parametrize("name", ["reported", "several"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_works_in_a_browser(name, width, request):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not shutil.which(CHROMIUM):
-        pytest.skip(f"{CHROMIUM} is absent")
+    from playwright import sync_api
+
     experiment = {"several": "h"}.get(name, "s")
     path = request.getfixturevalue(name) / "results" / experiment / "report.html"
     said, asked = [], []

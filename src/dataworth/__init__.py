@@ -161,3 +161,21 @@ Map of the package; a module imports from its own folder and from folders of a l
         slurm.py              one Slurm array task per run, by submitit
         progress.py           progress bars and lines; warning of a loss at chance level
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .scaling.learning_curve import LearningCurve
+
+__all__ = ["LearningCurve", "__version__"]
+__version__ = "0.2.0"
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import LearningCurve on first use: commands start without waiting for scipy."""
+        if name == "LearningCurve":
+            from .scaling.learning_curve import LearningCurve
+
+            return LearningCurve
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,17 +1,17 @@
-"""``dataworth explore``: serve a page on which a study answers."""
+"""``dataworth explore``: serve a local web page about a finished study."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..explorer.flags import ExplorerFlags
-from .exit_codes import exit_with
+from .exit_codes import run_command
 from .parsing import parse
 
 
 def explore(words: Sequence[str] | None = None) -> None:
-    """Serve a page on which a study answers."""
-    exit_with(lambda: _explore(words), "the page is closed, uploads are deleted")
+    """Serve a local web page about a finished study, until a signal ends it."""
+    run_command(lambda: _explore(words), "the page is closed, uploads are deleted")
 
 
 def _explore(words: Sequence[str] | None) -> int:

@@ -1,4 +1,4 @@
-"""``dataworth forecast``: the law alone, on anybody's measurements. Needs no torch."""
+"""``dataworth forecast``: fit the scaling law to measured errors and forecast, without torch."""
 
 from __future__ import annotations
 
@@ -10,56 +10,43 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation.results import chance_errors, read_results, views
+from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
-from ..scaling.analysis import Analysis, analyse, record
-from ..scaling.experiment_design import SEED_SPREAD, next_runs, simulate
-from ..scaling.fitting import LEAST_SIZES
-from ..scaling.forecasting import FARTHEST, RELIABLE, data_multiplier
+from ..scaling.analysis import Analysis, analyse, to_dict
+from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, simulate_design
+from ..scaling.fitting import MIN_SIZES
+from ..scaling.forecasting import MAX_FACTOR, RELIABLE_FACTOR, data_multiplier
 from ..scaling.points import NotIdentifiableError, Points
 from ..storage.files import write_json
-from .exit_codes import exit_with
+from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
 from .parsing import parse
 
+MAX_IMAGES = 1e18  # larger than any data set; its sums and powers stay finite
+REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("n", "error"), ("num_test",)  # others are ignored
+
 
 def forecast(words: Sequence[str] | None = None) -> None:
-    """Answer questions from measured errors alone."""
-    exit_with(lambda: _forecast(words), "nothing was lost")
+    """Fit the scaling law to measured errors and forecast."""
+    run_command(lambda: _forecast(words), "no file was changed")
 
 
 def _forecast(words: Sequence[str] | None) -> int:
     flags = parse(ForecastFlags, words, ForecastFlags())
-
-    return answer(flags)
-
-
-MOST_IMAGES = 1e18  # no data set is as large; sums and powers of it stay finite
-REQUIRED, OPTIONAL = ("n", "error"), ("num_test",)  # others, such as seed, say nothing more
-
-
-def answer(flags: ForecastFlags) -> int:
-    """Print what ``forecast.py`` was asked; return the exit code.
-
-    Raises
-    ------
-    InputError
-        If a file, a size or the combination of flags will not do.
-    """
     if flags.simulate:
-        print(_promise(flags))
-        return 0
+        print(_simulated_design(flags))
+        return DONE
     if flags.points is None:
         raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
-    if not all(0 < n < MOST_IMAGES for n in flags.at):
-        raise InputError("--at: numbers of images are above 0 and below 1e18")
+    if not all(0 < n < MAX_IMAGES for n in flags.at):
+        raise InputError("--at: numbers of images must be above 0 and below 1e18")
     analysis, name = _analyse(flags.points, flags)
-    print(_spell(analysis, name, flags))
+    print(_text(analysis, name, flags))
     if flags.json_file is not None:
         targets = () if flags.target is None else (flags.target,)
-        write_json(flags.json_file, record(analysis, flags.at, targets))
+        write_json(flags.json_file, to_dict(analysis, flags.at, targets))
         print(f"numbers  {flags.json_file}")
     if flags.plot is not None:
         from ..figures.files import save
@@ -68,124 +55,113 @@ def answer(flags: ForecastFlags) -> int:
 
         save(plot_points(new_axes(), analysis, name), flags.plot)
         print(f"figure   {flags.plot}")
-    return 0
+    return DONE
 
 
-def _spell(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
-    parts = [sentences.law(analysis, name)]
+def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
+    """Return everything that is printed, as paragraphs."""
+    paragraphs = [sentences.law(analysis, name)]
     if flags.target is not None:
-        parts.append(sentences.target(analysis, flags.target))
+        paragraphs.append(sentences.target(analysis, flags.target))
     if analysis.posterior is None:
         if flags.plan or flags.compare is not None:
-            parts.append("--plan, --compare: no answer without a law.")
-        return "\n".join(parts)
-    parts.append(sentences.outlook(analysis, name, flags.at))
+            paragraphs.append("--plan, --compare: no answer without a law.")
+        return "\n".join(paragraphs)
+    paragraphs.append(sentences.outlook(analysis, name, flags.at))
     if flags.plan:
-        narrowed = f"the forecast at {RELIABLE:.0f}x the largest size"
+        quantity = f"the forecast at {RELIABLE_FACTOR:.0f}x the largest size"
         if flags.target is not None:
-            narrowed = f"the number of images for {sentences.percent(flags.target)}"
+            quantity = f"the number of images for {sentences.percent(flags.target)}"
         if analysis.points.num_runs.max() == 1:
-            narrowed += f" (if seeds differ by {SEED_SPREAD:.0%} of the error)"
-        parts.append(sentences.advice(next_runs(analysis, flags.target), narrowed))
+            deviation = f"{100 * ASSUMED_SEED_DEVIATION:.0f} %"
+            quantity += f" (if seeds differ by {deviation} of the error)"
+        paragraphs.append(sentences.next_runs(rank_next_runs(analysis, flags.target), quantity))
     if flags.compare is not None:
-        parts.append(_comparison(analysis, flags))
-    return "\n\n".join(parts)
+        paragraphs.append(_comparison(analysis, flags.compare, flags))
+    return "\n\n".join(paragraphs)
 
 
-def _comparison(analysis: Analysis, flags: ForecastFlags) -> str:
-    assert flags.compare is not None
-    csv_file = flags.compare.suffix != ".json"  # has one error, whatever the study's is
-    other, _ = _analyse(
-        flags.compare, flags.replace(metric=None, variant=None) if csv_file else flags
-    )
+def _comparison(analysis: Analysis, path: Path, flags: ForecastFlags) -> str:
+    is_csv = path.suffix != ".json"  # has a single error, whatever the metric of the study
+    other, _ = _analyse(path, flags.replace(metric=None, variant=None) if is_csv else flags)
     if other.posterior is None or analysis.posterior is None:
-        return f"{flags.compare}: {sentences.law(other)}"
+        return f"{path}: {sentences.law(other)}"
     n = other.points.sizes[-1]
-    times, low, high = data_multiplier(analysis.posterior, other.posterior, n)
-    needed, *ends = (
-        f"{value:.3g}" if np.isfinite(value) else f"more than {FARTHEST:,.0f}"
-        for value in (times, low, high)
+    factor, lower, upper = (
+        f"{value:.3g}" if np.isfinite(value) else f"more than {MAX_FACTOR:,.0f}"
+        for value in data_multiplier(analysis.posterior, other.posterior, n)
     )
     return (
-        f"To match {flags.compare} at {n:,.0f} images this model needs {needed} times as many "
-        f"(90 % interval {' to '.join(ends)})."
+        f"To match {path} at {n:,.0f} images this model needs {factor} times as many images "
+        f"(90 % interval {lower} to {upper})."
     )
 
 
-def _promise(flags: ForecastFlags) -> str:
+def _simulated_design(flags: ForecastFlags) -> str:
     sizes = sorted(set(flags.simulate))
-    if len(sizes) < LEAST_SIZES or not all(0 < n < MOST_IMAGES for n in sizes):
+    if len(sizes) < MIN_SIZES or not all(0 < n < MAX_IMAGES for n in sizes):
         raise InputError("--simulate: give three or more different sizes above 0, below 1e18")
     chance = flags.chance or 1.0
     if flags.expect >= chance:
         raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
-    found = simulate(sizes, flags.seeds, flags.num_test, chance, flags.expect)
+    design = simulate_design(sizes, flags.seeds, flags.num_test, chance, flags.expect)
     return (
         f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {flags.seeds} seeds, "
         f"{flags.num_test:,} test images; medians over simulated studies:\n"
-        f"forecast at {RELIABLE:.0f}x the largest size: 90 % interval "
-        f"{found.forecast_width:.0%} of the error wide\n"
-        f"exponent: 90 % interval {found.exponent_width:.2f} wide\n"
-        f"the forecast interval held the truth in {found.coverage:.0%} of them"
+        f"forecast at {RELIABLE_FACTOR:.0f}x the largest size: width of the 90 % interval "
+        f"{100 * design.forecast_width:.0f} % of the error\n"
+        f"exponent: width of the 90 % interval {design.exponent_width:.2f}\n"
+        f"coverage: the forecast interval contained the measured error in "
+        f"{100 * design.coverage:.0f} % of the simulated studies"
     )
 
 
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
+    """Analyse a CSV file or a metrics.json; return the analysis and the name of the error."""
     if path.suffix == ".json":
-        found, chance, name = _read_study(path, flags.metric, flags.variant)
+        measured, chance, name = _read_study(path, flags.metric, flags.variant)
     elif flags.metric is not None or flags.variant is not None:
         raise InputError("--metric, --variant: a CSV file has one error; give a metrics.json")
     else:
-        found, chance, name = read_points(path), 1.0, "error"
-    if not len(found.n):
-        why = " of a run better than chance" if path.suffix == ".json" else ""
-        raise InputError(f"{path}: no points{why}; {LEAST_SIZES} sizes are needed")
-    return analyse(found, flags.chance or chance), name
+        measured, chance, name = read_points(path), 1.0, "error"
+    if not len(measured.n):
+        which = " of a run better than chance" if path.suffix == ".json" else ""
+        raise InputError(f"{path}: no points{which}; {MIN_SIZES} sizes are needed")
+    return analyse(measured, flags.chance or chance), name
 
 
 def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Points, float, str]:
-    results = read_results(path)
-    try:
-        curves = views(results)
-        if variant is None and len(curves) == 1:
-            (variant,) = curves
-        if variant not in curves:
-            raise InputError(f"{path}: --variant is one of {', '.join(curves)}")
-        results = curves[variant]
-        test = test_scores(runs_table(results))
-        metric = metric or headline_metric(test)
-        if metric not in METRICS or test[metric].isna().any():
-            raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
-        return points(test, metric), chance_errors(results)[metric], metric_name(metric)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not a results file ({reason})") from None
+    """Read points, chance level and name of an error from metrics.json."""
+    variants = read_results(path).variants()
+    if variant is None and len(variants) == 1:
+        (variant,) = variants
+    if variant not in variants:
+        raise InputError(f"{path}: --variant is one of {', '.join(variants)}")
+    results = variants[variant]
+    test = test_scores(runs_table(results))
+    metric = metric or headline_metric(test)
+    if metric not in METRICS or test[metric].isna().any():
+        raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
+    return points(test, metric), results.chance[metric], metric_name(metric)
 
 
 def read_points(path: Path) -> Points:
-    """Read measured errors from a CSV file with columns n, error and perhaps num_test.
+    """Read measured errors from a CSV file with columns n, error and optionally num_test.
 
     Raises
     ------
     InputError
-        Naming the row, if a cell is no number, a size not above 0 or an error not a share.
+        Naming the row, if a cell is not a number, a size not above 0 or an error not a share.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    try:
-        rows = list(csv.reader(io.StringIO(text), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from None
+    rows = _read_rows(path)
     header = [name.strip().lower() for name in rows[0]] if rows else []
-    if missing := [name for name in REQUIRED if name not in header]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
         raise InputError(
             f"{path}: no column {' and no column '.join(missing)}; found {header!r:.80}"
         )
-    columns = [name for name in (*REQUIRED, *OPTIONAL) if name in header]
-    if twice := [name for name in columns if header.count(name) > 1]:
-        raise InputError(f"{path}: several columns {twice[0]}; keep one")
+    columns = [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if name in header]
+    if repeated := [name for name in columns if header.count(name) > 1]:
+        raise InputError(f"{path}: several columns {repeated[0]}; keep one")
     table: dict[str, list[float]] = {name: [] for name in columns}
     for i, row in enumerate(rows[1:], start=2):
         if len(row) > len(header):
@@ -199,8 +175,19 @@ def read_points(path: Path) -> Points:
     num_test = np.array(table["num_test"]) if "num_test" in table else None
     try:
         return Points(np.array(table["n"]), np.array(table["error"]), num_test)
-    except NotIdentifiableError as why:
-        raise InputError(f"{path}: {why}") from None
+    except NotIdentifiableError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    try:
+        return list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from None
 
 
 def _number(row: Sequence[str], column: int, name: str, where: str) -> float:
@@ -210,8 +197,8 @@ def _number(row: Sequence[str], column: int, name: str, where: str) -> float:
     except ValueError:
         raise InputError(f"{where}: {name} is {cell!r}, not a number") from None
     if name == "error" and not 0 <= value <= 1:
-        hint = f"; percent? write {value / 100:g}" if 1 < value <= 100 else ""
+        hint = f"; if it is in percent, write {value / 100:g}" if 1 < value <= 100 else ""
         raise InputError(f"{where}: error is {cell}, not a share between 0 and 1{hint}")
-    if name in ("n", "num_test") and not 0 < value < MOST_IMAGES:
+    if name in ("n", "num_test") and not 0 < value < MAX_IMAGES:
         raise InputError(f"{where}: {name} is {cell}, not a number above 0")
     return value

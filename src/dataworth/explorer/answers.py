@@ -1,4 +1,4 @@
-"""A picture -> what each subset size says of it, and where it looks."""
+"""Predictions of a trained model for one picture: top classes, prediction set, Grad-CAM."""
 
 from __future__ import annotations
 
@@ -18,73 +18,92 @@ from ..errors import InputError
 from ..evaluation.calibration import probabilities
 from ..prediction.classifier import Classifier
 from ..prediction.explain import grad_cam
-from ..prediction.pictures import Picture, decoded
+from ..prediction.pictures import Picture, decode_picture
 
-METHOD = "lac"  # of the sets: the smallest ones
-SHOWN = 5  # classes per answer
+METHOD = "lac"  # of the prediction sets: the one with the smallest sets
+NUM_TOP = 5  # classes with the highest probability that are shown
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one model says of one picture."""
+class Prediction:
+    """Prediction of one model for one picture."""
 
-    num_images: int  # it was trained on
-    top: tuple[tuple[str, float], ...]  # likeliest classes and their probabilities
-    members: tuple[str, ...] | None  # of the set, likeliest first; None without thresholds
-    looks: Pixels | None  # (size, size, 3), what speaks for the likeliest class is bright
+    num_images: int  # training images of the model
+    top: tuple[tuple[str, float], ...]  # most probable classes and their probabilities
+    prediction_set: tuple[str, ...] | None  # most probable class first; None without thresholds
+    heat_map: Pixels | None  # (size, size, 3), Grad-CAM of the most probable class over the picture
 
 
-def read(data: bytes, name: str, image_size: int) -> Picture:
-    """Decode an upload as training would.
+def decode_upload(data: bytes, name: str, image_size: int) -> Picture:
+    """Decode an uploaded picture as in training.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    name : str
+        Of the file, for messages.
+    image_size : int
+        Input size of the models, in pixels.
 
     Raises
     ------
     InputError
-        If it cannot be decoded; the message holds the name and no path.
+        If it cannot be decoded; the message contains the name, without a path.
     """
-    picture = decoded(data, Path(name), cache_side(image_size))
+    picture = decode_picture(data, Path(name), cache_side(image_size))
     if picture.pixels is None:
-        reason = picture.reason.partition(":")[0]  # what follows is Pillow's, with addresses
+        reason = picture.reason.partition(":")[0]  # Pillow's part has memory addresses
         raise InputError(f"{Path(name).name}: {reason}")
     return picture
 
 
-def thresholds(classifiers: Sequence[Classifier], alpha: float) -> list[Array | None]:
-    """Read what makes the models' sets; all None, said on the terminal, where one has none."""
+def set_thresholds(classifiers: Sequence[Classifier], alpha: float) -> list[Array | None]:
+    """Read the thresholds of the models' prediction sets; all None if one model has none."""
     try:
-        return [read_thresholds(c.path.parent, c.belongs, alpha, METHOD) for c in classifiers]
+        return [read_thresholds(c.path.parent, c.digests, alpha, METHOD) for c in classifiers]
     except InputError as error:
-        say(f"note: no sets of classes: {error}")
+        say(f"note: no prediction sets: {error}")
         return [None] * len(classifiers)
 
 
-def ask(classifier: Classifier, picture: Picture, limits: Array | None) -> Answer:
-    """Ask one model about a picture that could be read."""
-    assert picture.pixels is not None, "it was read"
+def predict(classifier: Classifier, picture: Picture, thresholds: Array | None) -> Prediction:
+    """Predict the class of a decoded picture.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    picture : Picture
+        With pixels.
+    thresholds : ndarray of shape (classes,) or None
+        Of the prediction set.
+    """
+    assert picture.pixels is not None, "the picture was decoded"
     shares = probabilities(classifier.logits(picture.pixels[None]))
     order = np.argsort(-shares[0], kind="stable").tolist()
     names = classifier.classes
-    members = None
-    if limits is not None:
-        held = prediction_sets(METHODS[METHOD](shares, np.array([picture.draw])), limits)[0]
-        members = tuple(names[k] for k in order if held[k])
-    return Answer(
+    prediction_set = None
+    if thresholds is not None:
+        scores = METHODS[METHOD](shares, np.array([picture.draw]))
+        in_set = prediction_sets(scores, thresholds)[0]
+        prediction_set = tuple(names[k] for k in order if in_set[k])
+    return Prediction(
         classifier.num_images or 0,
-        tuple((names[k], float(shares[0, k])) for k in order[:SHOWN]),
-        members,
-        _looks(classifier, picture.pixels, order[0]),
+        tuple((names[k], float(shares[0, k])) for k in order[:NUM_TOP]),
+        prediction_set,
+        _heat_map(classifier, picture.pixels, order[0]),
     )
 
 
-def _looks(classifier: Classifier, pixels: Pixels, k: int) -> Pixels | None:
-    """Lay the Grad-CAM of a class over the picture; None where the model has no map."""
+def _heat_map(classifier: Classifier, pixels: Pixels, k: int) -> Pixels | None:
+    """Blend the Grad-CAM of class ``k`` with the picture; None for a model without feature maps."""
     try:
-        (found,) = grad_cam(classifier, pixels, [k])
+        (cam,) = grad_cam(classifier, pixels, [k])
     except InputError:
         return None
-    grey = classifier.seen(pixels[None])[0].mean(axis=2, keepdims=True)
-    colour = 255 * mpl.colormaps["inferno"](found)[..., :3]
-    weight = 0.75 * found[..., None]
-    laid: Pixels = np.round((1 - weight) * grey + weight * colour).astype(np.uint8)
-    return laid
+    grey = classifier.centre_crop(pixels[None])[0].mean(axis=2, keepdims=True)
+    colour = 255 * mpl.colormaps["inferno"](cam)[..., :3]
+    weight = 0.75 * cam[..., None]
+    blended: Pixels = np.round((1 - weight) * grey + weight * colour).astype(np.uint8)
+    return blended

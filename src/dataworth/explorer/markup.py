@@ -1,4 +1,4 @@
-"""Answers, examples and the law as HTML. Everything that a user or a data set named is escaped."""
+"""HTML of the explorer: examples, predictions, law panel. All external names are escaped."""
 
 from __future__ import annotations
 
@@ -12,118 +12,148 @@ from PIL import Image
 from ..data.images import decode_square
 from ..findings import sentences
 from . import law
-from .answers import SHOWN, Answer, Pixels
-from .study import Example, Measured
+from .answers import NUM_TOP, Pixels, Prediction
+from .study import Example, MeasuredCurve
 
-THUMBNAIL = 96  # pixels
+THUMBNAIL_SIZE = 96  # pixels
 CAPTION = (
-    "Bars: the probability that a model gives to its five likeliest classes. Bright in the "
-    "picture: what speaks for its first answer (Grad-CAM)."
+    "Bars: predicted probability of the five most probable classes. Bright in the picture: "
+    "evidence for the most probable class (Grad-CAM)."
 )
-SETS = " The set, in blue, holds the truth for {:.0%} of images like those it was calibrated on."
-NO_SETS = " Sets of classes that keep a promise: run <code>python eval.py --conformal</code>."
-NO_MAP = "This model has no map of places, so where it looks cannot be shown."
+SETS = (
+    " The prediction set, in blue, contains the true class for {:.0f} % of images like those of "
+    "the calibration set."
+)
+NO_SETS = (
+    " For prediction sets with a coverage guarantee, run <code>python eval.py --conformal</code>."
+)
+NO_MAP = "This model has no convolutional feature map, so Grad-CAM cannot be computed."
 
 
-def examples(found: Sequence[Example]) -> str:
-    """Return a button per test image."""
+def example_buttons(examples: Sequence[Example]) -> str:
+    """Return one button per example test image."""
     buttons = (
         f'<button type="button" class="thumb" data-index="{i}" '
-        f'aria-label="Test image {i + 1}, class {escape(one.truth)}">'
-        f'<img alt="" src="{_png(decode_square(one.data, THUMBNAIL))}">'
-        f"<span>{escape(one.truth)}</span></button>"
-        for i, one in enumerate(found)
+        f'aria-label="Test image {i + 1}, class {escape(example.truth)}">'
+        f'<img alt="" src="{_png(decode_square(example.data, THUMBNAIL_SIZE))}">'
+        f"<span>{escape(example.truth)}</span></button>"
+        for i, example in enumerate(examples)
     )
     return f'<div class="thumbs" role="group" aria-label="Test images">{"".join(buttons)}</div>'
 
 
-def trouble(message: str) -> str:
-    """Return what is wrong with a picture."""
-    return f'<p class="trouble" role="alert">{escape(message)}</p>'
+def error_message(message: str) -> str:
+    """Return a message as an alert."""
+    return f'<p class="error-message" role="alert">{escape(message)}</p>'
 
 
-def answers(
-    found: Sequence[Answer], seen: Pixels, name: str, truth: str | None, alpha: float
+def predictions_html(
+    predictions: Sequence[Prediction],
+    model_input: Pixels,
+    name: str,
+    truth: str | None,
+    alpha: float,
 ) -> str:
-    """Return the answer of each size beside the others, smallest first.
+    """Return the predictions of all sizes side by side.
 
     Parameters
     ----------
-    seen : uint8 ndarray of shape (size, size, 3)
-        The picture as all models see it.
+    predictions : sequence of Prediction
+        Smallest training set first.
+    model_input : uint8 ndarray of shape (size, size, 3)
+        The picture as the models receive it.
     name : str
         Of the picture.
     truth : str or None
-        Its class, where it is known.
+        True class, if known.
+    alpha : float
+        Share of prediction sets that may miss the true class.
     """
-    told = SETS.format(1 - alpha) if found[-1].members is not None else NO_SETS
-    cards = "".join(_card(answer, truth) for answer in found)
+    has_sets = predictions[-1].prediction_set is not None
+    guarantee = SETS.format(100 * (1 - alpha)) if has_sets else NO_SETS
+    cards = "".join(_card(prediction, truth) for prediction in predictions)
     return (
-        f'<div class="seen"><img alt="{escape(name)}, as the models see it" src="{_png(seen)}">'
-        f'<p role="status">{_summary(found, name, truth)}</p></div>'
-        f'<ul class="cards">{cards}</ul><p class="caption">{CAPTION}{told}</p>'
+        f'<div class="model-input">'
+        f'<img alt="{escape(name)}, model input" src="{_png(model_input)}">'
+        f'<p role="status">{_summary(predictions, name, truth)}</p></div>'
+        f'<ul class="cards">{cards}</ul><p class="caption">{CAPTION}{guarantee}</p>'
     )
 
 
-def _summary(found: Sequence[Answer], name: str, truth: str | None) -> str:
-    said = [
-        f"with {one.num_images:,} training images the model says "
-        f"<b>{escape(one.top[0][0])}</b> ({one.top[0][1]:.0%})"
-        for one in (found[0], *found[1:][-1:])
-    ]
-    known = "" if truth is None else f" It is <b>{escape(truth)}</b>."
-    return f"{escape(name)}: {'; '.join(said)}.{known}"
+def _summary(predictions: Sequence[Prediction], name: str, truth: str | None) -> str:
+    parts = []
+    for prediction in (predictions[0], *predictions[1:][-1:]):
+        label, probability = prediction.top[0]
+        parts.append(
+            f"with {prediction.num_images:,} training images the model predicts "
+            f"<b>{escape(label)}</b> ({100 * probability:.0f} %)"
+        )
+    true_class = "" if truth is None else f" The true class is <b>{escape(truth)}</b>."
+    return f"{escape(name)}: {'; '.join(parts)}.{true_class}"
 
 
-def _card(answer: Answer, truth: str | None) -> str:
-    first = escape(answer.top[0][0])
-    looks = f"<p>{NO_MAP}</p>"
-    if answer.looks is not None:
-        looks = f'<img alt="Bright where this model sees {first}" src="{_png(answer.looks)}">'
-    blue = dict(answer.top) if answer.members is None else set(answer.members)
+def _card(prediction: Prediction, truth: str | None) -> str:
+    first = escape(prediction.top[0][0])
+    picture = f"<p>{NO_MAP}</p>"
+    if prediction.heat_map is not None:
+        source = _png(prediction.heat_map)
+        picture = f'<img alt="Grad-CAM of this model for {first}" src="{source}">'
+    members = prediction.prediction_set
+    highlighted = dict(prediction.top) if members is None else set(members)
     bars = "".join(
         f'<li><span class="name">{escape(name)}{" ✓" if name == truth else ""}</span>'
-        f'<span class="share">{share:.1%}</span>'
-        f'<span class="bar{"" if name in blue else " out"}" style="width:{100 * share:.1f}%">'
-        "</span></li>"
-        for name, share in answer.top
+        f'<span class="share">{sentences.percent(probability)}</span>'
+        f'<span class="bar{"" if name in highlighted else " out"}" '
+        f'style="width:{100 * probability:.1f}%"></span></li>'
+        for name, probability in prediction.top
     )
     return (
-        f'<li class="card"><h3>{answer.num_images:,} training images</h3>{looks}'
-        f'<ol class="bars">{bars}</ol>{_set(answer)}</li>'
+        f'<li class="card"><h3>{prediction.num_images:,} training images</h3>{picture}'
+        f'<ol class="bars">{bars}</ol>{_prediction_set(prediction)}</li>'
     )
 
 
-def _set(answer: Answer) -> str:
-    if answer.members is None:
+def _prediction_set(prediction: Prediction) -> str:
+    members = prediction.prediction_set
+    if members is None:
         return ""
-    if not answer.members:
-        return '<p class="set">Set: empty, no class is likely enough</p>'
-    count = len(answer.members)
-    named = ": " + ", ".join(map(escape, answer.members)) if count <= SHOWN else ""
-    return f'<p class="set">Set of {count} {"class" if count == 1 else "classes"}{named}</p>'
+    if not members:
+        return '<p class="set">Prediction set: empty, no class is probable enough</p>'
+    names = ": " + ", ".join(map(escape, members)) if len(members) <= NUM_TOP else ""
+    noun = "class" if len(members) == 1 else "classes"
+    return f'<p class="set">Prediction set of {len(members)} {noun}{names}</p>'
 
 
-def law_panel(measured: Measured | None, percent: float, budget: float) -> str:
-    """Return both answers, the plot and how far it can be trusted."""
+def law_panel(measured: MeasuredCurve | None, percent: float, budget: float) -> str:
+    """Return the two sentences, the plot and the backtest.
+
+    Parameters
+    ----------
+    measured : MeasuredCurve or None
+        None if the study was not evaluated.
+    percent : float
+        Target error in percent.
+    budget : float
+        Training images.
+    """
     if measured is None:
-        return trouble("No test errors yet: run python eval.py, then start this page again.")
-    analysis, name = measured.curve.analysis, law.name_of(measured)
+        return error_message("No test errors yet: run python eval.py, then restart this page.")
+    analysis, name = measured.curve.analysis, law.error_name(measured)
     if analysis.posterior is None:
-        drawn = _svg(law.figure(measured), f"Test {name} against training images")
-        return f'<p class="answer">{escape(sentences.law(analysis, name))}</p>{drawn}'
+        plot = _svg(law.plot_svg(measured), f"Test {name} against training images")
+        return f'<p class="answer">{escape(sentences.law(analysis, name))}</p>{plot}'
     target, images = percent / 100, max(1, round(budget))
-    said = law.sentences(measured, target, images)
-    drawn = _svg(
-        law.figure(measured, target, images),
-        f"Test {name} against training images on log axes, with the law. {' '.join(said)}",
+    answers = law.law_sentences(measured, target, images)
+    plot = _svg(
+        law.plot_svg(measured, target, images),
+        f"Test {name} against training images on log axes, with the law. {' '.join(answers)}",
     )
-    first, second = map(escape, said)
-    trust = f"{sentences.law(analysis, name)}\n{sentences.backtest(analysis)}"
+    first, second = map(escape, answers)
+    evidence = f"{sentences.law(analysis, name)}\n{sentences.backtest(analysis)}"
     return (
         f'<div role="status"><p class="answer">{first}</p><p class="answer">{second}</p></div>'
-        f"{drawn}<details><summary>How far can this be trusted?</summary>"
-        f"<p>{escape(trust).replace(chr(10), '<br>')}</p></details>"
+        f"{plot}<details><summary>How reliable is this?</summary>"
+        f"<p>{escape(evidence).replace(chr(10), '<br>')}</p></details>"
     )
 
 
@@ -151,9 +181,9 @@ CSS = """
 .thumb span { display: block; overflow: hidden; text-overflow: ellipsis; font-size: 12px; }
 .thumb:hover { border-color: #0072B2; }
 :focus-visible { outline: 3px solid #0072B2 !important; outline-offset: 2px; }
-.seen { display: flex; gap: 16px; align-items: center; margin: 8px 0 16px; }
-.seen img { width: 112px; height: 112px; border-radius: 6px; flex: none; }
-.seen p { font-size: 17px; margin: 0; overflow-wrap: anywhere; }
+.model-input { display: flex; gap: 16px; align-items: center; margin: 8px 0 16px; }
+.model-input img { width: 112px; height: 112px; border-radius: 6px; flex: none; }
+.model-input p { font-size: 17px; margin: 0; overflow-wrap: anywhere; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px;
   list-style: none; margin: 0; padding: 0; }
 .card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 10px;
@@ -171,7 +201,7 @@ CSS = """
 .set, .caption { font-size: 13px; opacity: 0.8; overflow-wrap: anywhere; }
 .caption { margin: 0; }
 .cards + .caption { margin-top: 12px; }
-.trouble { border-left: 4px solid #D55E00; padding: 8px 12px; }
+.error-message { border-left: 4px solid #D55E00; padding: 8px 12px; }
 .answer { font-size: 18px; margin: 0 0 6px; }
 img.law { width: 100%; max-width: 760px; background: white; border-radius: 6px; }
 """

@@ -1,4 +1,4 @@
-"""The explorer's web server: on this machine alone, and nothing leaves it."""
+"""Web server of the explorer: bound to 127.0.0.1 by default, no requests to other hosts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..console import say, warn
 from ..errors import InputError
 from .flags import ExplorerFlags
 
-MOST_WAITING = 30  # questions in the queue; who comes later is told to try again
-MOST_BYTES = "5mb"  # of an upload
+MAX_QUEUE_SIZE = 30  # waiting requests; further ones are rejected
+MAX_UPLOAD_SIZE = "5mb"
 
 
 def serve(flags: ExplorerFlags) -> int:
@@ -25,7 +25,7 @@ def serve(flags: ExplorerFlags) -> int:
         If gradio is not installed, there is no finished study, or the port is taken.
     """
     with TemporaryDirectory(prefix="explorer-") as uploads:
-        os.environ |= {  # read by gradio as it is imported
+        os.environ |= {  # read by gradio when it is imported
             "GRADIO_ANALYTICS_ENABLED": "False",
             "GRADIO_TEMP_DIR": uploads,
             "HF_HUB_OFFLINE": "1",
@@ -42,7 +42,7 @@ def serve(flags: ExplorerFlags) -> int:
         page = build(open_study(flags))
         try:
             launch(page, flags.host, flags.port)
-            say(f"explorer     http://{flags.host}:{flags.port}    Ctrl-C ends it")
+            say(f"explorer     http://{flags.host}:{flags.port}    stop with Ctrl-C")
             Event().wait()
         finally:
             page.close(verbose=False)
@@ -50,12 +50,12 @@ def serve(flags: ExplorerFlags) -> int:
 
 
 def check_address(host: str, port: int) -> None:
-    """Refuse an address that cannot be served; warn of one that others reach.
+    """Check that the address can be served on; warn if other machines can reach it.
 
     Raises
     ------
     InputError
-        If it is in use or not of this machine.
+        If it is in use or does not belong to this machine.
     """
     try:
         with socket.create_server((host, port)):
@@ -65,18 +65,25 @@ def check_address(host: str, port: int) -> None:
         reason = (error.strerror or str(error)).partition(" (")[0]
         raise InputError(f"--host {host} --port {port}: {reason}; try another --port") from None
     if not loopback:
-        warn(f"warning: --host {host}: whoever reaches this machine can use the page")
+        warn(f"warning: --host {host}: anyone who can reach this machine can use the page")
 
 
 def launch(page: object, host: str, port: int) -> None:
-    """Start the server in a thread of its own."""
+    """Start the server in a background thread.
+
+    Parameters
+    ----------
+    page : gradio.Blocks
+    host : str
+    port : int
+    """
     import gradio as gr
 
     from .markup import CSS
 
     assert isinstance(page, gr.Blocks)
-    system = ["system-ui", "sans-serif"]  # no font comes from outside
-    page.queue(max_size=MOST_WAITING, api_open=False)
+    system = ["system-ui", "sans-serif"]  # no font is downloaded
+    page.queue(max_size=MAX_QUEUE_SIZE, api_open=False)
     page.launch(
         server_name=host,
         server_port=port,
@@ -85,7 +92,7 @@ def launch(page: object, host: str, port: int) -> None:
         quiet=True,
         prevent_thread_lock=True,
         show_error=False,
-        max_file_size=MOST_BYTES,
+        max_file_size=MAX_UPLOAD_SIZE,
         allowed_paths=[],
         footer_links=[],
         run_history=False,

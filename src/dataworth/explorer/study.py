@@ -1,4 +1,4 @@
-"""A finished study as the explorer needs it: models on demand, curves, test images to try."""
+"""A finished study as the explorer needs it: models, learning curves, example test images."""
 
 from __future__ import annotations
 
@@ -25,102 +25,103 @@ from ..prediction.classifier import Classifier
 from ..prediction.flags import ModelFlags
 from ..prediction.selection import choose
 from ..storage.study_directory import StudyDirectory
-from .answers import thresholds
+from .answers import set_thresholds
 from .flags import ExplorerFlags
 
 NUM_EXAMPLES = 8
-MOST_VARIANTS = 2  # whose models are kept in memory
+MAX_LOADED_VARIANTS = 2  # whose models are kept in memory
 
 
 @dataclass(frozen=True)
 class Example:
-    """A test image, as published, and its class."""
+    """A test image: its encoded file and its true class."""
 
     data: bytes
     truth: str
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The headline error of one variant: its curve, and its mean at each size."""
+class MeasuredCurve:
+    """Learning curve of one variant: analysis of the headline error, and its mean at each size."""
 
     curve: Curve
     sizes: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
-class Explored:
-    """One study."""
+class ExplorerStudy:
+    """A study that the explorer shows."""
 
     name: str
     recipe: Recipe
     variants: tuple[str, ...]  # with a finished run
     examples: tuple[Example, ...]
-    measured: Mapping[str, Measured]  # by variant; empty before eval.py
+    curves: Mapping[str, MeasuredCurve]  # by variant; empty if eval.py has not been run
     flags: ExplorerFlags
 
-    @lru_cache(maxsize=MOST_VARIANTS)  # noqa: B019  the study lives as long as the process
+    @lru_cache(maxsize=MAX_LOADED_VARIANTS)  # noqa: B019  the study lives as long as the process
     def models(self, variant: str) -> list[tuple[Classifier, Array | None]]:
-        """Models of the first seed, smallest training set first, and the thresholds of sets."""
-        asked = ModelFlags(
+        """Models of the first seed and their set thresholds, smallest training set first."""
+        flags = ModelFlags(
             experiment_id=self.name,
             variant=variant or None,
             checkpoint_dir=self.flags.checkpoint_dir,
             device=self.flags.device,
         )
-        found = choose(asked, all_sizes=True)
-        return list(zip(found, thresholds(found, self.flags.alpha), strict=True))
+        classifiers = choose(flags, all_sizes=True)
+        return list(zip(classifiers, set_thresholds(classifiers, self.flags.alpha), strict=True))
 
 
-def open_study(flags: ExplorerFlags) -> Explored:
-    """Read what is there of a study; say what is not.
+def open_study(flags: ExplorerFlags) -> ExplorerStudy:
+    """Open a study, with a note on the terminal if it has no law or no test images.
 
     Raises
     ------
     InputError
-        If there is no study, or none of its runs is finished.
+        If there is no study, none of its runs is finished, or its weights cannot be read.
     """
-    study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
-    recipe, machine, name = study.record.recipe, study.record.machine, study.name
-    runs = study.run_directories()
+    directory = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
+    recipe, machine, name = directory.record.recipe, directory.record.machine, directory.name
+    runs = directory.run_directories()
     variants = tuple(dict.fromkeys(run.variant for run, d in runs.items() if d.usable))
-    results = (flags.results_dir or machine.results_dir) / name
-    measured: dict[str, Measured] = {}
+    results_dir = (flags.results_dir or machine.results_dir) / name
+    measured: dict[str, MeasuredCurve] = {}
     try:
-        measured = _measure(read_results(results / "metrics.json"), variants)
+        measured = measured_curves(read_results(results_dir / "metrics.json"), variants)
     except InputError as error:
-        say(f"note: no law to show: {error}")
+        say(f"note: no scaling law: {error}")
     examples: tuple[Example, ...] = ()
     try:
-        examples = _examples(load_dataset(study.pinned(recipe)))
+        examples = example_images(load_dataset(directory.pinned(recipe)))
     except InputError as error:
-        say(f"note: no test images to pick from: {error}")
-    explored = Explored(name, recipe, variants, examples, measured, flags)
-    explored.models(variants[0])  # what is wrong with the weights is said before the page is
-    return explored
+        say(f"note: no example test images: {error}")
+    study = ExplorerStudy(name, recipe, variants, examples, measured, flags)
+    study.models(variants[0])  # report unreadable weights before the page is served
+    return study
 
 
-def _measure(results: StudyResults, variants: tuple[str, ...]) -> dict[str, Measured]:
+def measured_curves(results: StudyResults, variants: tuple[str, ...]) -> dict[str, MeasuredCurve]:
+    """Analyse the headline error of each variant; a study of one recipe has the variant ``""``."""
     measured = {}
-    for name, part in results.variants().items():
-        variant_curves = curves(runs_table(part), part.chance)
-        if variant_curves:
-            variant = name if name in variants else ""
-            measured[variant] = Measured(headline(variant_curves), sizes_table(part))
+    for name, variant_results in results.variants().items():
+        analysed = curves(runs_table(variant_results), variant_results.chance)
+        if analysed:
+            key = name if name in variants else ""
+            measured[key] = MeasuredCurve(headline(analysed), sizes_table(variant_results))
     return measured
 
 
-def _examples(dataset: ImageDataset) -> tuple[Example, ...]:
-    """Take the first whole test image of some classes, evenly spread: chosen by nobody's taste."""
+def example_images(dataset: ImageDataset) -> tuple[Example, ...]:
+    """Return the first readable test image of up to 8 classes, evenly spaced among all classes."""
     test = dataset.splits["test"]
-    known = np.unique(test.labels)
-    spread = np.linspace(0, len(known) - 1, min(NUM_EXAMPLES, len(known))).round().astype(int)
-    found = []
-    for label in known[spread].tolist():
+    labels = np.unique(test.labels)
+    spaced = np.linspace(0, len(labels) - 1, min(NUM_EXAMPLES, len(labels))).round().astype(int)
+    examples = []
+    for label in labels[spaced].tolist():
         for row in test.rows[test.labels == label].tolist():
-            with contextlib.suppress(BadImageError, OSError):  # left out of training too
+            with contextlib.suppress(BadImageError, OSError):  # such images are left out everywhere
                 data = dataset.encoded(test.source, row)
                 decode_square(data, 1)
-                found.append(Example(data, dataset.classes[label]))
+                examples.append(Example(data, dataset.classes[label]))
                 break
-    return tuple(found)
+    return tuple(examples)

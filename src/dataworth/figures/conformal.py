@@ -1,4 +1,4 @@
-"""Figures of prediction sets. Every function draws on the axes it is given."""
+"""Figures of conformal prediction sets: coverage and set size."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from ..findings.sentences import sample
 from .files import save_printed
-from .style import BLUE, GREY, ORANGE, caption, new_axes
+from .style import BLUE, GREY, ORANGE, caption, label_percent, new_axes, percent_tick
 
-STYLES = {"lac": (BLUE, "o"), "aps": (ORANGE, "s"), "raps": ("#009E73", "^")}
-SHIFT = 1.025  # between methods of one size, so that they do not hide each other
+METHOD_STYLES = {"lac": (BLUE, "o"), "aps": (ORANGE, "s"), "raps": ("#009E73", "^")}
+SHIFT = 1.025  # factor between methods of one size, so that their markers do not overlap
 
 
 def plot_coverage(ax: Axes, table: pd.DataFrame) -> Axes:
@@ -23,45 +22,45 @@ def plot_coverage(ax: Axes, table: pd.DataFrame) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        Rows of conformal.csv of one alpha.
+        Rows of conformal.csv with one alpha.
     """
     for x, rows, (color, marker), label in _by_method(table):
         low, mean, high = (rows[f"coverage{end}"] for end in ("_low", "", "_high"))
         bars = np.maximum([mean - low, high - mean], 0)  # rounding at a coverage of 1
         ax.errorbar(x, mean, bars, fmt=marker, color=color, ms=4, capsize=2, lw=1, label=label)
     target = table["target"].iloc[0]
-    ax.axhline(target, color=GREY, ls="--", lw=1, label=f"target {target:.4g}")
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    return _finish(ax, table, "test coverage (95 % interval)")
+    ax.axhline(target, color=GREY, ls="--", lw=1, label=f"target {percent_tick(target)}")
+    label_percent(ax.yaxis)
+    return _finish_axes(ax, table, "test coverage (95 % interval)")
 
 
 def plot_set_size(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Draw the mean size of marginal sets against training images: points are runs."""
+    """Draw the mean size of marginal sets against training images, one marker per run."""
     for x, rows, (color, marker), label in _by_method(table):
         ax.plot(x, rows["mean_set_size"], marker, color=color, ms=4)
         mean = rows.groupby("num_images")["mean_set_size"].mean()
         ax.plot(np.unique(x), mean, color=color, lw=1.5, label=label)
     ax.set_ylim(bottom=0)
-    return _finish(ax, table, "mean set size (classes)")
+    return _finish_axes(ax, table, "mean set size (classes)")
 
 
 def _by_method(table: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame, tuple[str, str], str]]:
-    """Return shifted sizes, rows, colour with marker, and name of each method."""
+    """Return shifted sizes, rows, (colour, marker) and name of each method."""
     marginal = table[table["mode"] == "marginal"]
     parts = []
-    for i, (method, style) in enumerate(STYLES.items()):
+    for i, (method, style) in enumerate(METHOD_STYLES.items()):
         rows = marginal[marginal["method"] == method]
         parts.append((rows["num_images"] * SHIFT ** (i - 1), rows, style, method.upper()))
     return parts
 
 
-def _finish(ax: Axes, table: pd.DataFrame, name: str) -> Axes:
+def _finish_axes(ax: Axes, table: pd.DataFrame, label: str) -> Axes:
     ax.set_xscale("log")
     sizes = sorted(table["num_images"].unique())
     ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
     ax.minorticks_off()
     ax.set_xlabel("training images")
-    ax.set_ylabel(name)
+    ax.set_ylabel(label)
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     seeds = table.groupby("num_images")["seed"].nunique()
     caption(ax, f"{sample(sizes, seeds.tolist())}, alpha {table['alpha'].iloc[0]}")

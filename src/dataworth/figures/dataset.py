@@ -1,4 +1,4 @@
-"""Figures of a data set, for eda.ipynb."""
+"""Figures of a data set: class balance, image sizes, transforms (for eda.ipynb)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def save(ax: Axes, name: str, folder: Path = Path("results/eda")) -> None:
 
 
 def plot_class_balance(ax: Axes, labels: NDArray[np.int64]) -> Axes:
-    """Draw the number of images of each class, largest first; ``labels`` has shape (n,)."""
+    """Draw the number of images of each class, largest class first; ``labels`` has shape (n,)."""
     counts = sorted(Counter(labels.tolist()).values(), reverse=True)
     ax.bar(range(1, len(counts) + 1), counts, width=1.0, color=BLUE, edgecolor="white", lw=0.3)
     ax.set(xlabel="class, largest first", ylabel="training images", xlim=(0.4, len(counts) + 0.6))
@@ -30,7 +30,7 @@ def plot_class_balance(ax: Axes, labels: NDArray[np.int64]) -> Axes:
 
 
 def plot_image_sizes(ax: Axes, facts: pd.DataFrame) -> Axes:
-    """Draw each distinct image size as a disc whose area is its number of images."""
+    """Draw each distinct image size as a disc with an area proportional to its image count."""
     sizes = facts.groupby(["width", "height"]).size().reset_index(name="images")
     area = 400 * sizes["images"] / sizes["images"].max() + 8
     ax.scatter(sizes["width"], sizes["height"], area, color=BLUE, alpha=0.5, lw=0)
@@ -43,7 +43,7 @@ def plot_image_sizes(ax: Axes, facts: pd.DataFrame) -> Axes:
 def plot_transforms(
     classes: Sequence[str], stages: Mapping[str, Sequence[NDArray[np.generic]]]
 ) -> Figure:
-    """Draw images on their way to the network, a row per stage.
+    """Draw images at each stage of the input pipeline, one row per stage.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def plot_transforms(
     columns = len(classes)
     figure = Figure(figsize=(1.5 * columns, 1.6 * len(stages)), layout="constrained", dpi=80)
     axes = figure.subplots(len(stages), columns, squeeze=False)
-    for line, (name, images) in zip(axes, stages.items(), strict=True):
-        line[0].set_ylabel(name)
-        for ax, image in zip(line, images, strict=True):
+    for row, (name, images) in zip(axes, stages.items(), strict=True):
+        row[0].set_ylabel(name)
+        for ax, image in zip(row, images, strict=True):
             ax.imshow(image, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
     for ax, name in zip(axes[0], classes, strict=True):

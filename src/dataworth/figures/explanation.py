@@ -1,4 +1,4 @@
-"""Figures of what a model responds to: Grad-CAM maps and first-layer filters."""
+"""Figures that explain a model: Grad-CAM maps and first-layer filters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..findings.sentences import percent
 from .style import new_axes, plain
 
 
@@ -19,7 +20,7 @@ def plot_grad_cam(
     classes: Sequence[str],
     probabilities: Sequence[float],
 ) -> Axes:
-    """Draw a picture as the model receives it, and the Grad-CAM map of each class over it.
+    """Draw a picture as the model input, and the Grad-CAM map of each class over it.
 
     Parameters
     ----------
@@ -29,27 +30,27 @@ def plot_grad_cam(
     classes : sequence of str
         Name of each class.
     probabilities : sequence of float
-        Of each class.
+        Predicted probability of each class.
     """
     figure = Figure(figsize=(2.6 * (len(classes) + 1), 3), layout="constrained", dpi=120)
     first, *others = figure.subplots(1, len(classes) + 1)
     first.imshow(pixels)
-    first.set_title("as the model sees it", fontsize=9)
-    for ax, name, share, values in zip(others, classes, probabilities, maps, strict=True):
+    first.set_title("model input", fontsize=9)
+    for ax, name, probability, values in zip(others, classes, probabilities, maps, strict=True):
         ax.imshow(pixels.mean(axis=2), cmap="gray", vmin=0, vmax=255)
         image = ax.imshow(values, cmap="inferno", alpha=0.75 * values, vmin=0, vmax=1)
-        ax.set_title(f"{plain(name)}: {share:.1%}", fontsize=9)
+        ax.set_title(f"{plain(name)}: {percent(probability)}", fontsize=9)
     for ax in (first, *others):
         ax.axis("off")
     bar = figure.colorbar(image, ax=others, shrink=0.7, ticks=[0, 1])
-    bar.ax.set_yticklabels(["nothing", "most"], fontsize=8)
-    bar.set_label("speaks for the class", fontsize=8)
-    drawn: Axes = first
-    return drawn
+    bar.ax.set_yticklabels(["none", "highest"], fontsize=8)
+    bar.set_label("evidence for the class", fontsize=8)
+    input_axes: Axes = first
+    return input_axes
 
 
 def plot_filters(weights: NDArray[np.float32]) -> Axes:
-    """Draw the filters of a first convolution as colours.
+    """Draw the filters of the first convolution as RGB images.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ def plot_filters(weights: NDArray[np.float32]) -> Axes:
     ax = new_axes(5, 5.2 * rows / columns + 0.3)
     ax.imshow(grid, interpolation="nearest")
     ax.axis("off")
-    ax.set_title(f"{n} first filters of {height} x {width} pixels, each scaled to its own range")
+    ax.set_title(
+        f"{n} first-layer filters of {height} x {width} pixels, each normalised to its range"
+    )
     ax.title.set_fontsize(9)
     return ax

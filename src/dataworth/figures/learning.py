@@ -1,14 +1,14 @@
-"""Figures of loss and error over epochs."""
+"""Figures of training: loss and error over epochs."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ..findings import sentences
 from .evaluation import size_colors
-from .style import BLUE, ORANGE, _percent, caption
+from .style import BLUE, ORANGE, caption, label_percent
 
 
 def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
@@ -28,7 +28,7 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     ax.set_xlabel("epoch")
     ax.set_ylabel("training loss (nats per image)", color=BLUE)
     right.set_ylabel(f"validation top-{k} error (dashed)", color=ORANGE)
-    right.yaxis.set_major_formatter(FuncFormatter(_percent))
+    label_percent(right.yaxis)
     right.spines["top"].set_visible(False)
     (n,), seeds = epochs["num_train_images"].unique(), epochs["seed"].nunique()
     caption(ax, sentences.sample([n], [seeds]))
@@ -36,7 +36,16 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
 
 
 def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
-    """Draw one column of epochs.csv over epochs, a line per run, coloured by training images."""
+    """Draw one column of epochs.csv over epochs, one line per run, coloured by training images.
+
+    Parameters
+    ----------
+    ax : Axes
+    epochs : DataFrame
+        The content of epochs.csv: columns num_train_images, seed, epoch and ``column``.
+    column : str
+        Such as train_loss or validation_top_5_error.
+    """
     colors = size_colors(sorted(epochs["num_train_images"].unique()))
     for size, color in colors.items():  # largest first
         rows = epochs[epochs["num_train_images"] == size]
@@ -46,7 +55,7 @@ def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     if column.endswith("error"):
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        label_percent(ax.yaxis)
     ax.legend(frameon=False, fontsize=8)
     seeds = epochs.groupby("num_train_images")["seed"].nunique()
     caption(ax, sentences.sample(seeds.index.tolist(), seeds.tolist()))

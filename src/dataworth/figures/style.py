@@ -1,17 +1,19 @@
-"""House style of figures: axes, colours, markers, captions."""
+"""House style of figures: axes, colours, markers, captions, percent labels."""
 
 from __future__ import annotations
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
-MARKERS = "osD^v<>P"  # so that colour is not all that tells curves apart
+MARKERS = "osD^v<>P"  # so that curves differ in more than colour
 
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
-    """Return the axes of a new figure, in inches, that belongs to no window."""
+    """Return the axes of a new figure, sized in inches, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
     axes: Axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -19,16 +21,22 @@ def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
 
 
 def plain(name: str) -> str:
-    """Spell a name so that matplotlib does not take it for a formula."""
+    """Escape a name so that matplotlib does not parse it as a formula."""
     return name.replace("$", r"\$")
 
 
 def caption(ax: Axes, text: str) -> None:
-    """Write below the axes what was measured: sizes, seeds, test images."""
+    """Write a caption below the axes: what was measured, with sizes, seeds and test images."""
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes belong to a figure"
     figure.supxlabel(text, fontsize=8, color=GREY)
 
 
-def _percent(share: float, _: int) -> str:
+def percent_tick(share: float, _: int | None = None) -> str:
+    """Format a share as a tick label in percent, with up to three significant digits."""
     return f"{100 * share:.3g} %"
+
+
+def label_percent(axis: Axis) -> None:
+    """Label the ticks of an axis of shares in percent."""
+    axis.set_major_formatter(FuncFormatter(percent_tick))

@@ -1,4 +1,4 @@
-"""What an analysis says, in words that a newcomer understands. Pure."""
+"""Analyses as English sentences. Pure."""
 
 from __future__ import annotations
 
@@ -7,157 +7,225 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..scaling.analysis import Analysis, Forecast, forecasts
-from ..scaling.experiment_design import Candidate
-from ..scaling.forecasting import FARTHEST, RELIABLE, Requirement, gains, interval, requirements
+from ..scaling.experiment_design import CandidateRun
+from ..scaling.forecasting import (
+    MAX_FACTOR,
+    RELIABLE_FACTOR,
+    RequiredImages,
+    doubling_gains,
+    interval,
+    required_images_each,
+)
 from ..scaling.laws import Array
 from ..scaling.points import Points
 
-NOTHING = 0.1  # a floor's lower bound below this share of the last error is as good as none
-WIDE = 2.0  # an exponent whose interval spans this factor is called hardly known
+NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
+WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
+UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
 
 def sample(sizes: Sequence[float], num_seeds: Sequence[int], num_test: float | None = None) -> str:
-    """Say what was measured: sizes, the seeds of each, test images if known."""
+    """Describe what was measured.
+
+    Parameters
+    ----------
+    sizes : sequence of float
+        Numbers of training images.
+    num_seeds : sequence of int
+        Seeds of each size.
+    num_test : float, optional
+        Test images.
+    """
     low, high = (f"{end:,.0f}" for end in (min(sizes), max(sizes)))
-    few, many = min(num_seeds), max(num_seeds)
-    between = low if low == high else f"{low} to {high}"
-    runs = f"{few} to {many} seeds" if few != many else "1 seed" if few == 1 else f"{few} seeds"
-    text = f"{between} training images, {runs}{' per size' if len(sizes) > 1 else ''}"
+    least, most = min(num_seeds), max(num_seeds)
+    size_range = low if low == high else f"{low} to {high}"
+    seeds = (
+        f"{least} to {most} seeds"
+        if least != most
+        else "1 seed"
+        if least == 1
+        else f"{least} seeds"
+    )
+    text = f"{size_range} training images, {seeds}{' per size' if len(sizes) > 1 else ''}"
     return text if num_test is None else f"{text}, {num_test:,.0f} test images"
 
 
-def percent(share: float | Array) -> str:
-    """Spell a share in percent: one decimal, or one digit where that says nothing."""
-    value = float(share)
-    if 0 < abs(value) < 1e-6:
-        return "below 0.0001%"
-    return f"{100 * value:.1g}%" if 0 < abs(value) < 0.001 else f"{value:.1%}"
-
-
-def about(images: float) -> str:
-    """Spell a number of images that was estimated: three digits count."""
-    return f"{float(f'{images:.3g}'):,.0f}"
-
-
-def measured(points: Points) -> str:
-    """Say what lies behind some points."""
+def sample_of(points: Points) -> str:
+    """Describe the runs behind some points."""
     num_test = None if points.num_test is None else points.num_test.max()
     return sample(points.sizes.tolist(), points.num_runs.astype(int).tolist(), num_test)
 
 
+def percent(share: float | Array) -> str:
+    """Format a share in percent: one decimal, or one significant digit below 0.1 %."""
+    return f"{percentage_points(share)} %"
+
+
+def percentage_points(share: float | Array) -> str:
+    """Format a share as :func:`percent` does, without the sign."""
+    value = float(share)
+    if 0 < abs(value) < 1e-6:
+        return "below 0.0001"
+    return f"{100 * value:.1g}" if 0 < abs(value) < 0.001 else f"{100 * value:.1f}"
+
+
+def rounded(images: float) -> str:
+    """Format an estimated number of images with three significant digits."""
+    return f"{float(f'{images:.3g}'):,.0f}"
+
+
 def law(analysis: Analysis, name: str = "error") -> str:
-    """Say what the points determine: gain of a doubling, exponent, floor."""
-    return " ".join(filter(None, (doubling(analysis, name), shape(analysis))))
+    """Describe what the points determine: gain of a doubling, exponent, floor."""
+    return " ".join(filter(None, (doubling(analysis, name), exponent_and_floor(analysis))))
 
 
 def doubling(analysis: Analysis, name: str = "error") -> str:
-    """Say what twice the data would buy, or why that is not known."""
+    """Describe the gain from twice the data, or why it cannot be estimated."""
     if analysis.posterior is None:
-        return f"No law can be read from these points (not identifiable): {analysis.reason}."
-    last = analysis.points.sizes[-1:]
-    (gain,), (low,), (high,) = gains(analysis.posterior, last)
+        return f"No law can be fitted to these points (not identifiable): {analysis.reason}."
+    largest = analysis.points.sizes[-1:]
+    gain, lower, upper = (
+        percentage_points(end[0]) for end in doubling_gains(analysis.posterior, largest)
+    )
     return (
-        f"Doubling the {last[0]:,.0f} training images would lower the {name} by "
-        f"{percent(gain)[:-1]} points (90 % interval {percent(low)[:-1]} to {percent(high)[:-1]})."
+        f"Doubling the {largest[0]:,.0f} training images would lower the {name} by "
+        f"{gain} percentage points (90 % interval {lower} to {upper})."
     )
 
 
-def shape(analysis: Analysis) -> str:
-    """Say what is known of exponent and floor; nothing without a law."""
-    if analysis.shape is None:
+def exponent_and_floor(analysis: Analysis) -> str:
+    """Describe the estimates of exponent and floor; empty without a law."""
+    if analysis.vague_posterior is None:
         return ""
-    shape = analysis.shape
-    exponent = shape.exponent[np.isfinite(shape.exponent)]
-    c_low, c_high = interval(exponent)
-    low, high = interval(shape.floor)
+    exponent = analysis.vague_posterior.exponent
+    exponent = exponent[np.isfinite(exponent)]
+    median = np.median(exponent)
+    exponent_lower, exponent_upper = interval(exponent)
+    floor_lower, floor_upper = interval(analysis.vague_posterior.floor)
     text = (
-        f"The exponent, at which the removable error falls in the end, is "
-        f"{np.median(exponent):.2f} ({c_low:.2f} to {c_high:.2f}); "
+        f"The exponent, the rate at which the error above the floor falls in the end, is "
+        f"{median:.2f} (90 % interval {exponent_lower:.2f} to {exponent_upper:.2f}); "
     )
-    if c_high > WIDE * c_low:
+    if exponent_upper > WIDE_EXPONENT_RATIO * exponent_lower:
         text += "these points hardly determine it. "
     else:
-        text += f"each doubling multiplies that part by {2 ** -np.median(exponent):.2f}. "
+        text += f"each doubling multiplies that part by {2**-median:.2f}. "
     text += "The floor, the error that no amount of data removes, "
-    if not analysis.floor_is_known:
-        return text + f"is not identifiable: anything from {percent(low)} to {percent(high)}."
-    if low < NOTHING * analysis.points.means[-1]:
-        return text + f"may be anything below {percent(high)}."
-    return text + f"lies between {percent(low)} and {percent(high)}."
+    if not analysis.floor_is_identifiable:
+        return text + (
+            f"is not identifiable: anything from {percent(floor_lower)} to {percent(floor_upper)}."
+        )
+    if floor_lower < NEGLIGIBLE_FLOOR_SHARE * analysis.points.means[-1]:
+        return text + f"may be anything below {percent(floor_upper)}."
+    return text + f"lies between {percent(floor_lower)} and {percent(floor_upper)}."
 
 
 def backtest(analysis: Analysis) -> str:
-    """Say how well the largest size was forecast from the smaller ones."""
+    """Describe how well the largest size was forecast from the smaller ones, one line per test."""
     hidden = {1: "the largest size", 2: "the two largest sizes"}
     lines = [
         f"Without {hidden[test.hidden]}, the forecast for {test.n:,.0f} images was "
-        f"{percent(test.point)} ({percent(test.lower)} to {percent(test.upper)}); measured: "
-        f"{percent(test.measured)}, {'inside' if test.held else 'OUTSIDE'} the interval."
+        f"{percent(test.point)} (90 % interval {percent(test.lower)} to {percent(test.upper)}); "
+        f"measured: {percent(test.measured)}, {'inside' if test.covered else 'OUTSIDE'} the "
+        "interval."
         for test in analysis.backtests
     ]
-    return "\n".join(lines) or "No backtest: it takes four sizes."
+    return "\n".join(lines) or "No backtest: it needs four sizes."
 
 
-def forecast_lines(found: list[Forecast]) -> str:
-    """Spell forecasts, one line each, marking those that reach too far."""
+def forecast_lines(rows: Sequence[Forecast]) -> str:
+    """Format forecasts, one line each; those too far beyond the data are marked as unreliable."""
     return "\n".join(
-        f"{each.n:>12,.0f} images: {percent(each.error):>6}  "
-        f"({percent(each.lower)} to {percent(each.upper)})"
-        + ("" if each.reliable else f"  beyond {RELIABLE:.0f}x the largest size: unreliable")
-        for each in found
+        f"{row.n:>12,.0f} images: {percent(row.error):>7}  "
+        f"({percent(row.lower)} to {percent(row.upper)})"
+        + ("" if row.reliable else f"  {UNRELIABLE}")
+        for row in rows
     )
 
 
-def target(analysis: Analysis, goal: float, name: str = "Error") -> str:
-    """Say how many training images an error takes; ``name`` says which error."""
-    return targets(analysis, [goal], name)[0]
+def target(analysis: Analysis, error: float, name: str = "Error") -> str:
+    """Describe how many training images an error takes.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    error : float
+        Target error, a share.
+    name : str
+        Name of the error, at the start of the sentence.
+    """
+    return targets(analysis, [error], name)[0]
 
 
-def targets(analysis: Analysis, goals: Sequence[float], name: str = "Error") -> list[str]:
-    """Say how many training images each of several errors takes."""
+def targets(analysis: Analysis, errors: Sequence[float], name: str = "Error") -> list[str]:
+    """Describe how many training images each of several errors takes.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    errors : sequence of float
+        Target errors, shares.
+    name : str
+        Name of the error, at the start of each sentence.
+    """
     if analysis.posterior is None:
-        return [f"{name} {percent(goal)}: no answer without a law." for goal in goals]
-    return [_need(analysis, need, name) for need in requirements(analysis.posterior, goals)]
+        return [f"{name} {percent(error)}: no answer without a law." for error in errors]
+    return [
+        _required_images(analysis, required, name)
+        for required in required_images_each(analysis.posterior, errors)
+    ]
 
 
-def _need(analysis: Analysis, need: Requirement, name: str) -> str:
-    assert analysis.shape is not None
-    goal, largest = need.target, analysis.points.sizes[-1]
-    met = analysis.points.sizes[analysis.points.means <= goal]
-    if len(met):
-        return f"{name} {percent(goal)}: already met, at {met[0]:,.0f} images."
-    if goal < (floor := interval(analysis.shape.floor)[0]):
+def _required_images(analysis: Analysis, required: RequiredImages, name: str) -> str:
+    assert analysis.vague_posterior is not None
+    error, largest = required.target, analysis.points.sizes[-1]
+    sizes = analysis.points.sizes[analysis.points.means <= error]
+    if len(sizes):
+        return f"{name} {percent(error)}: already reached, at {sizes[0]:,.0f} images."
+    if error < (floor := interval(analysis.vague_posterior.floor)[0]):
         return (
-            f"{name} {percent(goal)}: not reachable at any size under this law (90 %): the floor "
-            f"is above {percent(floor)}."
+            f"{name} {percent(error)}: not reachable at any size under this law: the floor is "
+            f"above {percent(floor)} (90 % interval)."
         )
-    if not np.isfinite(need.estimate):
+    if not np.isfinite(required.estimate):
         return (
-            f"{name} {percent(goal)}: beyond what these points can tell. It takes more than "
-            f"{about(min(need.lower, FARTHEST * largest))} images (95 %); with probability "
-            f"{1 - need.probability:.0%} even {about(FARTHEST * largest)} are not enough."
+            f"{name} {percent(error)}: too far beyond these points to estimate. It takes more than "
+            f"{rounded(min(required.lower, MAX_FACTOR * largest))} images (probability 95 %); with "
+            f"probability {100 * (1 - required.probability):.0f} % even "
+            f"{rounded(MAX_FACTOR * largest)} are not enough."
         )
-    upper = about(need.upper) if np.isfinite(need.upper) else "more than can be told"
-    between = f"90 % interval {about(need.lower)} to {upper}"
-    text = f"{name} {percent(goal)}: {about(need.estimate)} images ({between})"
-    if need.estimate > RELIABLE * largest:
-        text += f", beyond {RELIABLE:.0f}x the largest size: unreliable"
-    return text + "."
+    upper = rounded(required.upper) if np.isfinite(required.upper) else "more than can be estimated"
+    text = (
+        f"{name} {percent(error)}: {rounded(required.estimate)} images "
+        f"(90 % interval {rounded(required.lower)} to {upper})"
+    )
+    return f"{text}, {UNRELIABLE}." if required.estimate > RELIABLE_FACTOR * largest else f"{text}."
 
 
 def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -> str:
-    """Return backtest and forecasts as paragraphs."""
-    ahead = forecast_lines(forecasts(analysis, at))
+    """Describe backtests and forecasts, as paragraphs.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    name : str
+        Name of the error.
+    at : sequence of float
+        Training images to forecast for; empty: 2, 4 and 8 times the largest size.
+    """
     title = f"Forecast {name} of a new run (90 % interval):"
-    return f"{backtest(analysis)}\n\n{title}\n{ahead}"
+    return f"{backtest(analysis)}\n\n{title}\n{forecast_lines(forecasts(analysis, at))}"
 
 
-def advice(candidates: list[Candidate], what: str) -> str:
-    """Spell the next runs worth training, best per image first."""
+def next_runs(candidates: Sequence[CandidateRun], quantity: str) -> str:
+    """Format the next runs worth training, the largest reduction per training image first."""
     lines = [
-        f"{each.n:>12,.0f} images, {'a new size' if each.new else 'another seed'}: "
-        f"by {each.narrowing:.1%}"
-        for each in candidates
+        f"{run.n:>12,.0f} images, {'a new size' if run.is_new_size else 'another seed'}: "
+        f"by {100 * run.reduction:.1f} %"
+        for run in candidates
     ]
-    title = f"What one more run would narrow {what} by, best per image trained first:"
+    title = (
+        f"Expected reduction of the uncertainty of {quantity} by one more run, largest reduction "
+        "per training image first:"
+    )
     return "\n".join([title, *lines])

@@ -1,4 +1,4 @@
-"""Tables of a study's curves. No torch."""
+"""Tables of a study: gain per doubling, comparison of sizes, exponents. No torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pandas as pd
 
 from ..scaling.forecasting import interval
 from .curves import METRICS, Curve, metric_name
+from .sentences import percent
 
 
 def gains_table(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Add to each size its gain per doubling: error lost since the size before, a share."""
+    """Add the gain per doubling: the drop in error from the size before, a share."""
     table = sizes.copy()
     doublings = np.log2(table["num_images"] / table["num_images"].shift())
     for metric in METRICS:
@@ -24,7 +25,7 @@ def gains_table(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Return the final test scores of each size as text, with the gain per doubling."""
+    """Format the test scores of each size as text, with the gain per doubling."""
     table = gains_table(sizes)
     columns: dict[str, Any] = {
         "images": [f"{n:,}" for n in table["num_images"]],
@@ -35,7 +36,10 @@ def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
             continue
         low, high = zip(*table[f"{metric}_interval"], strict=True)
         values = zip(table[metric], low, high, strict=True)
-        columns[metric_name(metric)] = [f"{e:.1%} [{a:.1%}, {b:.1%}]" for e, a, b in values]
+        columns[metric_name(metric)] = [
+            f"{percent(error)} [{percent(lower)}, {percent(upper)}]"
+            for error, lower, upper in values
+        ]
         gain = 100 * table[metric.replace("error", "gain_per_doubling")]
         columns[f"{metric_name(metric).split()[0]} gain per doubling"] = [
             "-" if np.isnan(points) else f"{points:.1f} points" for points in gain
@@ -44,15 +48,15 @@ def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(table["subset_size"], name="size"))
 
 
-def exponents_table(found: Mapping[str, Curve]) -> pd.DataFrame:
-    """Return one row per curve as text: the error of its largest size, and its exponent."""
+def exponents_table(curves: Mapping[str, Curve]) -> pd.DataFrame:
+    """Format one row per curve: its error at the largest size, and its exponent."""
     rows = []
-    for name, curve in found.items():
-        points, shape, exponent = curve.analysis.points, curve.analysis.shape, "-"
-        if shape is not None:
-            known = shape.exponent[np.isfinite(shape.exponent)]
-            low, high = interval(known)
-            exponent = f"{np.median(known):.2f} ({low:.2f} to {high:.2f})"
-        error = f"{points.means[-1]:.1%} at {points.sizes[-1]:,.0f}"
+    for name, curve in curves.items():
+        points, posterior, exponent = curve.analysis.points, curve.analysis.vague_posterior, "-"
+        if posterior is not None:
+            draws = posterior.exponent[np.isfinite(posterior.exponent)]
+            lower, upper = interval(draws)
+            exponent = f"{np.median(draws):.2f} ({lower:.2f} to {upper:.2f})"
+        error = f"{percent(points.means[-1])} at {points.sizes[-1]:,.0f}"
         rows.append({"curve": name, metric_name(curve.metric): error, "exponent": exponent})
     return pd.DataFrame(rows)

@@ -1,20 +1,20 @@
-"""Tables of the page: cells of text under a caption."""
+"""Tables of the report: cells of text under a caption."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..evaluation.records import RunScores
 from ..findings import sentences
+from ..findings.sentences import UNRELIABLE, percent
 from ..scaling.analysis import Analysis
-from ..scaling.analysis import forecasts as ahead
-from ..scaling.forecasting import RELIABLE
+from ..scaling.analysis import forecasts as forecast_rows
 
-ROUND = (  # errors of the table, in units of a power of ten: the densest that fit
+GRIDS = (  # target errors per power of ten, densest first; the first that fits is used
     tuple(tenths / 10 for tenths in range(10, 100, 2)),
     tuple(halves / 2 for halves in range(2, 20)),
     tuple(range(1, 10)),
@@ -22,16 +22,16 @@ ROUND = (  # errors of the table, in units of a power of ten: the densest that f
     (1, 2, 5),
 )
 DIGITS = 3  # of a target: tenths of a percent
-MOST_ROWS = 12  # of that table
-FINE = 60  # targets of the slider
-FARTHER = 16.0  # times the largest size: about where targets end,
-BELOW = 1.1  # a little below the error there
-MOST_CLASSES = 200  # listed; per_class.csv has all
+MAX_TARGETS = 12  # rows of the table of targets
+SLIDER_STEPS = 60
+TARGET_FACTOR = 16.0  # targets end at the error forecast for this many times the largest size,
+TARGET_MARGIN = 1.1  # divided by this
+MAX_CLASSES = 200  # rows; per_class.csv lists all
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; the first of each row names it."""
+    """Cells of text; the first of each row is its header."""
 
     caption: str
     columns: Sequence[str]
@@ -40,36 +40,37 @@ class Table:
 
 @dataclass(frozen=True)
 class Targets:
-    """How many images an error takes, for a table and for a slider over finer steps."""
+    """Images needed for an error, as a table and for a slider with finer steps."""
 
     name: str  # of the error
     table: Table
-    answers: Sequence[tuple[str, str]]  # target, sentence; from the easiest on
-    start: int  # where the slider stands first
+    answers: Sequence[tuple[str, str]]  # target, sentence; largest target first
+    start: int  # initial step of the slider
 
 
 def from_frame(caption: str, frame: pd.DataFrame) -> Table:
-    """Take over a table whose cells are text, its index first."""
+    """Convert a data frame of text, its index first."""
     rows = [[str(cell) for cell in row] for row in frame.itertuples()]
     return Table(caption, [str(frame.index.name), *map(str, frame.columns)], rows)
 
 
-def from_pairs(caption: str, pairs: Iterable[tuple[str, Any]]) -> Table:
-    """Make a table of settings or facts."""
-    return Table(caption, ("what", "value"), [(key, spelled(value)) for key, value in pairs])
+def key_value_table(caption: str, pairs: Iterable[tuple[str, object]]) -> Table:
+    """Return a table of two columns."""
+    rows = [(key, format_value(value)) for key, value in pairs]
+    return Table(caption, ("what", "value"), rows)
 
 
-def spelled(value: Any) -> str:
-    """Spell a value for a reader; nothing is a dash."""
+def format_value(value: object) -> str:
+    """Format a value for people; a dash stands for nothing."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "-"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
+        return ", ".join(f"{key} {item}" for key, item in value.items())
     return "-" if value is None or value == "" else str(value)
 
 
 def duration(seconds: float) -> str:
-    """Spell a time in its two largest units."""
+    """Format a time in its two largest units."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     if hours:
@@ -78,57 +79,77 @@ def duration(seconds: float) -> str:
 
 
 def targets(analysis: Analysis, name: str) -> Targets | None:
-    """Say how many images errors take, from those of the smallest size on; None without a law."""
+    """Return how many images each target error takes, from the error of the smallest size on.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    name : str
+        Of the error.
+
+    Returns
+    -------
+    Targets or None
+        None without a law.
+    """
     if analysis.posterior is None:
         return None
-    farthest = np.array([FARTHER * analysis.posterior.anchor])
+    n = np.array([TARGET_FACTOR * analysis.posterior.largest_size])
     measured = analysis.points.means
-    low = min(float(measured.min()), float(np.median(analysis.posterior.error(farthest)))) / BELOW
-    low = max(low, 10.0**-DIGITS)
+    forecast = float(np.median(analysis.posterior.law_error(n)))
+    low = max(min(float(measured.min()), forecast) / TARGET_MARGIN, 10.0**-DIGITS)
     high = float(measured.max())
-    coarse, fine = _round_goals(low, high), np.geomspace(low, high, FINE).round(DIGITS).tolist()
-    goals = sorted({*coarse, *fine}, reverse=True)
-    answers = dict(zip(goals, sentences.targets(analysis, goals), strict=True))
-    pairs = {goal: _pair(answer) for goal, answer in answers.items()}
-    start = next((i for i, goal in enumerate(goals) if goal < measured[-1]), len(goals) - 1)
-    rows = [pairs[goal] for goal in coarse]
-    table = Table(f"Training images for a test {name}", ("error to reach", "training images"), rows)
+    coarse = _round_errors(low, high)
+    fine = np.geomspace(low, high, SLIDER_STEPS).round(DIGITS).tolist()
+    errors = sorted({*coarse, *fine}, reverse=True)
+    answers = dict(zip(errors, sentences.targets(analysis, errors), strict=True))
+    pairs = {error: _split_answer(answer) for error, answer in answers.items()}
+    start = next((i for i, error in enumerate(errors) if error < measured[-1]), len(errors) - 1)
+    rows = [pairs[error] for error in coarse]
+    columns = ("error to reach", "training images")
+    table = Table(f"Training images for a test {name}", columns, rows)
     return Targets(name, table, list(pairs.values()), start)
 
 
+def _round_errors(low: float, high: float) -> list[float]:
+    """Return the round errors in a range, as many as a table holds, largest first."""
+    for grid in GRIDS:
+        scaled = (step * 10.0**power for power in range(-DIGITS, 1) for step in grid)
+        candidates = ((error, round(error, DIGITS)) for error in scaled if low <= error <= high)
+        errors = [rounded for error, rounded in candidates if np.isclose(error, rounded)]
+        if len(errors) <= MAX_TARGETS:
+            break
+    return errors[::-1]
+
+
+def _split_answer(answer: str) -> tuple[str, str]:
+    """Split a sentence such as "Error 5.0 %: 1,200 images." into target and answer."""
+    target, text = answer.removeprefix("Error ").split(": ", 1)
+    return target, text
+
+
 def forecasts(analysis: Analysis, name: str) -> Table:
-    """Say what new runs at several times the largest size are expected to measure."""
+    """Return the error forecast for new runs at several times the largest size.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    name : str
+        Of the error.
+    """
     rows = [
         (
-            f"{each.n:,.0f}", sentences.percent(each.error),
-            f"{sentences.percent(each.lower)} to {sentences.percent(each.upper)}",
-            "-" if each.reliable else f"beyond {RELIABLE:.0f}x the largest size: unreliable",
+            f"{row.n:,.0f}", percent(row.error), f"{percent(row.lower)} to {percent(row.upper)}",
+            "-" if row.reliable else UNRELIABLE,
         )
-        for each in ahead(analysis)
+        for row in forecast_rows(analysis)
     ]  # fmt: skip
-    columns = ("training images", "forecast", "90 % interval", "how far")
+    columns = ("training images", "forecast", "90 % interval", "reliability")
     return Table(f"Forecast {name} of a new run", columns, rows)
 
 
-def _round_goals(low: float, high: float) -> list[float]:
-    """Return the round errors between two, as many as a table holds, largest first."""
-    for steps in ROUND:
-        scaled = (s * 10.0**p for p in range(-DIGITS, 1) for s in steps)
-        near = ((goal, round(goal, DIGITS)) for goal in scaled if low <= goal <= high)
-        goals = [spelt for goal, spelt in near if np.isclose(goal, spelt)]
-        if len(goals) <= MOST_ROWS:
-            break
-    return goals[::-1]
-
-
-def _pair(answer: str) -> tuple[str, str]:
-    """Part a sentence such as "Error 5.0%: 1,200 images." into target and answer."""
-    goal, text = answer.removeprefix("Error ").split(": ", 1)
-    return goal, text
-
-
 def classes(table: pd.DataFrame) -> Table:
-    """Say what each class gained, in all and in the last step.
+    """Return the gain of each class, in total and in the last step.
 
     Parameters
     ----------
@@ -139,47 +160,47 @@ def classes(table: pd.DataFrame) -> Table:
     first = table[sizes == sizes.min()].set_index("class")["top_1_error"]
     last = table[sizes == sizes.max()].set_index("class")
     last = last.assign(first=first, gain=first - last["top_1_error"])
-    shown = last.sort_values("gain", ascending=False).head(MOST_CLASSES)
+    listed = last.sort_values("gain", ascending=False).head(MAX_CLASSES)
     rows = [
         (
-            str(name), f"{row['num_train_images']:,.0f}", f"{row['first']:.0%}",
-            f"{row['top_1_error']:.0%}", f"{100 * row['gain']:.0f}",
+            str(name), f"{row['num_train_images']:,.0f}", f"{100 * row['first']:.0f} %",
+            f"{100 * row['top_1_error']:.0f} %", f"{100 * row['gain']:.0f}",
             f"{100 * row['drop']:.0f} [{100 * row['drop_low']:.0f}, {100 * row['drop_high']:.0f}]",
             str(row["verdict"]),
         )
-        for name, row in shown.iterrows()
+        for name, row in listed.iterrows()
     ]  # fmt: skip
     more = f"; {len(last) - len(rows)} more in per_class.csv" if len(last) > len(rows) else ""
     columns = (
         "class", "training images", f"top-1 error at {sizes.min():,}", f"at {sizes.max():,}",
-        "gain (points)", "of it in the last step", "verdict",
+        "gain (points)", "gain in the last step", "verdict",
     )  # fmt: skip
     return Table(f"Gains of the classes, largest first{more}", columns, rows)
 
 
-def set_sizes(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """Say how large prediction sets are at each size, and how often they hold the truth.
+def set_sizes(runs: Sequence[RunScores]) -> Table:
+    """Return size and coverage of the prediction sets at each size.
 
     Parameters
     ----------
-    runs : sequence of mapping
-        Elements of ``runs`` of metrics.json with the key ``conformal``.
+    runs : sequence of RunScores
+        With coverage reports.
     """
     frame = pd.DataFrame(
         {
-            "n": run["num_images"], "alpha": alpha, "method": method.upper(),
-            "coverage": modes["marginal"]["coverage"],
-            "size": modes["marginal"]["mean_set_size"],
-            "single": modes["marginal"]["singleton_share"],
+            "n": run.num_images, "alpha": alpha, "method": method.upper(),
+            "coverage": modes["marginal"].coverage,
+            "size": modes["marginal"].mean_set_size,
+            "single": modes["marginal"].singleton_share,
         }
         for run in runs
-        for alpha, methods in run["conformal"].items()
+        for alpha, methods in (run.conformal or {}).items()
         for method, modes in methods.items()
     )  # fmt: skip
     means = frame.groupby(["n", "alpha", "method"], sort=False).mean().reset_index()
     rows = [
-        (f"{n:,}", alpha, method, f"{coverage:.1%}", f"{size:.2f}", f"{single:.1%}")
+        (f"{n:,}", alpha, method, percent(coverage), f"{size:.2f}", percent(single))
         for n, alpha, method, coverage, size, single in means.itertuples(index=False)
     ]
     columns = ("images", "alpha", "method", "coverage", "classes in a set", "single class")
-    return Table("Prediction sets on test, means over seeds, one threshold for all", columns, rows)
+    return Table("Prediction sets on test, means over seeds, marginal threshold", columns, rows)

@@ -1,4 +1,4 @@
-"""Everything that measured errors say: a law or why there is none, and how forecasts did. Pure."""
+"""Analysis of one learning curve: posteriors, backtests, forecasts and their JSON record. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from .fitting import fit
 from .forecasting import (
-    LEVEL,
-    RELIABLE,
+    INTERVAL_LEVEL,
+    RELIABLE_FACTOR,
     Backtest,
-    backtests,
+    backtest,
     check_identifiable,
-    gains,
+    doubling_gains,
     interval,
     required_images,
     run_interval,
@@ -23,112 +23,124 @@ from .forecasting import (
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
-from .priors import VAGUE
+from .priors import VAGUE_PRIOR
 
-AHEAD = (2.0, 4.0, 8.0)  # times the largest size: forecast unless told otherwise
-UNKNOWN = 0.8  # a floor whose interval spans this share of what is possible is not known
+FORECAST_FACTORS = (2.0, 4.0, 8.0)  # times the largest size: the sizes forecast by default
+UNKNOWN_FLOOR_SHARE = 0.8  # a floor is unknown if its interval spans this share of the last error
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the points say of one error."""
+    """What the measured points say about one error."""
 
     points: Points
-    chance: float  # error of guessing
+    chance: float  # chance level: error of guessing
     posterior: Posterior | None  # for forecasts
-    shape: Posterior | None  # for exponent and floor: from priors that favour no value of them
-    reason: str  # why there is no posterior
+    vague_posterior: Posterior | None  # for exponent and floor, from a prior without typical values
+    reason: str  # why there is no posterior; empty if there is one
     backtests: tuple[Backtest, ...]
 
     @property
-    def floor_is_known(self) -> bool:
-        """Whether the floor's interval leaves something out."""
-        assert self.shape is not None
-        low, high = interval(self.shape.floor)
-        return bool(high - low < UNKNOWN * self.points.means[-1])
+    def floor_is_identifiable(self) -> bool:
+        """Whether the interval of the floor is narrower than the range of possible values."""
+        assert self.vague_posterior is not None
+        lower, upper = interval(self.vague_posterior.floor)
+        return bool(upper - lower < UNKNOWN_FLOOR_SHARE * self.points.means[-1])
 
 
 def analyse(points: Points, chance: float) -> Analysis:
-    """Fit the laws twice, for forecasts and for parameters, and forecast what is known."""
+    """Fit the laws, for forecasts and for parameters, and run the backtests.
+
+    Points that do not determine a law give an analysis with a reason and without posteriors.
+    """
     try:
         check_identifiable(points, chance)
-    except NotIdentifiableError as why:
-        return Analysis(points, chance, None, None, str(why), ())
-    posterior, shape = fit(points, chance), fit(points, chance, VAGUE)
-    return Analysis(points, chance, posterior, shape, "", backtests(points, chance))
+    except NotIdentifiableError as error:
+        return Analysis(points, chance, None, None, str(error), ())
+    posterior, vague_posterior = fit(points, chance), fit(points, chance, VAGUE_PRIOR)
+    return Analysis(points, chance, posterior, vague_posterior, "", backtest(points, chance))
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The error of one new run."""
+    """Forecast of the error of one new run."""
 
     n: float  # training images
     error: float  # median of the law
-    lower: float
+    lower: float  # of the 90 % prediction interval
     upper: float
-    reliable: bool  # within RELIABLE times the largest size
+    reliable: bool  # within RELIABLE_FACTOR times the largest size
 
 
 def forecasts(analysis: Analysis, at: Sequence[float] = ()) -> list[Forecast]:
     """Forecast a new run at each size, by default at 2, 4 and 8 times the largest."""
     posterior = analysis.posterior
     assert posterior is not None
-    n = np.array(at or [times * posterior.anchor for times in AHEAD], dtype=float)
+    largest = posterior.largest_size
+    n = np.array(at or [factor * largest for factor in FORECAST_FACTORS], dtype=float)
     lower, upper = run_interval(posterior, n, analysis.points.last_num_test)
-    error = np.median(posterior.error(n), axis=0)
+    error = np.median(posterior.law_error(n), axis=0)
     return [
-        Forecast(
-            float(size), float(e), float(a), float(b), bool(size <= RELIABLE * posterior.anchor)
-        )
-        for size, e, a, b in zip(n, error, lower, upper, strict=True)
+        Forecast(*(float(value) for value in row), bool(row[0] <= RELIABLE_FACTOR * largest))
+        for row in zip(n, error, lower, upper, strict=True)
     ]
 
 
-def record(
+def to_dict(
     analysis: Analysis, at: Sequence[float] = (), targets: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """Describe an analysis in plain types, for a JSON file."""
+    """Return an analysis as plain values for a JSON file.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    at : sequence of float
+        Training images to forecast for; empty: 2, 4 and 8 times the largest size.
+    targets : sequence of float
+        Errors, shares, whose required number of images is added.
+    """
     points, posterior = analysis.points, analysis.posterior
-    noise = zip(
+    rows = zip(
         points.sizes, points.means, points.num_runs, points.seed_variance,
         points.sampling_variance, strict=True,
     )  # fmt: skip
     common: dict[str, Any] = {
         "identifiable": posterior is not None,
         "reason": analysis.reason or None,
-        "interval_level": LEVEL,
+        "interval_level": INTERVAL_LEVEL,
         "chance_error": analysis.chance,
         "points": [
-            {"n": float(n), "error": float(e), "num_runs": int(r),
-             "seed_deviation": float(s**0.5), "test_sampling_deviation": float(t**0.5)}
-            for n, e, r, s, t in noise
+            {"n": float(n), "error": float(error), "num_runs": int(runs),
+             "seed_deviation": float(seed**0.5), "test_sampling_deviation": float(sampling**0.5)}
+            for n, error, runs, seed, sampling in rows
         ],
     }  # fmt: skip
-    if posterior is None or analysis.shape is None:
+    if posterior is None or analysis.vague_posterior is None:
         return common
-    gain = zip(points.sizes, *gains(posterior, points.sizes), strict=True)
+    gains = zip(points.sizes, *doubling_gains(posterior, points.sizes), strict=True)
     return common | {
-        "laws": posterior.shares,
-        "exponent": _summary(analysis.shape.exponent),
-        "floor": _summary(analysis.shape.floor) | {"known": analysis.floor_is_known},
+        "laws": posterior.law_probabilities,
+        "exponent": _summary(analysis.vague_posterior.exponent),
+        "floor": _summary(analysis.vague_posterior.floor)
+        | {"known": analysis.floor_is_identifiable},
         "gain_of_doubling": [
-            {"n": float(n), "median": float(g), "interval": [float(a), float(b)]}
-            for n, g, a, b in gain
+            {"n": float(n), "median": float(median), "interval": [float(lower), float(upper)]}
+            for n, median, lower, upper in gains
         ],
         "forecasts": [vars(forecast) for forecast in forecasts(analysis, at)],
-        "backtests": [vars(test) | {"held": test.held} for test in analysis.backtests],
+        "backtests": [vars(test) | {"held": test.covered} for test in analysis.backtests],
         "required_images": [
-            _finite(vars(required_images(posterior, target))) for target in targets
+            _without_infinity(vars(required_images(posterior, target))) for target in targets
         ],
     }
 
 
 def _summary(draws: Array) -> dict[str, Any]:
-    known = draws[np.isfinite(draws)]
-    low, high = interval(known)
-    return {"median": float(np.median(known)), "interval": [float(low), float(high)]}
+    finite = draws[np.isfinite(draws)]
+    lower, upper = interval(finite)
+    return {"median": float(np.median(finite)), "interval": [float(lower), float(upper)]}
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Write infinity, which JSON does not know, as null."""
+def _without_infinity(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace infinity, which JSON cannot express, by null."""
     return {k: None if isinstance(v, float) and np.isinf(v) else v for k, v in values.items()}

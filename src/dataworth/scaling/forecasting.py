@@ -1,4 +1,4 @@
-"""Posterior -> error at n, images for a target, and how well such forecasts did. Pure."""
+"""Forecasts from a posterior: error at a size, images for a target error, backtests. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .fitting import fit
+from .fitting import MIN_SIZES, fit, too_few_sizes
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
 
-LEVEL = 0.9  # of every interval, unless told otherwise
-RELIABLE = 4.0  # times the largest size; forecasts beyond are marked
-FARTHEST = 1024.0  # times the largest size: where the search for a target ends
-PER_DOUBLING = 16  # grid points of that search
+INTERVAL_LEVEL = 0.9  # nominal coverage of every interval, by default
+RELIABLE_FACTOR = 4.0  # times the largest size; forecasts beyond it are marked as unreliable
+MAX_FACTOR = 1024.0  # times the largest size; the search for a target error ends there
+STEPS_PER_DOUBLING = 16  # grid points of that search
 
 
 def forecast(
@@ -33,8 +33,9 @@ def forecast(
     sizes, errors : ndarray of shape (runs,)
         Training images and test errors (shares); sizes may repeat.
     at : ndarray of shape (m,)
+        Training images of the new runs.
     chance_error : float
-        Error of guessing, a share.
+        Chance level: error of guessing, a share.
     level : float
         Nominal coverage of the interval, in (0, 1).
     n_test : float, optional
@@ -53,154 +54,213 @@ def forecast(
     sizes, errors = np.asarray(sizes, dtype=float), np.asarray(errors, dtype=float)
     num_test = None if n_test is None else np.full(len(sizes), float(n_test))
     posterior = fit(Points(sizes, errors, num_test), chance_error)
-    law = posterior.error(at)
-    lower, upper = interval(posterior.run(at, n_test, law=law), level)
-    return np.median(law, axis=0), lower, upper
+    law_error = posterior.law_error(at)
+    lower, upper = interval(posterior.run_error(at, n_test, law_error=law_error), level)
+    return np.median(law_error, axis=0), lower, upper
 
 
-def interval(draws: Array, level: float = LEVEL) -> tuple[Array, Array]:
+def interval(draws: Array, level: float = INTERVAL_LEVEL) -> tuple[Array, Array]:
     """Return the central interval of draws along the first axis."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return lower, upper
 
 
 def run_interval(
     posterior: Posterior, n: Array, num_test: float | None, seeds: float = 1
 ) -> tuple[Array, Array]:
-    """Return where the mean error of new runs will lie; below half a test image is none."""
-    lower, upper = interval(posterior.run(n, num_test, seeds))
+    """Return the 90 % prediction interval of the mean error of new runs.
+
+    A lower limit below half a test image is 0.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    n : ndarray of shape (m,)
+        Training images.
+    num_test : float or None
+        Test images, if known.
+    seeds : float
+        Runs that are averaged.
+
+    Returns
+    -------
+    lower, upper : ndarray of shape (m,)
+    """
+    lower, upper = interval(posterior.run_error(n, num_test, seeds))
     return np.where(lower * (num_test or np.inf) < 0.5, 0.0, lower), upper
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """Training images for a target error."""
+class RequiredImages:
+    """Training images that a target error takes."""
 
     target: float  # the error, a share
-    estimate: float  # median; infinite if it is not reached within FARTHEST
+    estimate: float  # median; infinite if it is not reached within MAX_FACTOR
     lower: float
     upper: float
-    probability: float  # that it is reached within FARTHEST
+    probability: float  # that it is reached within MAX_FACTOR
 
 
-def required_images(posterior: Posterior, target: float, level: float = LEVEL) -> Requirement:
-    """Find how many training images the mean error of many runs needs to fall to ``target``."""
-    return requirements(posterior, [target], level)[0]
+def required_images(
+    posterior: Posterior, target: float, level: float = INTERVAL_LEVEL
+) -> RequiredImages:
+    """Estimate how many training images the expected error needs to fall to ``target``.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    target : float
+        An error, a share.
+    level : float
+        Nominal coverage of the interval, in (0, 1).
+    """
+    return required_images_each(posterior, [target], level)[0]
 
 
-def requirements(
-    posterior: Posterior, targets: Sequence[float], level: float = LEVEL
-) -> list[Requirement]:
-    """Find the same for several targets, which costs little more than one."""
-    n, expected = _ahead(posterior)
+def required_images_each(
+    posterior: Posterior, targets: Sequence[float], level: float = INTERVAL_LEVEL
+) -> list[RequiredImages]:
+    """Estimate :func:`required_images` for several targets at the cost of one.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    targets : sequence of float
+        Errors, shares.
+    level : float
+        Nominal coverage of the intervals, in (0, 1).
+    """
+    n, error = _search_grid(posterior)
     return [
-        _requirement(posterior, target, _first(n, expected, target), level) for target in targets
+        _summarise_sizes(posterior, target, _first_size(n, error, target), level)
+        for target in targets
     ]
 
 
-def _requirement(posterior: Posterior, target: float, first: Array, level: float) -> Requirement:
-    first = np.where(first < FARTHEST * posterior.anchor, first, np.inf)
-    edges = [0.5, (1 - level) / 2, (1 + level) / 2]
+def _summarise_sizes(
+    posterior: Posterior, target: float, sizes: Array, level: float
+) -> RequiredImages:
+    sizes = np.where(sizes < MAX_FACTOR * posterior.largest_size, sizes, np.inf)
+    quantiles = [0.5, (1 - level) / 2, (1 + level) / 2]
     estimate, lower, upper = (
-        float(value) for value in np.quantile(first, edges, method="inverted_cdf")
+        float(value) for value in np.quantile(sizes, quantiles, method="inverted_cdf")
     )
-    return Requirement(target, estimate, lower, upper, float(np.isfinite(first).mean()))
+    return RequiredImages(target, estimate, lower, upper, float(np.isfinite(sizes).mean()))
 
 
-def reaching_sizes(posterior: Posterior, target: float) -> Array:
-    """Return the least number of images with ``target`` error, (draws,), FARTHEST at most."""
-    return _first(*_ahead(posterior), target)
+def required_size_draws(posterior: Posterior, target: float) -> Array:
+    """Return the smallest size with ``target`` error in each draw, capped at MAX_FACTOR times."""
+    return _first_size(*_search_grid(posterior), target)
 
 
-def _ahead(posterior: Posterior) -> tuple[Array, Array]:
-    """Return numbers of images up to FARTHEST, and the mean error of many runs at each."""
-    steps = np.arange(-20 * PER_DOUBLING, int(np.log2(FARTHEST)) * PER_DOUBLING + 1)
-    n = posterior.anchor * 2.0 ** (steps / PER_DOUBLING)
-    return n, posterior.expected(n)
+def _search_grid(posterior: Posterior) -> tuple[Array, Array]:
+    """Return numbers of images up to MAX_FACTOR times the largest, and the expected errors."""
+    steps = np.arange(-20 * STEPS_PER_DOUBLING, int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING + 1)
+    n = posterior.largest_size * 2.0 ** (steps / STEPS_PER_DOUBLING)
+    return n, posterior.expected_error(n)
 
 
-def _first(n: Array, expected: Array, target: float) -> Array:
-    met = expected <= target
-    return np.asarray(np.where(met.any(axis=1), n[met.argmax(axis=1)], n[-1]))
+def _first_size(n: Array, error: Array, target: float) -> Array:
+    reached = error <= target
+    return np.asarray(np.where(reached.any(axis=1), n[reached.argmax(axis=1)], n[-1]))
 
 
-def gains(posterior: Posterior, sizes: Array) -> tuple[Array, Array, Array]:
-    """Return the error lost by doubling each size: median and interval, shares, (sizes,) each."""
-    lost = posterior.expected(sizes) - posterior.expected(2 * np.asarray(sizes))
-    lower, upper = interval(lost)
-    return np.median(lost, axis=0), lower, upper
+def doubling_gains(posterior: Posterior, sizes: Array) -> tuple[Array, Array, Array]:
+    """Estimate the drop in error from doubling each size.
+
+    Returns
+    -------
+    median, lower, upper : ndarray of shape (sizes,)
+        Shares.
+    """
+    drop = posterior.expected_error(sizes) - posterior.expected_error(2 * np.asarray(sizes))
+    lower, upper = interval(drop)
+    return np.median(drop, axis=0), lower, upper
 
 
 def data_multiplier(weaker: Posterior, stronger: Posterior, n: float) -> tuple[float, float, float]:
-    """Find how many times the data the weaker model needs to match the stronger one at ``n``.
+    """Estimate how many times ``n`` the weaker model needs to match the stronger model at ``n``.
+
+    Parameters
+    ----------
+    weaker, stronger : Posterior
+        Of the two models.
+    n : float
+        Training images of the stronger model.
 
     Returns
     -------
     median, lower, upper : float
-        Infinite where FARTHEST times ``n`` are not enough.
+        Infinite where MAX_FACTOR times ``n`` are not enough.
     """
-    goal = stronger.expected(np.array([n]))[:, 0]
-    most = int(np.log2(FARTHEST)) * PER_DOUBLING
-    sizes = n * 2.0 ** (np.arange(-most, most + 1) / PER_DOUBLING)
-    met = weaker.expected(sizes) <= goal[np.random.default_rng(0).permutation(len(goal)), None]
-    times = np.where(met.any(axis=1), sizes[met.argmax(axis=1)] / n, np.inf)
-    edges = [0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    median, lower, upper = np.quantile(times, edges, method="inverted_cdf")
+    goal = stronger.expected_error(np.array([n]))[:, 0]
+    num_steps = int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING
+    sizes = n * 2.0 ** (np.arange(-num_steps, num_steps + 1) / STEPS_PER_DOUBLING)
+    shuffled = np.random.default_rng(0).permutation(len(goal))  # the two posteriors are independent
+    reached = weaker.expected_error(sizes) <= goal[shuffled, None]
+    factors = np.where(reached.any(axis=1), sizes[reached.argmax(axis=1)] / n, np.inf)
+    quantiles = [0.5, (1 - INTERVAL_LEVEL) / 2, (1 + INTERVAL_LEVEL) / 2]
+    median, lower, upper = np.quantile(factors, quantiles, method="inverted_cdf")
     return float(median), float(lower), float(upper)
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """A forecast of what was already known."""
+    """A forecast of the measured error at the largest size, made from smaller sizes only."""
 
-    hidden: int  # how many of the largest sizes were hidden
-    n: float  # the size that was forecast: the largest
-    measured: float  # its mean error
-    point: float
+    hidden: int  # how many of the largest sizes were left out of the fit
+    n: float  # training images of the forecast: the largest size
+    measured: float  # mean error there
+    point: float  # forecast
     lower: float
     upper: float
 
     @property
-    def held(self) -> bool:
-        """Whether the interval contains what was measured."""
+    def covered(self) -> bool:
+        """Whether the interval contains the measured error."""
         return self.lower <= self.measured <= self.upper
 
 
-def backtests(points: Points, chance: float) -> tuple[Backtest, ...]:
-    """Hide the largest size, and the two largest, and forecast the mean error at the largest.
+def backtest(points: Points, chance: float) -> tuple[Backtest, ...]:
+    """Forecast the mean error at the largest size without the largest, and the two largest, sizes.
 
-    A size is hidden only if three are left. The interval is of a mean of as many runs as were
-    measured.
+    A forecast is made only from three or more sizes. The interval is for a mean of as many runs
+    as were measured at the largest size.
     """
-    found = []
+    tests = []
     for hidden in (1, 2):
-        if len(points.sizes) - hidden >= 3:
-            posterior = fit(points.without(hidden), chance)
+        if len(points.sizes) - hidden >= MIN_SIZES:
+            posterior = fit(points.without_largest(hidden), chance)
             at, seeds = points.sizes[-1:], float(points.num_runs[-1])
-            (low,), (high,) = run_interval(posterior, at, points.last_num_test, seeds)
-            point = float(np.median(posterior.error(at)))
+            (lower,), (upper,) = run_interval(posterior, at, points.last_num_test, seeds)
+            point = float(np.median(posterior.law_error(at)))
             measured = float(points.means[-1])
-            found.append(Backtest(hidden, float(at[0]), measured, point, float(low), float(high)))
-    return tuple(found)
+            tests.append(
+                Backtest(hidden, float(at[0]), measured, point, float(lower), float(upper))
+            )
+    return tuple(tests)
 
 
 def check_identifiable(points: Points, chance: float) -> None:
-    """Refuse points that no falling law can be read from.
+    """Check that a decreasing law can be fitted to the points.
 
     Raises
     ------
     NotIdentifiableError
-        If fewer than three sizes were measured, no error is clearly below chance, or the error
-        does not fall from the smallest to the largest size.
+        If fewer than three sizes were measured, no error is clearly below the chance level, or the
+        error does not fall from the smallest to the largest size.
     """
-    if len(points.sizes) < 3:
-        raise NotIdentifiableError(f"{len(points.sizes)} sizes were measured and 3 are needed")
+    if len(points.sizes) < MIN_SIZES:
+        raise NotIdentifiableError(too_few_sizes(points))
     variance = points.sampling_variance + points.seed_variance / points.num_runs
-    doubt = 2 * np.sqrt(np.maximum(variance, (0.01 * points.means) ** 2))
-    if (points.means + doubt >= chance).all():
-        raise NotIdentifiableError(f"no error is clearly below that of guessing, {chance:.1%}")
-    if points.means[-1] >= points.means[0]:
+    margin = 2 * np.sqrt(np.maximum(variance, (0.01 * points.means) ** 2))
+    if (points.means + margin >= chance).all():
         raise NotIdentifiableError(
-            f"the error rises from {points.means[0]:.1%} at {points.sizes[0]:,.0f} images to "
-            f"{points.means[-1]:.1%} at {points.sizes[-1]:,.0f}"
+            f"no error is clearly below the chance level, {100 * chance:.1f} %"
+        )
+    first, last = points.means[0], points.means[-1]
+    if last >= first:
+        raise NotIdentifiableError(
+            f"the error rises from {100 * first:.1f} % at {points.sizes[0]:,.0f} images to "
+            f"{100 * last:.1f} % at {points.sizes[-1]:,.0f}"
         )

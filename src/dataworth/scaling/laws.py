@@ -1,8 +1,9 @@
-"""Families of curves that say how error falls with the number of training images. Pure.
+"""Parametric scaling laws: test error as a function of the number of training images. Pure.
 
-Every law is anchored: ``x`` is the number of training images over that of the largest subset, and
-``level`` the error there, so that no parameter has a strange unit. To add a law, write its formula,
-list it in :data:`LAWS` and give it a prior in ``priors.py``.
+Every law is anchored at the largest subset: ``x`` is the number of training images divided by that
+of the largest subset, and ``level`` is the error there, so that no parameter depends on the unit of
+``n``. To add a law, write its formula, list it in :data:`LAWS` and give it a prior in
+``priors.py``.
 """
 
 from __future__ import annotations
@@ -17,63 +18,65 @@ from scipy.special import expit, log_expit
 Array = NDArray[np.float64]
 
 BREAK_WIDTH = 0.7  # of the broken power law, in natural logarithms of x
-NEWTON_STEPS = 6  # reach rounding error from the start that is used
+NEWTON_STEPS = 6  # reach rounding error from the starting point used here
 
 
 @dataclass(frozen=True)
 class Law:
     """A family of curves ``error = formula(x, chance, *parameters)``, all shares in [0, 1].
 
-    ``x`` has shape (sizes,), every parameter broadcasts against it.
+    ``x`` has shape (sizes,); every parameter broadcasts against it.
     """
 
     formula: Callable[..., Array]
-    parameters: tuple[str, ...]  # level first; exponent, floor (a share of level) where it has them
-    text: str  # for figures, in mathtext; n counts images
-    least_sizes: int = 3  # distinct sizes below which the law is not tried
+    parameters: tuple[str, ...]  # level first; exponent, floor (a share of level) if it has them
+    mathtext: str  # the formula in matplotlib's notation; n counts training images
+    min_sizes: int = 3  # distinct sizes below which the law is not fitted
 
 
-def _power(x: Array, chance: float, level: Array, exponent: Array) -> Array:
+def _power_law(x: Array, chance: float, level: Array, exponent: Array) -> Array:
     return np.minimum(level * x**-exponent, chance)
 
 
-def _power_with_floor(
+def _power_law_with_floor(
     x: Array, chance: float, level: Array, exponent: Array, floor: Array
 ) -> Array:
     return np.minimum(level * (floor + (1 - floor) * x**-exponent), chance)
 
 
-def _capped(
+def _power_law_from_chance(
     x: Array, chance: float, level: Array, exponent: Array, floor: Array, bend: Array
 ) -> Array:
-    low, share = _reducible(chance, level, floor)
+    floor_error, share = _reducible_share(chance, level, floor)
     steep = -np.log(share) / bend
-    start = steep + np.log1p(-np.exp(-steep))  # log(share**(-1 / bend) - 1), without overflow
-    return low + (chance - low) * np.exp(
-        -bend * np.logaddexp(0, start + exponent / bend * np.log(x))
+    offset = steep + np.log1p(-np.exp(-steep))  # log(share**(-1 / bend) - 1), without overflow
+    return floor_error + (chance - floor_error) * np.exp(
+        -bend * np.logaddexp(0, offset + exponent / bend * np.log(x))
     )
 
 
 def _m4(x: Array, chance: float, level: Array, exponent: Array, floor: Array, bend: Array) -> Array:
-    """Solve ``log s - bend log(1 - s) = start - exponent log x`` for the share s above the floor.
+    """Solve ``log s - bend log(1 - s) = offset - exponent log x`` for s, the share above the floor.
 
-    With s = expit(u) the left side is smooth and rises in u, so Newton's method finds it.
+    With s = expit(u) the left side is smooth and increases with u, so Newton's method converges.
     """
-    low, share = _reducible(chance, level, floor)
+    floor_error, share = _reducible_share(chance, level, floor)
     right = np.log(share) - bend * np.log1p(-share) - exponent * np.log(x)
     u = np.where(right < 0, right, right / bend)
     for _ in range(NEWTON_STEPS):
         left = log_expit(u) - bend * log_expit(-u)
         u = u - (left - right) / (expit(-u) + bend * expit(u))
-    return low + (chance - low) * expit(u)
+    return floor_error + (chance - floor_error) * expit(u)
 
 
-def _exponential(x: Array, chance: float, level: Array, rate: Array, floor: Array) -> Array:
-    low, share = _reducible(chance, level, floor)
-    return low + (chance - low) * np.exp(np.log(share) * x**rate)
+def _stretched_exponential(
+    x: Array, chance: float, level: Array, rate: Array, floor: Array
+) -> Array:
+    floor_error, share = _reducible_share(chance, level, floor)
+    return floor_error + (chance - floor_error) * np.exp(np.log(share) * x**rate)
 
 
-def _broken(
+def _broken_power_law(
     x: Array,
     chance: float,
     level: Array,
@@ -82,40 +85,45 @@ def _broken(
     change: Array,
     position: Array,
 ) -> Array:
-    def fall(log_x: Array | float) -> Array:
+    def log_decrease(log_x: Array | float) -> Array:
         """Slope ``exponent / change`` before the break, ``exponent`` after it."""
         past = BREAK_WIDTH * np.logaddexp(0, (log_x - np.log(position)) / BREAK_WIDTH)
         return exponent / change * (log_x - past) + exponent * past
 
-    shape = np.exp(fall(0.0) - fall(np.log(x)))
+    shape = np.exp(log_decrease(0.0) - log_decrease(np.log(x)))
     return np.minimum(level * (floor + (1 - floor) * shape), chance)
 
 
-def _reducible(chance: float, level: Array, floor: Array) -> tuple[Array, Array]:
-    """Return the floor as an error, and how much of the way from it to chance is left at x = 1."""
-    low = floor * level
-    return low, (level - low) / (chance - low)
+def _reducible_share(chance: float, level: Array, floor: Array) -> tuple[Array, Array]:
+    """Return the floor as an error, and the share of chance minus floor that is left at x = 1."""
+    floor_error = floor * level
+    return floor_error, (level - floor_error) / (chance - floor_error)
 
 
 LAWS: dict[str, Law] = {
     # Hestness et al. 2017, https://arxiv.org/abs/1712.00409
-    "power law": Law(_power, ("level", "exponent"), r"a\,n^{-c}"),
-    # Rosenfeld et al. 2020, https://arxiv.org/abs/1909.12673: what no data removes
+    "power law": Law(_power_law, ("level", "exponent"), r"a\,n^{-c}"),
+    # Rosenfeld et al. 2020, https://arxiv.org/abs/1909.12673: with an irreducible error
     "power law with floor": Law(
-        _power_with_floor, ("level", "exponent", "floor"), r"e + a\,n^{-c}"
+        _power_law_with_floor, ("level", "exponent", "floor"), r"e + a\,n^{-c}"
     ),
     # Caballero et al. 2022, https://arxiv.org/abs/2210.14891: one break, flat at chance before it
     "power law from chance": Law(
-        _capped, ("level", "exponent", "floor", "bend"), r"e + (e_0 - e)(1 + (n/d)^{c/b})^{-b}"
+        _power_law_from_chance,
+        ("level", "exponent", "floor", "bend"),
+        r"e + (e_0 - e)(1 + (n/d)^{c/b})^{-b}",
     ),
     # Alabdulmohsin et al. 2022, https://arxiv.org/abs/2209.06640
     "M4": Law(_m4, ("level", "exponent", "floor", "bend"), r"(y-e)/(e_0-y)^{b} = a\,n^{-c}"),
     # Viering and Loog 2021, https://arxiv.org/abs/2103.10948, section 4.1
     "stretched exponential": Law(
-        _exponential, ("level", "rate", "floor"), r"e + (e_0 - e)\exp(-a\,n^{c})"
+        _stretched_exponential, ("level", "rate", "floor"), r"e + (e_0 - e)\exp(-a\,n^{c})"
     ),
     # Caballero et al. 2022: one break between two slopes
     "broken power law": Law(
-        _broken, ("level", "exponent", "floor", "change", "position"), r"broken\ power\ law", 7
+        _broken_power_law,
+        ("level", "exponent", "floor", "change", "position"),
+        r"broken\ power\ law",
+        min_sizes=7,
     ),
 }

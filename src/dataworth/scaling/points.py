@@ -1,4 +1,4 @@
-"""Measured errors and how far each can be trusted. Pure."""
+"""Measured points of a learning curve, with seed variance and test sampling noise. Pure."""
 
 from __future__ import annotations
 
@@ -12,26 +12,36 @@ from scipy.special import digamma, polygamma
 
 from .laws import Array
 
-MOST_SIZES = 32  # neighbours are averaged beyond: more points add time, not knowledge
+MAX_SIZES = 32  # more are averaged with their neighbours: they cost time and add no information
 
 
 class NotIdentifiableError(Exception):
-    """Why the points do not determine a law."""
+    """The points do not determine a law; the message says why."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """One error per run; arrays of shape (runs,)."""
+    """One measured error per run; arrays of shape (runs,).
+
+    Raises
+    ------
+    ValueError
+        If a size is not above 0, or a size or an error is not finite.
+    NotIdentifiableError
+        If an error is 0 and ``num_test`` is not given.
+    """
 
     n: Array  # training images
-    error: Array  # shares in [0, 1]
+    error: Array  # test errors, shares in [0, 1]
     num_test: Array | None = None  # test images behind each error, if known
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.n) & (self.n > 0) & np.isfinite(self.error)).all():
-            raise ValueError("sizes are numbers above 0, errors finite")
+            raise ValueError("sizes must be finite numbers above 0, and errors finite")
         if self.num_test is None and (self.error <= 0).any():
-            raise NotIdentifiableError("an error of 0 says little unless num_test is known")
+            raise NotIdentifiableError(
+                "an error of 0 can be used only where num_test, the number of test images, is given"
+            )
 
     @cached_property
     def sizes(self) -> Array:
@@ -55,60 +65,57 @@ class Points:
 
     @cached_property
     def seed_variance(self) -> Array:
-        """Variance of the error between runs of one size, shape (sizes,); zero if none repeats.
+        """Variance of the error between runs of one size, shape (sizes,); 0 if no size is repeated.
 
-        Pooled over sizes as v0 + v1 / n: few runs of each size say little alone, and the spread
-        falls as the training set grows.
+        Pooled over the sizes as v0 + v1 / n, because the variance of a few runs is noisy and
+        decreases as the training set grows.
         """
         freedom = self.num_runs - 1
         if not freedom.any():
             return np.zeros(len(self.sizes))
         repeated = freedom > 0
         deviations = self.error - self.means[np.searchsorted(self.sizes, self.n)]
-        found = self._per_size(deviations**2, np.sum)[repeated] / freedom[repeated]
+        variances = self._per_size(deviations**2, np.sum)[repeated] / freedom[repeated]
         model = np.stack([np.ones(len(self.sizes)), self.sizes[0] / self.sizes], axis=1)
         weight = np.sqrt(freedom[repeated])
         if repeated.sum() < 3:
             model = model[:, :1]
-        solution, _ = nnls(model[repeated] * weight[:, None], found * weight)
-        variance: Array = model @ solution
-        return variance
+        coefficients, _ = nnls(model[repeated] * weight[:, None], variances * weight)
+        pooled: Array = model @ coefficients
+        return pooled
 
     @cached_property
     def sampling_variance(self) -> Array:
-        """Variance of the error from the choice of test images, shape (sizes,).
+        """Variance of the error from the finite number of test images, shape (sizes,).
 
-        All runs share one test set, so that more seeds do not average it away.
+        All runs share one test set, so averaging over seeds does not reduce it.
         """
         if self.num_test is None:
             return np.zeros(len(self.sizes))
         count = self._per_size(self.num_test)
-        share = (self.means * count + 0.5) / (count + 1)  # Jeffreys: no error is not certainty
+        share = (self.means * count + 0.5) / (count + 1)  # Jeffreys prior: above 0 at zero errors
         return share * (1 - share) / count
 
-    def logs(self) -> tuple[Array, Array, Array]:
-        """Return log sizes, mean log errors and their known variances, each of shape (sizes,).
+    def log_errors(self) -> tuple[Array, Array, Array]:
+        """Return log sizes, mean log errors and their variances, each of shape (sizes,).
 
         Where the number of test images is known, the errors are counts, and the log of the error
-        rate has the moments of its Jeffreys posterior, Beta(k + 1/2, m - k + 1/2): no error at all
-        is a wide point, not minus infinity.
+        rate has the mean and variance of its Jeffreys posterior, Beta(k + 1/2, m - k + 1/2): zero
+        errors give a finite value with a large variance.
         """
         if self.num_test is None:
-            log_error, variance = np.log(self.error), np.zeros(len(self.n))
+            log_error, sampling = np.log(self.error), np.zeros(len(self.n))
         else:
             wrong, right = self.error * self.num_test + 0.5, (1 - self.error) * self.num_test + 0.5
             log_error = digamma(wrong) - digamma(wrong + right)
-            variance = polygamma(1, wrong) - polygamma(1, wrong + right)
-        y, known = self._per_size(log_error), self._per_size(variance)
-        known = known + self.seed_variance / self.num_runs / np.maximum(self.means, 1e-3) ** 2
-        return _thinned(np.log(self.sizes), y, known)
+            sampling = polygamma(1, wrong) - polygamma(1, wrong + right)
+        mean, variance = self._per_size(log_error), self._per_size(sampling)
+        variance = variance + self.seed_variance / self.num_runs / np.maximum(self.means, 1e-3) ** 2
+        return _average_neighbours(np.log(self.sizes), mean, variance)
 
-    def without(self, largest: int) -> Points:
-        """Hide the runs of the largest sizes."""
-        return self.where(self.n < self.sizes[len(self.sizes) - largest])
-
-    def where(self, kept: Array) -> Points:
-        """Keep some runs; ``kept`` is boolean of shape (runs,)."""
+    def without_largest(self, num_sizes: int) -> Points:
+        """Return the points without the runs of the ``num_sizes`` largest sizes."""
+        kept = self.n < self.sizes[len(self.sizes) - num_sizes]
         num_test = None if self.num_test is None else self.num_test[kept]
         return Points(self.n[kept], self.error[kept], num_test)
 
@@ -116,12 +123,12 @@ class Points:
         return np.array([reduce(values[self.n == size]) for size in self.sizes], dtype=float)
 
 
-def _thinned(x: Array, y: Array, variance: Array) -> tuple[Array, Array, Array]:
-    """Average neighbours in ``MOST_SIZES`` equal steps of log size, where there are more."""
-    if len(x) <= MOST_SIZES:
+def _average_neighbours(x: Array, y: Array, variance: Array) -> tuple[Array, Array, Array]:
+    """Average points in ``MAX_SIZES`` equal bins of log size, if there are more sizes than that."""
+    if len(x) <= MAX_SIZES:
         return x, y, variance
-    edges = np.linspace(x[0], x[-1], MOST_SIZES + 1)[1:-1]
-    cell = np.searchsorted(edges, x, side="right")
+    edges = np.linspace(x[0], x[-1], MAX_SIZES + 1)[1:-1]
+    bins = np.searchsorted(edges, x, side="right")
     return tuple(  # type: ignore[return-value]
-        np.array([values[cell == c].mean() for c in np.unique(cell)]) for values in (x, y, variance)
+        np.array([values[bins == k].mean() for k in np.unique(bins)]) for values in (x, y, variance)
     )

@@ -1,4 +1,4 @@
-"""What measured points say of the law, as draws. Pure."""
+"""Posterior distribution over scaling laws, as draws. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .laws import LAWS, Array
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Draws of one law."""
+class LawDraws:
+    """Posterior draws of the parameters of one law."""
 
     law: str
     parameters: tuple[Array, ...]  # each of shape (draws, 1)
@@ -19,8 +19,8 @@ class Curves:
     def __len__(self) -> int:
         return len(self.parameters[0])
 
-    def named(self, name: str) -> Array:
-        """Values of one parameter, shape (draws,); NaN if the law has none of that name.
+    def parameter(self, name: str) -> Array:
+        """Values of one parameter, shape (draws,); NaN if the law has no such parameter.
 
         A law without a floor has the floor 0.
         """
@@ -32,39 +32,55 @@ class Curves:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What the points say: laws that could have made them, each draw equally probable."""
+    """Draws from the posterior over laws and their parameters; all draws have equal weight."""
 
-    curves: tuple[Curves, ...]
-    anchor: float  # training images of the largest subset
-    chance: float  # error of guessing
-    drift: Array  # (draws,): wander of the slope, per doubling
-    scatter: Array  # (draws,): of one run around the law, in log error
+    laws: tuple[LawDraws, ...]
+    largest_size: float  # training images of the largest subset
+    chance: float  # chance level: error of guessing
+    drift: Array  # (draws,): standard deviation of the change of slope, per doubling
+    scatter: Array  # (draws,): standard deviation of one run around the law, in log error
     relative_seed_variance: float  # between seeds at the largest size, of the log error
-    noise: Array  # (draws, 2): standard normal; a draw's wander and its run's deviation
+    noise: Array  # (draws, 2): standard normal, for the drift and for the deviation of a run
 
-    def error(self, n: Array) -> Array:
+    def law_error(self, n: Array) -> Array:
         """Error of the law at each number of images, shape (draws, len(n))."""
-        x = np.asarray(n, dtype=float) / self.anchor
+        x = np.asarray(n, dtype=float) / self.largest_size
         return np.concatenate(
-            [LAWS[c.law].formula(x, self.chance, *c.parameters) for c in self.curves]
+            [LAWS[draws.law].formula(x, self.chance, *draws.parameters) for draws in self.laws]
         )
 
-    def expected(self, n: Array, law: Array | None = None) -> Array:
-        """Mean error of many runs, law and drift, shape (draws, len(n)); ``law``: ``error(n)``."""
-        law = self.error(n) if law is None else law
-        doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.anchor), 0)
-        wander = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
-        return np.minimum(law * np.exp(wander), self.chance)
+    def expected_error(self, n: Array, law_error: Array | None = None) -> Array:
+        """Error expected over many runs, with the drift of the slope, shape (draws, len(n)).
 
-    def run(
-        self, n: Array, num_test: float | None = None, seeds: float = 1, law: Array | None = None
-    ) -> Array:
-        """Mean error of new runs, measured on ``num_test`` images, shape (draws, len(n)).
-
-        The runs differ in their ``seeds``, which average out; their test images are the same.
-        ``law`` is ``error(n)``, where it is known already.
+        ``law_error`` is ``self.law_error(n)``, if it has been computed already.
         """
-        mean = self.expected(n, law)
+        error = self.law_error(n) if law_error is None else law_error
+        doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.largest_size), 0)
+        drift = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
+        return np.minimum(error * np.exp(drift), self.chance)
+
+    def run_error(
+        self,
+        n: Array,
+        num_test: float | None = None,
+        seeds: float = 1,
+        law_error: Array | None = None,
+    ) -> Array:
+        """Simulate the mean measured error of new runs, shape (draws, len(n)).
+
+        Parameters
+        ----------
+        n : ndarray of shape (m,)
+            Training images.
+        num_test : float, optional
+            Test images; without it there is no test sampling noise.
+        seeds : float
+            Runs that are averaged. They share the test images, so only the variance between
+            seeds decreases.
+        law_error : ndarray of shape (draws, m), optional
+            ``self.law_error(n)``, if it has been computed already.
+        """
+        mean = self.expected_error(n, law_error)
         variance = self.scatter[:, None] ** 2 + self.relative_seed_variance / seeds
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)
@@ -72,21 +88,22 @@ class Posterior:
 
     @property
     def exponent(self) -> Array:
-        """Exponent of the power law that each draw approaches, shape (draws,); some have none."""
-        return np.concatenate([curves.named("exponent") for curves in self.curves])
+        """Exponent of the power law that each draw approaches, shape (draws,); NaN if none."""
+        return np.concatenate([draws.parameter("exponent") for draws in self.laws])
 
     @property
     def floor(self) -> Array:
-        """Error that no number of images removes, shape (draws,)."""
-        return np.concatenate([c.named("floor") * c.named("level") for c in self.curves])
+        """Irreducible error of each draw: its limit for infinitely many images, shape (draws,)."""
+        return np.concatenate([d.parameter("floor") * d.parameter("level") for d in self.laws])
 
     @property
-    def shares(self) -> dict[str, float]:
+    def law_probabilities(self) -> dict[str, float]:
         """Posterior probability of each law."""
-        names = [curves.law for curves in self.curves]
-        counts = [len(curves) for curves in self.curves]
+        names = [draws.law for draws in self.laws]
+        counts = [len(draws) for draws in self.laws]
         total = sum(counts)
         return {
-            name: sum(c for n, c in zip(names, counts, strict=True) if n == name) / total
-            for name in dict.fromkeys(names)
+            law: sum(count for name, count in zip(names, counts, strict=True) if name == law)
+            / total
+            for law in dict.fromkeys(names)
         }

@@ -1,9 +1,11 @@
-"""What is believed of a curve before it is measured, in one place. Pure.
+"""Prior distributions over the laws, their parameters, drift and scatter. Pure.
 
-Weakly informative: the centres are typical of published learning curves of image classifiers, the
-spreads reach far beyond them, and no constant comes from a single curve. Beliefs about the
-floor stand side by side, because classifiers on transferred features keep much of their error
-however much data they get, and those trained from scratch little (LOG.md has the measurements).
+The prior is a mixture of components, each a law with priors on its parameters. It is weakly
+informative: the locations are typical of published learning curves of image classifiers, the scales
+are much wider than the differences between those curves, and no constant comes from a single curve.
+Components with a high and with a low floor stand side by side, because classifiers on transferred
+features keep much of their error however much data they get, and those trained from scratch little
+(LOG.md has the measurements).
 """
 
 from __future__ import annotations
@@ -17,94 +19,115 @@ from scipy.special import ndtr
 
 from .laws import LAWS, Array
 
-EXPONENT_LIMIT = 2.0
+MAX_EXPONENT = 2.0
+LEVEL_DEVIATION = 0.7  # of the log error at the largest size, around the measured one
 
 
 @dataclass(frozen=True)
-class Prior:
-    """A normal distribution on the scale of ``link``."""
+class ParameterPrior:
+    """A normal distribution of the parameter on the scale of ``link``."""
 
     link: Literal["log", "probit"]
-    centre: float
-    spread: float
+    location: float
+    scale: float
 
     def __call__(self, z: Array) -> Array:
-        """Turn standard normal numbers into values of the parameter."""
-        value = self.centre + self.spread * z
+        """Transform standard normal numbers to values of the parameter."""
+        value = self.location + self.scale * z
         return np.exp(value) if self.link == "log" else ndtr(value)
 
 
 @dataclass(frozen=True)
-class Member:
-    """A law with its prior. The level's centre is the last measured error."""
+class Component:
+    """A mixture component of the prior: a law and the priors of its parameters.
+
+    The level has no prior of its own: it is centred at the last measured error.
+    """
 
     law: str
-    weight: float  # prior probability; the weights of those tried are rescaled to sum to 1
-    priors: Mapping[str, Prior]
-    drifts: Mapping[float, float]  # wander of the slope per doubling -> prior probability
+    weight: float  # prior probability; the weights of the fitted components are rescaled to sum 1
+    priors: Mapping[str, ParameterPrior]
+    drift_prior: Mapping[float, float]  # drift of the slope per doubling -> prior probability
 
     def parameters(self, z: Array, last_error: float, chance: float) -> tuple[Array, ...]:
-        """Map standard normal numbers (draws, parameters) to parameters, (draws, 1) each."""
-        level = np.minimum(last_error * np.exp(LEVEL_SPREAD * z[:, :1]), 0.999 * chance)
+        """Transform standard normal numbers to parameters of the law.
+
+        Parameters
+        ----------
+        z : ndarray of shape (draws, parameters)
+            Standard normal numbers.
+        last_error : float
+            Measured error at the largest size, a share.
+        chance : float
+            Chance level, a share.
+
+        Returns
+        -------
+        tuple of ndarray of shape (draws, 1)
+            In the order of the law's parameters.
+        """
+        level = np.minimum(last_error * np.exp(LEVEL_DEVIATION * z[:, :1]), 0.999 * chance)
         others = {
             name: self.priors[name](z[:, i : i + 1])
             for i, name in enumerate(LAWS[self.law].parameters[1:], start=1)
         }
         if "exponent" in others:
-            others["exponent"] = np.minimum(others["exponent"], EXPONENT_LIMIT)
+            others["exponent"] = np.minimum(others["exponent"], MAX_EXPONENT)
         return level, *others.values()
 
 
-LEVEL_SPREAD = 0.7  # of the log error at the largest size, around the measured one
-_FROM_CHANCE = {
-    "exponent": Prior("log", np.log(0.5), 0.22),
-    "floor": Prior("probit", 0.3, 0.4),  # 36 to 83 % of the last error, 90 % of the time
-    "bend": Prior("log", np.log(0.28), 0.3),
+# Curves that start flat at the chance level, with a floor that is typically high.
+_FLAT_START_PRIORS = {
+    "exponent": ParameterPrior("log", np.log(0.5), 0.22),
+    "floor": ParameterPrior("probit", 0.3, 0.4),  # 90 % within 36 to 83 % of the last error
+    "bend": ParameterPrior("log", np.log(0.28), 0.3),
 }
-# Any floor and bend: gains weight only where the members above explain the points badly.
-_UNLIKE = {
-    "exponent": Prior("log", np.log(0.3), 0.5),  # 0.13 to 0.68
-    "floor": Prior("probit", 0.3, 1.0),
-    "bend": Prior("log", 0.0, 1.0),
+# The same with any floor and bend: weighty only where the typical values fit the points badly.
+_FLAT_START_WIDE_PRIORS = {
+    "exponent": ParameterPrior("log", np.log(0.3), 0.5),  # 90 % within 0.13 to 0.68
+    "floor": ParameterPrior("probit", 0.3, 1.0),
+    "bend": ParameterPrior("log", 0.0, 1.0),
 }
-_SLOPE = Prior("log", np.log(0.4), 0.7)
-_STRAIGHT = {"exponent": _SLOPE, "floor": Prior("probit", -2.3, 0.9)}  # median 1 %
+# Curves that are straight on log-log axes, with a low floor (median 1 % of the last error).
+_STRAIGHT_EXPONENT = ParameterPrior("log", np.log(0.4), 0.7)
+_STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": ParameterPrior("probit", -2.3, 0.9)}
 
-# Deviations from the law. Drift: the slope wanders by this much per doubling, away from the largest
-# size; a straight line drifts more than a curve that already bends.
-_LITTLE_DRIFT = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
-_MORE_DRIFT = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
+# Deviations from the law. Drift: the slope changes by this much per doubling, away from the largest
+# size; a straight line drifts more than a curve with a bend of its own.
+_SMALL_DRIFTS = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
+_LARGE_DRIFTS = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 
-MEMBERS = (
-    Member("power law from chance", 0.46, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("M4", 0.21, _FROM_CHANCE, _LITTLE_DRIFT),
-    Member("power law with floor", 0.13, _STRAIGHT, _MORE_DRIFT),
-    Member("power law", 0.10, {"exponent": _SLOPE}, _MORE_DRIFT),
-    Member(
+FORECAST_PRIOR = (
+    Component("power law from chance", 0.46, _FLAT_START_PRIORS, _SMALL_DRIFTS),
+    Component("M4", 0.21, _FLAT_START_PRIORS, _SMALL_DRIFTS),
+    Component("power law with floor", 0.13, _STRAIGHT_PRIORS, _LARGE_DRIFTS),
+    Component("power law", 0.10, {"exponent": _STRAIGHT_EXPONENT}, _LARGE_DRIFTS),
+    Component(
         "broken power law",
         0.05,
         {
-            **_STRAIGHT,
-            "change": Prior("log", 0.3, 0.5),  # the slope after the break over that before
-            "position": Prior("log", -1.5, 1.0),  # as a share of the largest size
+            **_STRAIGHT_PRIORS,
+            "change": ParameterPrior("log", 0.3, 0.5),  # slope after the break / slope before it
+            "position": ParameterPrior("log", -1.5, 1.0),  # of the break, a share of the largest n
         },
-        _MORE_DRIFT,
+        _LARGE_DRIFTS,
     ),
-    Member("power law from chance", 0.05, _UNLIKE, _LITTLE_DRIFT),
+    Component("power law from chance", 0.05, _FLAT_START_WIDE_PRIORS, _SMALL_DRIFTS),
 )
 
-# A forecast may lean on what is typical; a statement about exponent or floor must not.
-_ANY = {"exponent": Prior("log", np.log(0.4), 0.8), "floor": Prior("probit", 0.0, 1.0)}
-VAGUE = (
-    Member("power law", 0.2, {"exponent": _ANY["exponent"]}, _LITTLE_DRIFT),
-    Member("power law with floor", 0.4, _ANY, _LITTLE_DRIFT),
-    Member(
+# For estimates of exponent and floor, which must not depend on what is typical.
+_VAGUE_EXPONENT = ParameterPrior("log", np.log(0.4), 0.8)
+_VAGUE_PRIORS = {"exponent": _VAGUE_EXPONENT, "floor": ParameterPrior("probit", 0.0, 1.0)}
+VAGUE_PRIOR = (
+    Component("power law", 0.2, {"exponent": _VAGUE_EXPONENT}, _SMALL_DRIFTS),
+    Component("power law with floor", 0.4, _VAGUE_PRIORS, _SMALL_DRIFTS),
+    Component(
         "power law from chance",
         0.4,
-        {**_ANY, "bend": Prior("log", np.log(0.5), 0.7)},
-        _LITTLE_DRIFT,
+        {**_VAGUE_PRIORS, "bend": ParameterPrior("log", np.log(0.5), 0.7)},
+        _SMALL_DRIFTS,
     ),
 )
 
-# Scatter of a run around the law, in natural logarithms of the error -> prior probability.
-SCATTERS: Mapping[float, float] = {0.003: 0.53, 0.006: 0.27, 0.012: 0.13, 0.024: 0.07}
+# Standard deviation of a run around the law, of the log error -> prior probability.
+SCATTER_PRIOR: Mapping[float, float] = {0.003: 0.53, 0.006: 0.27, 0.012: 0.13, 0.024: 0.07}
