@@ -177,7 +177,10 @@ def test_all_sizes_predict_smallest_first(at_study, photos, capsys):
         (["--image", "a.jpg", "--output", "a.xlsx"], ".csv, .json, .parquet"),
         (["--image-dir", "results", "--explain", "a.png"], "give --image"),
         (["--image", "a.jpg", "--subset-size", "0.3"], "no finished run of this variant, size"),
-        (["--image", "a.jpg", "--weights", "w", "--seed", "1"], "--weights is a model by itself"),
+        (
+            ["--image", "a.jpg", "--weights", "w", "--seed", "1"],
+            "--weights selects a model by itself",
+        ),
         (["--image", "a.jpg", "--weights", "gone.safetensors"], "No such file"),
         (["--image", "a.jpg", "--alpha", "1"], "alpha"),
         (["--image", "a.jpg", "--experiment-id", "gone"], "run train.py first"),
@@ -297,7 +300,8 @@ def test_an_exported_model_predicts_like_its_run(at_study, extended, photos):
 
 
 def test_onnx_gives_the_same_logits(at_study, extended, photos):
-    reference = pytest.importorskip("onnx.reference")
+    from onnx import reference
+
     folder = at_study / "model"
     assert command(export_command.export, "--output", folder, "--format", "onnx") == 0
     assert "model.onnx" in (folder / "README.md").read_text()

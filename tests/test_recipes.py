@@ -175,4 +175,4 @@ def test_a_study_of_an_earlier_version_without_a_setting_resumes(workplace, caps
         path.write_text(json.dumps(content))
     assert train(*words) == 0
     assert train(*words, "--budget", "steps") == 2
-    assert "budget: 'epochs' there, 'steps' asked" in capsys.readouterr().err
+    assert "budget: 'epochs' stored, 'steps' requested" in capsys.readouterr().err
