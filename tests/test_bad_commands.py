@@ -21,7 +21,7 @@ from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
         ([*DIGITS, "--model", "alexnett"], "did you mean alexnet"),
         (["--dataset", "digits", "--image-size", "32"], "alexnet needs >= 63 pixels"),
         ([*DIGITS, "--subset-sizes", "0.0001"], "smallest valid size for seed 42 is"),
-        ([*DIGITS, "--subset-sizes", "5000"], "5000 images asked"),
+        ([*DIGITS, "--subset-sizes", "5000"], "5000 images requested"),
         ([*DIGITS, "--device", "cuda:77"], "--device cuda:77: not found"),
         ([*DIGITS, "--subset-sizes", "1.5"], "1.5 is neither"),
         ([*DIGITS, "--dataset-revision", "main"], "digits is not on the hub"),
@@ -53,7 +53,7 @@ def test_a_directory_of_another_config_names_field_and_values(workplace, capsys)
     before = {p: p.read_bytes() for p in workplace.rglob("*") if p.is_file()}
     for name in ("--experiment-id", "--resume"):
         assert train(*QUICK, "--epochs", "2", name, "s", "--subset-sizes", "0.25") == 2
-        assert "epochs: 1 there, 2 asked" in capsys.readouterr().err
+        assert "epochs: 1 stored, 2 requested" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in workplace.rglob("*") if p.is_file()} == before
 
 
@@ -63,7 +63,7 @@ def test_other_data_under_the_same_name_are_refused(workplace, capsys):
     path = workplace / "checkpoints" / "s" / "0.25" / "seed-42" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "data_sha256": "other"}))
     assert evaluate() == 2
-    assert "data_sha256: 'other' there" in capsys.readouterr().err
+    assert "data_sha256: 'other' stored" in capsys.readouterr().err
 
 
 @pytest.mark.fault(15)
@@ -82,6 +82,7 @@ def test_an_output_path_with_spaces_and_accents_works(workplace):
     assert evaluate("--checkpoint-dir", where, "--results-dir", where) == 0
 
 
+@pytest.mark.slow  # it waits for most of 30 seconds
 @pytest.mark.fault(43)
 def test_a_silent_hub_is_given_up(tmp_path):
     """A server that accepts and never answers: the command ends within 30 seconds."""

@@ -1,6 +1,5 @@
 """Launchers: what each refuses, what the others see of its runs, in which order runs are made."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -28,9 +27,6 @@ from tests.conftest import PATHS, QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
 TWO = [*QUICK, "--subset-sizes", "0.25", "--seeds", "1", "2", "--experiment-id", "s"]
-needs_submitit = pytest.mark.skipif(
-    not importlib.util.find_spec("submitit"), reason="pip install -e .[ray,slurm]"
-)
 
 
 def run_train(*words, **more):
@@ -70,9 +66,9 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("address", ["10.0.0.5:6379", "head:6379", "[2001:db8::1]:6379", "x"])
 def test_a_head_that_others_reach_needs_a_token(monkeypatch, address):
-    pytest.importorskip("ray", reason="pip install -e .[ray,slurm]")
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(InputError, match="can run code on it; set RAY_AUTH_MODE=token"):
         CHECKS["ray"](Machine(ray_address=address))
@@ -153,13 +149,17 @@ def test_makespan_lies_between_its_bounds(seconds, slots):
 def test_plan_says_the_wall_time_of_the_launcher(workplace, capsys):
     assert train(*TWO, "--plan") == 0
     assert re.search(r"local, one at a time: about \d+\.\d minutes", capsys.readouterr().out)
-    if importlib.util.find_spec("submitit"):
-        words = ["--launcher", "slurm", "--slurm", "slurm_array_parallelism=2"]
-        assert train(*TWO, "--plan", *words) == 0
-        out = capsys.readouterr().out
-        one, all_of_it = (float(t) for t in re.findall(r"about (\d+\.\d) minutes", out))
-        assert "slurm, 2 at a time" in out
-        assert all_of_it <= one
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.cluster
+def test_plan_says_the_wall_time_on_slurm(workplace, capsys):
+    words = ["--launcher", "slurm", "--slurm", "slurm_array_parallelism=2"]
+    assert train(*TWO, "--plan", *words) == 0
+    out = capsys.readouterr().out
+    one, all_of_it = (float(t) for t in re.findall(r"about (\d+\.\d) minutes", out))
+    assert "slurm, 2 at a time" in out
+    assert all_of_it <= one
     assert list(workplace.iterdir()) == []
 
 
@@ -234,7 +234,7 @@ def test_asking_for_the_lock_holder_never_keeps_another_process_out(workplace):
         process.send_signal(signal.SIGKILL)
 
 
-@needs_submitit
+@pytest.mark.cluster
 def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
     for word, message in (("x", "write key=value"), ("nonsense=1", "need to be prefixed")):
         assert train(*TWO, "--launcher", "slurm", "--slurm", "cluster=local", word) == 2
@@ -243,7 +243,7 @@ def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
         assert captured.count("\n") == 1
 
 
-@needs_submitit
+@pytest.mark.cluster
 def test_slurm_trains_the_same_bits_through_submitits_local_executor(study, workplace):
     words = [*STUDY, "--subset-sizes", "0.25", "--experiment-id", "s", "--launcher", "slurm"]
     done = run_train(*words, "--slurm", "cluster=local", "timeout_min=10")

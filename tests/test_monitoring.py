@@ -1,16 +1,17 @@
 """What is seen while a study trains: curves for TensorBoard, networks that learn nothing."""
 
 import math
-import subprocess
 import sys
+from functools import cache
 
 import pytest
 
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.prepare import open_data
-from dataworth.training.planned_runs import plan_run
+from dataworth.training import epoch_records
 from dataworth.training.trainer import Trainer
-from tests.conftest import QUICK, ROOT, train
+from tests.conftest import QUICK, train
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=3, batch_size=64,
@@ -55,18 +56,14 @@ def test_settings_and_histograms_are_shown(workplace):
         assert name in settings
 
 
-def test_a_study_is_trained_without_tensorboard_and_says_so_once(workplace):
-    code = (
-        "import runpy, sys; sys.modules['tensorboard'] = None\n"
-        "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
+def test_a_study_is_trained_without_tensorboard_and_says_so_once(workplace, monkeypatch, capsys):
+    writer_class = epoch_records._writer_class.__wrapped__  # has not been asked yet
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setattr(epoch_records, "_writer_class", cache(writer_class))
     words = [*QUICK, "--epochs", "1", "--subset-sizes", "0.25", "0.1"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, ROOT / "train.py", *words], capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert done.stderr.count("pip install tensorboard") == 1
+    assert train(*words) == 0
+    assert capsys.readouterr().err.count("pip install tensorboard") == 1
     assert not list(workplace.rglob("events.*"))
 
 

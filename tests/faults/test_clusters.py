@@ -1,6 +1,5 @@
 """A real Ray cluster of two nodes on this machine, each with one CPU; nodes and workers die."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -26,7 +25,6 @@ LONG = [
     "--subset-sizes", "200", "100", "--seeds", "1", "--experiment-id", "s",
     "--cpus-per-run", "1", "--checkpoint-seconds", "0",
 ]  # fmt: skip
-needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="pip install -e .[ray]")
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
 # Fixed ports: a raylet waits 15 s for its agents to find some, too short on a busy machine.
 PORTS = [
@@ -163,8 +161,7 @@ def epochs_of(folder):
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 
-@needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.fault(60)
 def test_a_study_loses_a_worker_and_a_node_and_ends_with_the_same_bits(cluster, place, undisturbed):
     address, second, _ = cluster
@@ -186,7 +183,7 @@ def test_a_study_loses_a_worker_and_a_node_and_ends_with_the_same_bits(cluster, 
     text = end(process)
     assert process.returncode == 0, text
     for folder in folders:
-        assert f"{folder.relative_to(study)}: went on elsewhere 1 times (" in text
+        assert f"{folder.relative_to(study)}: resumed elsewhere 1 times (" in text
     assert "2 of 2 runs complete" in text
     assert "Traceback" not in text
     after = pd.read_csv(away / "metrics.csv")
@@ -196,8 +193,7 @@ def test_a_study_loses_a_worker_and_a_node_and_ends_with_the_same_bits(cluster, 
     assert evaluate() == 0
 
 
-@needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.fault(60)
 def test_a_request_that_no_node_can_hold_ends_within_a_minute(cluster, place):
     began = time.monotonic()
@@ -210,8 +206,7 @@ def test_a_request_that_no_node_can_hold_ends_within_a_minute(cluster, place):
     assert time.monotonic() - began < 60
 
 
-@needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_shares_of_a_gpu_are_scheduled_and_a_device_that_is_not_there_is_said(cluster, place):
     """The third node claims a GPU that it has not; without CUDA each run says so and ends."""
     address, _, add = cluster
@@ -227,8 +222,7 @@ def test_shares_of_a_gpu_are_scheduled_and_a_device_that_is_not_there_is_said(cl
         assert process.returncode == 0, text
 
 
-@needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_started_here_ray_listens_on_the_loopback_only_and_ctrl_c_saves_the_runs(place, tiny):
     words = [*TINY, "--launcher", "ray", "--cpus-per-run", "1"]
     process = start_train(*words, "--epochs", "2000")
@@ -254,8 +248,7 @@ def test_started_here_ray_listens_on_the_loopback_only_and_ctrl_c_saves_the_runs
     wait_for(lambda: not any(member.is_running() for member in family))
 
 
-@needs_ray
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_ray_and_local_give_the_same_bits_and_the_same_metrics(place, tiny):
     process = start_train(*TINY, "--launcher", "ray", "--cpus-per-run", "1")
     text = end(process)
@@ -283,8 +276,7 @@ def test_status_and_evaluation_work_while_the_study_trains(place, tiny, capsys):
     victim.strike()
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="no submitit")
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_slurm_task_that_times_out_is_queued_again_and_resumes(place, undisturbed):
     """In submitit's local executor; the signal is the one that Slurm sends before the limit."""
     words = [*LONG, "--launcher", "slurm", "--slurm", "cluster=local", "timeout_min=20"]

@@ -13,7 +13,6 @@ from dataworth.data.datasets import DATASETS, load
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
 from tests import made
-from tests import made
 from tests.conftest import DIGITS, train
 
 
@@ -84,7 +83,7 @@ def test_a_study_on_data_with_bad_images_trains_on_the_others(partly_bad, capsys
     assert train(*words) == 0
     assert "note: 3 bad images of train are skipped" in capsys.readouterr().out
     assert train(*words[:-2], "--subset-sizes", "398", "--on-bad-image", "skip") == 2
-    assert "398 images asked, but the training split has 397" in capsys.readouterr().err
+    assert "398 images requested, but the training split has 397" in capsys.readouterr().err
 
 
 @pytest.mark.fault(38)

@@ -19,7 +19,6 @@ from dataworth.storage import snapshots
 from dataworth.storage.files import digest_path, write_verified
 from dataworth.storage.run_directory import RunDirectory
 from tests import made
-from tests import made
 from tests.conftest import ROOT, evaluate, train
 from tests.faults.actors import DIGITS
 from tests.faults.conftest import FIRST, TINY, bits, finish
@@ -103,7 +102,7 @@ def test_other_data_are_refused_before_training(finished, capsys, field):
     path = finished / FIRST / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), field: "other"}))
     assert train(*TINY) == 2
-    assert f"{field}: 'other' there, '" in capsys.readouterr().err
+    assert f"{field}: 'other' stored, '" in capsys.readouterr().err
 
 
 @pytest.mark.fault(18)
@@ -121,7 +120,7 @@ def test_a_checkpoint_of_another_schema_is_refused(stopped, capsys):
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "schema_version": 99}))
     assert train(*TINY) == 2
-    assert "schema_version: 99 there, 1 asked" in capsys.readouterr().err
+    assert "schema_version: 99 stored, 1 requested" in capsys.readouterr().err
     path.write_text(before)
     file = io.BytesIO()
     torch.save({**snapshots.load_snapshot(stopped), "schema_version": 99}, file)
