@@ -1,4 +1,4 @@
-"""Prediction sets keep their promise: against MAPIE, on simulated data, and in what is refused."""
+"""Coverage guarantee of prediction sets: against MAPIE, on simulated data; refused thresholds."""
 
 import json
 import math
@@ -16,7 +16,12 @@ from dataworth.conformal.scores import (
     prediction_sets,
     threshold,
 )
-from dataworth.conformal.thresholds import check_apart, draws, read_thresholds, warn_of_few
+from dataworth.conformal.thresholds import (
+    check_disjoint,
+    read_thresholds,
+    uniform_draws,
+    warn_small_calibration_set,
+)
 from dataworth.data.datasets import ImageDataset
 from dataworth.data.prepare import PreparedData
 from dataworth.data.splits import Split
@@ -99,7 +104,7 @@ def test_coverage_is_the_target_and_that_of_mapie(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_class_conditional_sets_cover_each_class(method):
     (shares, labels), (test, true) = simulated(3, 20_000), simulated(4, 20_000)
-    u = draws(0, 20_000), draws(1, 20_000)
+    u = uniform_draws(0, 20_000), uniform_draws(1, 20_000)
     limits = class_thresholds(METHODS[method](shares, u[0]), labels, ALPHA)
     held = prediction_sets(METHODS[method](test, u[1]), limits)[np.arange(20_000), true]
     for k in range(10):
@@ -122,7 +127,7 @@ def test_too_few_calibration_images_give_full_sets_and_a_warning(capsys):
     shares, labels = simulated(5, 5)
     limits = marginal_threshold(1 - shares, labels, 0.05)
     assert prediction_sets(1 - shares, limits).all()
-    warn_of_few(labels, 10, 0.05)
+    warn_small_calibration_set(labels, 10, 0.05)
     assert "takes 19 calibration images, there are 5" in capsys.readouterr().err
 
 
@@ -140,11 +145,11 @@ def test_a_coverage_too_high_is_a_broken_assumption_too():
     sets = np.ones((150, 3), bool)
     sets[:5, 0] = False
     report = coverage_report(sets, labels, labels, 0.1, (0.87, 0.93))
-    assert report["coverage"] == pytest.approx(0.967, abs=0.001)
-    assert report["coverage_interval"] == pytest.approx([0.924, 0.986], abs=0.001)
-    assert not report["interval_contains_target"]
-    assert report["verdict"] == BROKEN
-    assert coverage_report(sets, labels, labels, 0.1, (0.85, 0.98))["verdict"] != BROKEN
+    assert report.coverage == pytest.approx(0.967, abs=0.001)
+    assert report.coverage_interval == pytest.approx((0.924, 0.986), abs=0.001)
+    assert not report.interval_contains_target
+    assert report.verdict == BROKEN
+    assert coverage_report(sets, labels, labels, 0.1, (0.85, 0.98)).verdict != BROKEN
 
 
 def test_expected_coverage_holds_as_often_as_it_says():
@@ -161,18 +166,18 @@ def test_reports_agree_with_each_other(extended):
     results = read_results(extended / "results" / "s" / "metrics.json")
     table = pd.read_csv(extended / "results" / "s" / "conformal.csv")
     assert len(table) == 6 * 2 * 3 * 2
-    for run in results["runs"]:
-        for methods in run["conformal"].values():
+    for run in results.runs:
+        for methods in run.conformal.values():
             for report in (report for modes in methods.values() for report in modes.values()):
-                for groups in (report["by_true_class"], report["by_predicted_class"]):
-                    shown = [i for i, n in enumerate(groups["num_images"]) if n]
-                    for key, total in (("coverage", "coverage"), ("mean_set_size",) * 2):
-                        values = [groups[key][i] for i in shown]
-                        weights = [groups["num_images"][i] for i in shown]
+                for groups in (report.by_true_class, report.by_predicted_class):
+                    present = [i for i, n in enumerate(groups.num_images) if n]
+                    for key in ("coverage", "mean_set_size"):
+                        values = [getattr(groups, key)[i] for i in present]
+                        weights = [groups.num_images[i] for i in present]
                         mean = np.average(values, weights=weights)
-                        assert mean == pytest.approx(report[total])
-                low, high = report["coverage_interval"]
-                assert report["interval_contains_target"] == (low <= report["target"] <= high)
+                        assert mean == pytest.approx(getattr(report, key))
+                low, high = report.coverage_interval
+                assert report.interval_contains_target == (low <= report.target <= high)
     figures = {path.stem for path in (extended / "results" / "s" / "figures").iterdir()}
     assert {"coverage_0.1", "coverage_0.2", "set_size_0.1", "set_size_0.2"} <= figures
 
@@ -196,4 +201,4 @@ def test_calibrating_on_tested_images_is_refused():
     dataset = ImageDataset("d", "f", None, ("a", "b"), splits, {}, None, ())
     digests = {"test": np.arange(96, dtype=np.uint8).reshape(3, 32)}
     with pytest.raises(InputError, match="3 images are in validation and in test"):
-        check_apart(PreparedData(dataset, {}, digests))
+        check_disjoint(PreparedData(dataset, {}, digests))

@@ -1,4 +1,4 @@
-"""What eval.py --full says, against scikit-learn and scipy, and on a whole study."""
+"""``eval.py --full``: scores against scikit-learn and scipy, and on a whole study."""
 
 import itertools
 import shutil
@@ -33,9 +33,9 @@ def sample(seed, n, classes):
 def test_classification_is_that_of_scikit_learn(seed, classes, n):
     logits, labels = sample(seed, n, classes)
     predicted = logits.argmax(axis=1)
-    found = classification(predicted, labels, classes)
-    names = np.arange(classes)
-    assert found["confusion_matrix"] == confusion_matrix(labels, predicted, labels=names).tolist()
+    scores = classification(predicted, labels, classes)
+    expected = confusion_matrix(labels, predicted, labels=np.arange(classes))
+    assert np.array_equal(scores.confusion_matrix, expected)
     for name, theirs in (
         ("precision", precision_score),
         ("recall", recall_score),
@@ -44,8 +44,8 @@ def test_classification_is_that_of_scikit_learn(seed, classes, n):
         for average in ("macro", "weighted"):
             seen = np.unique(labels)
             expected = theirs(labels, predicted, labels=seen, average=average, zero_division=0)
-            assert found[average][name] == pytest.approx(expected)
-    assert len(found["per_class"]["recall"]) == classes
+            assert getattr(getattr(scores, average), name) == pytest.approx(expected)
+    assert len(scores.per_class.recall) == classes
 
 
 def test_likelihood_is_that_of_scikit_learn_and_survives_sure_logits():
@@ -58,14 +58,14 @@ def test_likelihood_is_that_of_scikit_learn_and_survives_sure_logits():
 
 def test_reliability_bins_are_those_of_scikit_learn():
     logits, labels = sample(2, 1500, 5)
-    found, shares = reliability(logits, labels), probabilities(logits)
+    bins, shares = reliability(logits, labels), probabilities(logits)
     accuracy, confidence = calibration_curve(
         shares.argmax(axis=1) == labels, shares.max(axis=1), n_bins=15, strategy="quantile"
     )
-    assert found.accuracy == pytest.approx(accuracy)
-    assert found.confidence == pytest.approx(confidence)
-    assert found.count.tolist() == [100] * 15
-    assert found.expected_error == pytest.approx(np.abs(accuracy - confidence).mean())
+    assert bins.accuracy == pytest.approx(accuracy)
+    assert bins.confidence == pytest.approx(confidence)
+    assert bins.count.tolist() == [100] * 15
+    assert bins.expected_error == pytest.approx(np.abs(accuracy - confidence).mean())
 
 
 def test_calibrated_probabilities_have_a_small_error_and_inflated_ones_a_large_one():
@@ -77,14 +77,14 @@ def test_calibrated_probabilities_have_a_small_error_and_inflated_ones_a_large_o
 
 
 def test_a_constant_network_is_one_bin_whatever_the_order_of_images():
-    found = reliability(np.zeros((90, 10), np.float32), np.arange(90) % 10)
-    assert found.count.tolist() == [90]
-    assert found.expected_error == pytest.approx(0)
+    bins = reliability(np.zeros((90, 10), np.float32), np.arange(90) % 10)
+    assert bins.count.tolist() == [90]
+    assert bins.expected_error == pytest.approx(0)
 
 
 def test_top_k_errors_stop_below_the_number_of_classes():
     logits, labels = sample(4, 50, 4)
-    assert list(full_scores(logits, labels)["top_k_errors"]) == ["1", "2", "3"]
+    assert list(full_scores(logits, labels).top_k_errors) == ["1", "2", "3"]
 
 
 def test_paired_bootstrap_agrees_with_the_paired_t_interval():
@@ -113,11 +113,11 @@ def test_verdicts_follow_the_interval():
 def test_a_class_without_test_images_is_in_no_average():
     labels = np.array([0, 0, 1, 2, 2, 2])
     scores = full_scores(np.eye(4, dtype=np.float32)[labels], labels)
-    assert scores["macro"]["f1"] == 1
-    runs = [{"num_images": n, "status": "complete", "full": scores} for n in (8, 16)]
+    assert scores.macro.f1 == 1
+    class_scores = {8: [scores.per_class], 16: [scores.per_class]}
     errors = {8: np.ones(6), 16: np.zeros(6)}
     counts = {8: np.full(4, 2.0), 16: np.full(4, 4.0)}
-    table = per_class_table({"runs": runs}, errors, labels, counts, list("abcd"))
+    table = per_class_table(class_scores, errors, labels, counts, list("abcd"))
     absent = table[table["class"] == "d"]
     assert (
         absent[["recall", "f1", "top_1_error", "drop", "drop_low", "verdict"]].isna().all(axis=None)
@@ -130,38 +130,38 @@ def test_untrained_runs_are_in_no_mean(study, workplace, monkeypatch, capsys):
     answers = itertools.cycle([True, False])  # the second seed of each size
     monkeypatch.setattr(evaluator, "beats_chance", lambda *numbers: next(answers))
     assert evaluate("--full", "--conformal", "--report") == 0
-    shown, folder = capsys.readouterr().out, workplace / "results" / "s"
-    runs = read_results(folder / "metrics.json")["runs"]
-    (last,) = (r for r in runs if (r["subset_size"], r["status"]) == (1.0, "complete"))
-    assert f"macro F1 {last['full']['macro']['f1']:.3f}" in shown
+    output, folder = capsys.readouterr().out, workplace / "results" / "s"
+    runs = read_results(folder / "metrics.json").complete_runs
+    (last,) = (run for run in runs if run.subset_size == 1.0)
+    assert f"macro F1 {last.full.macro.f1:.3f}" in output
     table = pd.read_csv(folder / "conformal.csv").query("num_images == num_images.max()")
     assert set(table["status"]) == {"complete", "untrained"}
     first = table.query("status == 'complete' and method == 'lac' and mode == 'marginal'")
-    assert f"mean set size {first['mean_set_size'].item():6.2f}" in shown
+    assert f"mean set size {first['mean_set_size'].item():6.2f}" in output
 
 
 def test_full_scores_agree_with_the_plain_ones(extended):
     folder = extended / "results" / "s"
-    for run in read_results(folder / "metrics.json")["runs"]:
-        scores, test = run["full"], run["splits"]["test"]
-        assert scores["top_k_errors"]["1"] == test["top_1_error"]
-        assert scores["top_k_errors"]["5"] == test["top_5_error"]
-        assert len(scores["top_k_errors"]) == 9
-        assert scores["negative_log_likelihood"] == pytest.approx(test["loss"], rel=1e-5)
-        assert sum(scores["reliability"]["num_images"]) == test["num_images"]
-        right = np.trace(scores["confusion_matrix"]) / np.sum(scores["confusion_matrix"])
-        assert right == pytest.approx(1 - test["top_1_error"])
+    for run in read_results(folder / "metrics.json").runs:
+        scores, test = run.full, run.splits["test"]
+        assert scores.top_k_errors["1"] == test.top_1_error
+        assert scores.top_k_errors["5"] == test.top_5_error
+        assert len(scores.top_k_errors) == 9
+        assert scores.negative_log_likelihood == pytest.approx(test.loss, rel=1e-5)
+        assert sum(scores.reliability.num_images) == test.num_images
+        accuracy = np.trace(scores.confusion_matrix) / np.sum(scores.confusion_matrix)
+        assert accuracy == pytest.approx(1 - test.top_1_error)
 
 
 def test_per_class_table_averages_to_the_error_of_each_size(extended):
     folder = extended / "results" / "s"
     table, results = pd.read_csv(folder / "per_class.csv"), read_results(folder / "metrics.json")
-    for row in results["subset_sizes"].values():
-        part = table[table.num_images == row["num_images"]]
+    for size in results.subset_sizes.values():
+        part = table[table.num_images == size.num_images]
         assert len(part) == 10
-        assert part.num_train_images.sum() == row["num_images"]
+        assert part.num_train_images.sum() == size.num_images
         mean = np.average(part.top_1_error, weights=part.num_test_images)
-        assert mean == pytest.approx(row["top_1_error"])
+        assert mean == pytest.approx(size.top_1_error)
         assert (1 - part.recall).tolist() == pytest.approx(part.top_1_error.tolist())
     assert set(table.verdict.dropna()) <= {"gains", "saturated", "undecided"}
 
@@ -169,10 +169,10 @@ def test_per_class_table_averages_to_the_error_of_each_size(extended):
 def test_steps_are_the_differences_between_sizes(extended):
     folder = extended / "results" / "s"
     results = read_results(folder / "metrics.json")
-    errors = [row["top_1_error"] for row in results["subset_sizes"].values()]
-    for step, drop in zip(results["size_steps"], -np.diff(errors), strict=True):
-        assert step["top_1_error_drop"] == pytest.approx(drop)
-        low, high = step["top_1_error_drop_interval"]
+    errors = [size.top_1_error for size in results.subset_sizes.values()]
+    for step, drop in zip(results.size_steps, -np.diff(errors), strict=True):
+        assert step.top_1_error_drop == pytest.approx(drop)
+        low, high = step.top_1_error_drop_interval
         assert low <= drop <= high
     figures = {path.stem for path in (folder / "figures").iterdir()}
     assert {"reliability", "per_class", "confusion"} <= figures

@@ -13,6 +13,7 @@ from dataworth.evaluation.intervals import (
     wilson_interval,
 )
 from dataworth.evaluation.metrics import compute_top_k_error, label_ranks, score
+from dataworth.evaluation.records import RunScores, SplitScores
 from dataworth.evaluation.results import summarise
 
 
@@ -50,7 +51,7 @@ def test_collapsed_and_diverged_networks_are_wrong():
     assert label_ranks(one_nan, torch.tensor([9])).item() == 1  # a NaN counts as ahead
 
 
-def test_names_are_those_of_the_field():
+def test_names_are_those_of_the_literature():
     found = compute_top_k_error(torch.eye(10), torch.arange(10))
     assert found == {
         "top-1-error": 0.0,
@@ -90,27 +91,27 @@ def test_chance_is_the_best_constant_answer():
     assert beats_chance(0.97, 0.99, 2000)
 
 
-def run_row(size, error, seed, status="complete"):
-    test = {"num_images": 1000, "loss": 1.0, "top_1_error": error, "top_5_error": error / 2}
-    return {
-        "subset_size": size,
-        "seed": seed,
-        "num_images": int(1000 * size),
-        "status": status,
-        "splits": {"test": test},
-    }
+def scored_run(size, error, seed, status="complete"):
+    return RunScores(
+        subset_size=size,
+        seed=seed,
+        num_images=int(1000 * size),
+        best_epoch=1,
+        status=status,
+        splits={"test": SplitScores.measured(1000, 1.0, error, error / 2)},
+    )
 
 
 def test_summary_is_what_pandas_says_and_leaves_untrained_runs_out():
-    rows = [run_row(0.5, e, i) for i, e in enumerate((0.4, 0.5, 0.6))]
-    rows += [run_row(1.0, 0.3, 0), run_row(1.0, 0.99, 1, "untrained")]
-    summary = summarise(rows)
+    runs = [scored_run(0.5, error, seed) for seed, error in enumerate((0.4, 0.5, 0.6))]
+    runs += [scored_run(1.0, 0.3, 0), scored_run(1.0, 0.99, 1, "untrained")]
+    summary = summarise(runs)
     assert list(summary) == ["0.5", "1.0"]
-    assert summary["0.5"]["top_1_error"] == pytest.approx(0.5)
-    assert summary["0.5"]["top_1_error_std"] == pytest.approx(0.1)
-    assert summary["0.5"]["top_5_acc"] == pytest.approx(0.75)
-    assert summary["1.0"]["num_runs"] == 1
-    assert summary["1.0"]["top_1_error_std"] is None
+    assert summary["0.5"].top_1_error == pytest.approx(0.5)
+    assert summary["0.5"].top_1_error_std == pytest.approx(0.1)
+    assert summary["0.5"].top_5_acc == pytest.approx(0.75)
+    assert summary["1.0"].num_runs == 1
+    assert summary["1.0"].top_1_error_std is None
 
 
 def test_interval_of_one_run_is_wilsons_and_grows_with_the_spread_of_seeds():

@@ -1,4 +1,4 @@
-"""report.html: complete, honest about what is missing, safe, readable by all; in a real browser."""
+"""report.html: numbers, incomplete studies, safety, accessibility; in a real browser."""
 
 import itertools
 import json
@@ -16,9 +16,10 @@ from dataworth.evaluation.results import read_results
 from dataworth.figures.files import render, save
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
-from dataworth.findings.study import read_outcomes
+from dataworth.findings.sentences import percent
+from dataworth.findings.study import read_findings
 from dataworth.report.page import HERE
-from dataworth.report.run_status import entries
+from dataworth.report.run_status import run_entries
 from dataworth.report.sections import answer
 from dataworth.report.tables import targets
 from dataworth.storage.files import read_json, write_json
@@ -109,17 +110,17 @@ def several(tmp_path_factory):
 
 def test_answers_with_the_numbers_of_metrics_json(reported):
     page, folder = page_of(reported), reported / "results" / "s"
-    results, (one,) = read_results(folder / "metrics.json"), read_outcomes(folder)
-    assert answer(one) in page.text
+    results, (variant,) = read_results(folder / "metrics.json"), read_findings(folder)
+    assert answer(variant) in page.text
     assert "Study s: complete" in page.text
-    for row in results["subset_sizes"].values():
+    for size in results.subset_sizes.values():
         for k in (1, 5):
-            low, high = row[f"top_{k}_error_interval"]
-            assert f"{row[f'top_{k}_error']:.1%} [{low:.1%}, {high:.1%}]" in page.text
-    for run in results["runs"]:
-        error = run["splits"]["test"]["top_1_error"]
-        assert re.search(rf"{run['subset_size']}/seed-{run['seed']} .*? {error:.2%}", page.text)
-    for value in (results["environment"]["commit"], results["environment"]["torch"]):
+            low, high = map(percent, size.interval(k))
+            assert f"{percent(size.error(k))} [{low}, {high}]" in page.text
+    for run in results.runs:
+        error = percent(run.splits["test"].top_1_error)
+        assert re.search(rf"{run.path} .*? {error}", page.text)
+    for value in (results.environment.commit, results.environment.torch):
         assert value in page.text
 
 
@@ -208,11 +209,11 @@ def test_hostile_names_are_text(several):
 
 def test_every_variant_has_its_part(several):
     page = page_of(several, "h")
-    for one in read_outcomes(several / "results" / "h"):
-        assert answer(one) in page.text
+    for variant in read_findings(several / "results" / "h"):
+        assert answer(variant) in page.text
     names = [attrs["aria-label"] for attrs in page.all("svg")]
     assert len([name for name in names if "epochs: " in name and "steps: " in name]) == 1
-    assert "All variants together" in page.text
+    assert "All variants in one figure" in page.text
 
 
 @pytest.mark.filterwarnings("default")  # the kernel client's own
@@ -243,7 +244,7 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
     assert "failed (1): 0.25/seed-2 (ValueError: <b>broken</b>)" in page.text
     assert "planned (1): 1.0/seed-2" in page.text
     assert "python train.py --resume s" in page.text
-    assert "No law can be read from these points" in page.text
+    assert "No law can be fitted to these points" in page.text
     assert evaluate("--report") == 3
     page = page_of(workplace)
     assert "This study is incomplete." in page.text
@@ -257,8 +258,9 @@ def test_damaged_weights_are_told_from_a_run_that_has_ended_since(study, workpla
     directories = {d.run(): d for d in map(RunDirectory, (damaged, late))}
     assert evaluate("--report") == 3
     assert "damaged (1): 1.0/seed-1 (" in page_of(workplace).text
-    results = {"runs": [], "missing": {"1.0/seed-1": "is damaged", "1.0/seed-2": "interrupted"}}
-    assert [entry.state for entry in entries(directories, results)] == ["damaged", "finished"]
+    missing = {"1.0/seed-1": "is damaged", "1.0/seed-2": "interrupted"}
+    entries = run_entries(directories, (), missing)
+    assert [entry.state for entry in entries] == ["damaged", "finished"]
 
 
 def test_a_study_without_a_complete_run_has_a_page(study, workplace):
@@ -272,17 +274,17 @@ def test_a_study_without_a_complete_run_has_a_page(study, workplace):
 
 
 def test_targets_are_those_of_forecast_py(reported):
-    (one,) = read_outcomes(reported / "results" / "s")
-    analysis = one.curves["top_1_error"].analysis
-    found = targets(analysis, "top-1 error")
-    assert 4 <= len(found.table.rows) <= 12
-    for goal, text in [*found.table.rows, *found.answers[::10]]:
-        share = float(goal.rstrip("%")) / 100
-        assert f"Error {goal}: {text}" == sentences.target(analysis, share)
-    shown = [
+    (variant,) = read_findings(reported / "results" / "s")
+    analysis = variant.curves["top_1_error"].analysis
+    table = targets(analysis, "top-1 error")
+    assert 4 <= len(table.table.rows) <= 12
+    for target, text in [*table.table.rows, *table.answers[::10]]:
+        share = float(target.rstrip(" %")) / 100
+        assert f"Error {target}: {text}" == sentences.target(analysis, share)
+    sliders = [
         json.loads(a["data-answers"]) for a in page_of(reported).all("div") if "data-answers" in a
     ]
-    assert [list(pair) for pair in found.answers] in shown
+    assert [list(pair) for pair in table.answers] in sliders
 
 
 def test_figures_have_the_same_bytes_each_time(tmp_path):

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from dataworth.commands import forecast as forecast_command
-from dataworth.commands.eval_output import _compare
+from dataworth.commands.eval_output import compare_exponents
 from dataworth.commands.parsing import parse_train
 from dataworth.config import Recipe, Study
 from dataworth.errors import InputError
-from dataworth.evaluation.results import read_results, views
+from dataworth.evaluation.results import read_results
 from dataworth.findings.curves import headline
-from dataworth.findings.study import read_outcomes
+from dataworth.findings.study import read_findings
 from dataworth.variants import SHARED
 from tests.conftest import DIGITS, command, evaluate, inside, train
 
@@ -50,12 +50,12 @@ def test_each_variant_has_its_own_branch_and_recipe(pair):
 def test_results_hold_a_curve_and_a_law_for_each(pair):
     folder = pair / "results" / "p"
     results = read_results(folder / "metrics.json")
-    assert [run["variant"] for run in results["runs"]] == ["eager"] * 2 + ["idle"] * 2
-    assert {run["model"] for run in results["runs"]} == {"alexnet-small"}
+    assert [run.variant for run in results.runs] == ["eager"] * 2 + ["idle"] * 2
+    assert {run.model for run in results.runs} == {"alexnet-small"}
     assert set(pd.read_csv(folder / "metrics.csv")["variant"]) == {"eager", "idle"}
-    for name, one in views(results).items():
-        assert {run["variant"] for run in one["runs"]} == {name}
-        assert set(one["subset_sizes"]) <= {"0.25", "0.5"}
+    for name, part in results.variants().items():
+        assert {run.variant for run in part.runs} == {part.variant} == {name}
+        assert set(part.subset_sizes) <= {"0.25", "0.5"}
     laws = json.loads((folder / "scaling_law.json").read_text())["variants"]
     assert set(laws) == {"eager", "idle"}
     assert (folder / "figures" / "top_1_error.png").exists()
@@ -73,14 +73,14 @@ def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):
     assert "not measured yet" not in (folder / "report.html").read_text()
 
 
-def test_curves_are_compared_on_one_error(pair, workplace, capsys):
-    found = read_outcomes(pair / "results" / "p")
-    assert {headline(one.curves).metric for one in found} == {"top_5_error"}
-    found[0].curves.pop("top_5_error")
-    found[0].curves["top_1_error"].runs["top_5_error"] = 0.0  # there, it means nothing
-    assert [headline(one.curves).metric for one in found] == ["top_1_error", "top_5_error"]
-    _compare(found, workplace)
-    table = capsys.readouterr().out
+def test_curves_are_compared_on_one_error(pair):
+    findings = read_findings(pair / "results" / "p")
+    assert {headline(variant.curves).metric for variant in findings} == {"top_5_error"}
+    findings[0].curves.pop("top_5_error")
+    findings[0].curves["top_1_error"].runs["top_5_error"] = 0.0  # meaningless
+    metrics = [headline(variant.curves).metric for variant in findings]
+    assert metrics == ["top_1_error", "top_5_error"]
+    table = compare_exponents(findings)
     assert "top-1 error" in table
     assert "top-5" not in table
     assert "NaN" not in table
@@ -91,9 +91,9 @@ def test_a_variant_may_have_the_name_of_a_number(pair, workplace):
     for file in ("metrics.json", "epochs.csv"):
         text = (workplace / "p" / file).read_text()
         (workplace / "p" / file).write_text(text.replace("eager", "1e-2").replace("idle", "NA"))
-    found = read_outcomes(workplace / "p")
-    assert [one.name for one in found] == ["1e-2", "NA"]
-    assert [len(one.epochs) for one in found] == [6, 6]
+    findings = read_findings(workplace / "p")
+    assert [variant.name for variant in findings] == ["1e-2", "NA"]
+    assert [len(variant.epochs) for variant in findings] == [6, 6]
 
 
 def test_a_study_of_several_is_resumed_as_it_was_asked(pair, workplace, capsys):

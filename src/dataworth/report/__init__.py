@@ -1,1 +1,1 @@
-"""HTML report: one self-contained page about a study."""
+"""Report: one self-contained HTML page about a study."""

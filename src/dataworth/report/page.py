@@ -1,4 +1,4 @@
-"""Everything that a study found, on one page that needs nothing else: report.html."""
+"""report.html: a self-contained page with all findings of a study."""
 
 from __future__ import annotations
 
@@ -6,78 +6,78 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from ..config import Run
 from ..data.prepare import PreparedData
-from ..findings.study import Outcome
+from ..evaluation.records import StudyResults
+from ..findings.study import VariantFindings
 from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
 from . import run_status
 from .mistakes import galleries
-from .sections import combined, section
+from .sections import combined_drawings, section
 
 HERE = Path(__file__).parent
 
 
 def write_page(
-    results: Mapping[str, Any],
-    found: Sequence[Outcome],
-    runs: Mapping[Run, RunDirectory],
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    directories: Mapping[Run, RunDirectory],
     data: PreparedData,
-    folder: Path,
-    most: int,
+    results_dir: Path,
+    num_mistakes: int,
 ) -> Path:
-    """Write report.html.
+    """Write report.html and return its path.
 
     Parameters
     ----------
-    results : mapping
-        The content of metrics.json.
-    found : sequence of Outcome
+    results : StudyResults
+    findings : sequence of VariantFindings
         Of each variant.
-    runs : mapping
-        Every planned run -> its directory.
-    folder : Path
-        Of the results; receives the page.
-    most : int
+    directories : mapping of Run to RunDirectory
+        Of every planned run.
+    data : PreparedData
+    results_dir : Path
+        Receives the page.
+    num_mistakes : int
         Pictures of mistakes per size.
     """
-    entries = run_status.entries(runs, results)
-    standing, lines = run_status.standing(entries, results["experiment_id"])
-    sections = [
-        section(one, f"s{i}", folder, galleries(one.results, data, folder, most) if most else [])
-        for i, one in enumerate(found)
-    ]
+    entries = run_status.run_entries(directories, results.runs, results.missing)
+    completeness, pending = run_status.completeness(entries, results.experiment_id)
+    sections = []
+    for i, variant in enumerate(findings):
+        pictures = galleries(variant.results, data, results_dir, num_mistakes)
+        sections.append(section(variant, f"s{i}", results_dir, pictures))
     page = render(
         {
-            "experiment": results["experiment_id"],
+            "experiment": results.experiment_id,
             "question": question(results),
-            "standing": standing,
-            "lines": lines,
-            "together": combined(found),
+            "completeness": completeness,
+            "pending": pending,
+            "combined": combined_drawings(findings),
             "sections": sections,
-            "ledger": run_status.ledger(entries),
-            "settings": run_status.configuration(entries),
-            "provenance": run_status.provenance(entries, results),
+            "runs": run_status.run_table(entries),
+            "settings": run_status.settings_table(entries),
+            "provenance": run_status.provenance_table(entries, results),
         }
     )
-    path = folder / "report.html"
+    path = results_dir / "report.html"
     write_whole(path, page.encode())
     return path
 
 
-def question(results: Mapping[str, Any]) -> str:
-    """Ask what the study answers."""
-    data = PurePath(results["dataset"]).name
+def question(results: StudyResults) -> str:
+    """Return the question that the study answers."""
+    data = PurePath(results.dataset).name
     return (
-        f"How does the test error of {results['model']} on {data} ({results['num_classes']} "
-        "classes) fall with the number of training images, and what would doubling them buy?"
+        f"How does the test error of {results.model} on {data} ({results.num_classes} classes) "
+        "fall with the number of training images, and how much would doubling them lower it?"
     )
 
 
-def render(content: Mapping[str, Any]) -> str:
-    """Fill the template; whatever is not a drawing of ours is escaped."""
+def render(content: Mapping[str, object]) -> str:
+    """Fill the template; everything except our own drawings is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -1,4 +1,4 @@
-"""What became of every run, how long it took, and where it was trained."""
+"""Run table of the report: state, training time and errors of every planned run; provenance."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from ..config import Run
+from ..evaluation.records import RunScores, StudyResults
+from ..findings.sentences import percent
 from ..storage.epoch_log import EpochRow, read_epochs
 from ..storage.run_directory import RunDirectory
-from ..storage.status import standing_of
-from .tables import Table, duration, from_pairs, spelled
+from ..storage.status import run_state
+from .tables import Table, duration, format_value, key_value_table
 
-WAITING = ("planned", "interrupted", "running")
-UNFINISHED = ("", "not finished", "interrupted")  # why a run was not evaluated, if not for damage
+UNTRAINED = ("planned", "interrupted", "running")
+UNFINISHED = ("", "not finished", "interrupted")  # reasons why there are no weights to evaluate
 COLUMNS = (
     "run", "images", "status", "epochs", "best epoch", "training time", "images/s", "top-1 error",
     "top-5 error", "why",
@@ -23,127 +24,145 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """One planned run."""
 
     run: Run
-    state: str  # complete, untrained, diverged, failed, damaged, finished, or one of WAITING
-    why: str  # it is no point of the curve
-    epochs: Sequence[EpochRow]  # that metrics.csv has so far
-    row: Mapping[str, Any]  # of metrics.json, if it was evaluated
+    state: str  # complete, untrained, diverged, failed, damaged, finished, or one of UNTRAINED
+    reason: str  # why it is not in the curve; empty if it is
+    epochs: Sequence[EpochRow]  # logged so far
+    scores: RunScores | None  # None if it was not evaluated
 
     @property
     def seconds(self) -> float:
-        """Time spent in its epochs."""
+        """Training time of the epochs."""
         return sum(row.seconds for row in self.epochs)
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether the run has scores."""
+        return self.scores is not None
 
-def entries(runs: Mapping[Run, RunDirectory], results: Mapping[str, Any]) -> list[Entry]:
-    """Tell what became of each planned run.
+
+def run_entries(
+    directories: Mapping[Run, RunDirectory],
+    runs: Sequence[RunScores],
+    missing: Mapping[str, str],
+) -> list[RunEntry]:
+    """Return an entry per planned run.
 
     Parameters
     ----------
-    results : mapping
-        The content of metrics.json.
+    directories : mapping of Run to RunDirectory
+        Of every planned run.
+    runs : sequence of RunScores
+        Evaluated runs.
+    missing : mapping of str to str
+        Path of a run without scores -> why.
     """
-    rows = {
-        (row.get("variant", ""), row["subset_size"], row["seed"]): row for row in results["runs"]
-    }
-    found = []
-    for run, directory in runs.items():
-        row = rows.get((run.variant, run.subset_size, run.seed), {})
-        state, why = _state(directory, row, results["missing"].get(str(run.path), ""))
-        found.append(Entry(run, state, why, read_epochs(directory.path), row))
-    return found
+    scores = {run.path: run for run in runs}
+    entries = []
+    for run, directory in directories.items():
+        run_scores = scores.get(run.path)
+        state, reason = _state(directory, run_scores, missing.get(str(run.path), ""))
+        entries.append(RunEntry(run, state, reason, read_epochs(directory.path), run_scores))
+    return entries
 
 
-def _state(directory: RunDirectory, row: Mapping[str, Any], reason: str) -> tuple[str, str]:
-    if row:
-        guess = "not better than chance: in no mean and no fit"
-        return row["status"], guess if row["status"] == "untrained" else ""
+def _state(directory: RunDirectory, scores: RunScores | None, reason: str) -> tuple[str, str]:
+    if scores is not None:
+        not_trained = "not better than chance: in no mean and no fit"
+        return scores.status, not_trained if scores.status == "untrained" else ""
     if directory.status == "diverged":
-        return "diverged", "the loss stopped being finite"
-    if reason not in UNFINISHED:  # its weights would not do
+        return "diverged", "the loss is infinite or NaN"
+    if reason not in UNFINISHED:  # unusable weights
         return "damaged", reason
-    if directory.usable:  # since eval.py looked
+    if directory.usable:  # completed after eval.py had read the study
         return "finished", "not evaluated yet"
-    return standing_of(directory)
+    return run_state(directory)
 
 
-def ledger(found: Sequence[Entry]) -> Table:
-    """List the runs."""
-    total = duration(sum(entry.seconds for entry in found))
-    columns = COLUMNS if any(entry.why for entry in found) else COLUMNS[:-1]
-    rows = [_cells(entry)[: len(columns)] for entry in found]
-    return Table(f"{len(found)} runs, {total} of training", columns, rows)
+def run_table(entries: Sequence[RunEntry]) -> Table:
+    """Return a row per planned run."""
+    total = duration(sum(entry.seconds for entry in entries))
+    columns = COLUMNS if any(entry.reason for entry in entries) else COLUMNS[:-1]
+    rows = [_cells(entry)[: len(columns)] for entry in entries]
+    return Table(f"{len(entries)} runs, {total} of training", columns, rows)
 
 
-def _cells(entry: Entry) -> list[str]:
-    row, epochs = entry.row, entry.epochs
-    test = row.get("splits", {}).get("test", {})
-    errors = (test.get(f"top_{k}_error") for k in (1, 5))
+def _cells(entry: RunEntry) -> list[str]:
+    scores, epochs = entry.scores, entry.epochs
+    test = None if scores is None else scores.splits["test"]
+    errors = (None if test is None else test.error(k) for k in (1, 5))
     return [
         str(entry.run.path),
-        f"{row['num_images']:,}" if row else "-",
+        "-" if scores is None else f"{scores.num_images:,}",
         entry.state,
         f"{len(epochs)} of {entry.run.recipe.epochs}",
-        spelled(row.get("best_epoch")),
+        "-" if scores is None else str(scores.best_epoch),
         duration(entry.seconds) if epochs else "-",
         f"{median(row.images_per_second for row in epochs):,.0f}" if epochs else "-",
-        *("-" if error is None else f"{error:.2%}" for error in errors),
-        entry.why,
+        *("-" if error is None else percent(error) for error in errors),
+        entry.reason,
     ]
 
 
-def standing(found: Sequence[Entry], name: str) -> tuple[str, list[str]]:
-    """Say in a word whether the study is complete, and if it is not, what is missing and why."""
-    states = Counter(entry.state for entry in found)
-    done = states["complete"] + states["untrained"]
-    if done == len(found):
+def completeness(entries: Sequence[RunEntry], name: str) -> tuple[str, list[str]]:
+    """Return complete, incomplete or in progress; and what is missing, why, and the next command.
+
+    Parameters
+    ----------
+    entries : sequence of RunEntry
+    name : str
+        Of the study, for the command.
+    """
+    states = Counter(entry.state for entry in entries)
+    num_evaluated = sum(entry.evaluated for entry in entries)
+    if num_evaluated == len(entries):
         return "complete", []
     word = "in progress" if states["running"] else "incomplete"
     lines = [
-        f"{done} of {len(found)} runs are evaluated. Everything below is about these; intervals "
-        "and forecasts will change with the others.",
+        f"{num_evaluated} of {len(entries)} runs are evaluated. This page covers only these; "
+        "intervals and forecasts will change with the others.",
     ]
-    for state in dict.fromkeys(entry.state for entry in found):
-        those = [entry for entry in found if entry.state == state]
-        if state not in ("complete", "untrained"):
-            lines.append(f"{state} ({len(those)}): {', '.join(_where(e) for e in those)}")
-    if any(states[state] for state in (*WAITING, "failed", "damaged")):
+    for state in states:
+        pending = [entry for entry in entries if entry.state == state and not entry.evaluated]
+        if pending:
+            lines.append(f"{state} ({len(pending)}): {', '.join(map(_progress, pending))}")
+    if any(states[state] for state in (*UNTRAINED, "failed", "damaged")):
         lines.append(f"To finish: python train.py --resume {name}, then eval.py --report again.")
     elif states["finished"]:
         lines.append(f"To finish: python eval.py --experiment-id {name} --report")
     return word, lines
 
 
-def _where(entry: Entry) -> str:
-    so_far = f", epoch {len(entry.epochs)} of {entry.run.recipe.epochs}"
-    note = so_far if entry.state in ("running", "interrupted") else ""
-    return f"{entry.run.path}{note}" + (f" ({entry.why})" if entry.why else "")
+def _progress(entry: RunEntry) -> str:
+    epochs = f", epoch {len(entry.epochs)} of {entry.run.recipe.epochs}"
+    progress = epochs if entry.state in ("running", "interrupted") else ""
+    return f"{entry.run.path}{progress}" + (f" ({entry.reason})" if entry.reason else "")
 
 
-def configuration(found: Sequence[Entry]) -> Table:
-    """List the settings; a column per variant."""
-    recipes = {e.run.variant: e.run.recipe.model_dump(mode="json") for e in found}
+def settings_table(entries: Sequence[RunEntry]) -> Table:
+    """Return a row per setting of the recipe, a column per variant."""
+    recipes = {e.run.variant: e.run.recipe.model_dump(mode="json") for e in entries}
     names = [name or "value" for name in recipes]
-    keys = list(next(iter(recipes.values())))
-    rows = [[key, *(spelled(recipe[key]) for recipe in recipes.values())] for key in keys]
+    settings = list(next(iter(recipes.values())))
+    rows = [[key, *(format_value(recipe[key]) for recipe in recipes.values())] for key in settings]
     return Table("Settings of every run", ("setting", *names), rows)
 
 
-def provenance(found: Sequence[Entry], results: Mapping[str, Any]) -> Table:
-    """Say where the numbers come from: data, training, evaluation."""
-    data, here, training = results["data"], results["environment"], results["training"]
-    return from_pairs(
+def provenance_table(entries: Sequence[RunEntry], results: StudyResults) -> Table:
+    """Return where the numbers come from: data, training, evaluation."""
+    data = results.data
+    return key_value_table(
         "Where the numbers come from",
         [
-            ("data", results["dataset"]),
-            ("revision", data.get("revision")),
-            ("images", data.get("splits")),
-            ("notes on the data", "; ".join(data.get("notes", []))),
-            ("seeds", list(dict.fromkeys(entry.run.seed for entry in found))),
-            *((f"training: {key}", "; ".join(values)) for key, values in training.items()),
-            *((f"evaluation: {key}", value) for key, value in here.items()),
+            ("data", results.dataset),
+            ("revision", data.revision),
+            ("images", data.splits),
+            ("notes on the data", "; ".join(data.notes)),
+            ("seeds", list(dict.fromkeys(entry.run.seed for entry in entries))),
+            *((f"training: {key}", "; ".join(v)) for key, v in results.training.items()),
+            *((f"evaluation: {key}", value) for key, value in results.environment),
         ],
     )
