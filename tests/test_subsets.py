@@ -1,4 +1,4 @@
-"""The sampler's promises: nested, stratified, exact, seeded."""
+"""Subsets: nested, stratified, exact in size, seeded."""
 
 import hashlib
 
@@ -107,7 +107,7 @@ def test_halves_round_up(share, n, count):
 
 
 def test_more_images_than_there_are_is_refused():
-    with pytest.raises(InputError, match="5000 images asked, but the training split has 100"):
+    with pytest.raises(InputError, match="5000 images requested, but the training split has 100"):
         subset_indices(np.arange(100), 5000, 0)
 
 

@@ -50,8 +50,12 @@ class Recipe(Record):
         description="Hugging Face hub id, local folder (parquet or class folders), or digits",
     )
     dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    image_column: str | None = Field(None, description="default: the only image column")
-    label_column: str | None = Field(None, description="default: the only class-label column")
+    image_column: str | None = Field(
+        None, description="column of the images (default: the only one)"
+    )
+    label_column: str | None = Field(
+        None, description="column of the labels (default: the only class-label column)"
+    )
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="stop at the first image that cannot be decoded, or skip up to 1 %"
     )

@@ -124,27 +124,17 @@ def load(recipe: Recipe) -> ImageDataset:
     InputError
         If it cannot be found, its columns are ambiguous, or its labels are invalid.
     """
-    name, root = recipe.dataset, None
-    revision: str | None = None
-    if recipe.dataset_revision and (name in DATASETS or Path(name).is_dir()):
-        raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
-    if name in DATASETS:
-        tables: Mapping[str, Any] = DATASETS[name]()
-        contents = sorted((source, table._fingerprint) for source, table in tables.items())
-        fingerprint = f"{name} {contents}"
-    elif Path(name).is_dir():
-        tables, fingerprint, root = *load_folder(Path(name)), Path(name).resolve()
-    else:
-        tables, revision, root = load_from_hub(name, recipe.dataset_revision)
-        fingerprint = f"{name}@{revision}"
-    tables = {source: table for source, table in tables.items() if len(table)}
+    name = recipe.dataset
+    published_tables, fingerprint, revision, root = _load_tables(name, recipe.dataset_revision)
+    tables = {source: table for source, table in published_tables.items() if len(table)}
     if not tables:
         raise InputError(f"{name}: the data set has no images")
-    image_column, label_column = find_columns(next(iter(tables.values())).features, recipe)
+    features = next(iter(tables.values())).features
+    image_column, label_column = find_columns(features, recipe)
     if recipe.image_column:  # other images of the same rows
         fingerprint = f"{fingerprint} {image_column}"
     labels = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
-    feature = next(iter(tables.values())).features[label_column]
+    feature = features[label_column]
     classes, codes = encode_labels(labels, getattr(feature, "names", None), name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
     splits, notes = assign_splits(published, recipe, len(classes))
@@ -163,6 +153,23 @@ def load(recipe: Recipe) -> ImageDataset:
         root,
         notes,
     )
+
+
+def _load_tables(
+    name: str, revision: str | None
+) -> tuple[Mapping[str, Any], str, str | None, Path | None]:
+    """Return the published splits, their fingerprint, commit on the hub, and folder of files."""
+    if revision and (name in DATASETS or Path(name).is_dir()):
+        raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
+    if name in DATASETS:
+        tables = DATASETS[name]()
+        contents = sorted((source, table._fingerprint) for source, table in tables.items())
+        return tables, f"{name} {contents}", None, None
+    if Path(name).is_dir():
+        tables, fingerprint = load_folder(Path(name))
+        return tables, fingerprint, None, Path(name).resolve()
+    tables, commit, root = load_from_hub(name, revision)
+    return tables, f"{name}@{commit}", commit, root
 
 
 def _encoded_images(table: Any, column: str) -> Any:

@@ -86,7 +86,15 @@ class Loader:
     def batches(
         self, augmented: AugmentedEpoch, start: int = 0, stop: int | None = None
     ) -> Iterator[Batch]:
-        """Yield this rank's shard of batches ``start`` to ``stop`` (excluded) of a pass."""
+        """Yield this rank's shard of some batches of a pass.
+
+        Parameters
+        ----------
+        augmented : AugmentedEpoch
+            From :meth:`augmentation`.
+        start, stop : int
+            First batch, and the one after the last (default: to the end of the pass).
+        """
         slices = [shard(*bounds) for bounds in self.batch_bounds(start, stop)]
         return self.store.batches(self.split, augmented, self.size, slices) if slices else iter(())
 

@@ -101,7 +101,16 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
 
 
 def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> list[str]:
-    """Return the published splits without a cache; one that exists is verified on opening."""
+    """Return the published splits without a cache; one that exists is verified on opening.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+    recipe : Recipe
+        Of the data set; its input size is part of the cache's name.
+    machine : Machine
+        Its ``cache_dir``.
+    """
     folder = _folder(recipe, machine)
     return [s for s in dataset.tables if not (folder / s / "manifest.json").exists()]
 

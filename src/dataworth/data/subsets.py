@@ -72,7 +72,7 @@ def subset_indices(labels: Indices, size: float | int, seed: int) -> Indices:
     """
     n, count = len(labels), num_images(size, len(labels))
     if count > n:
-        raise InputError(f"--subset-sizes: {size} images asked, but the training split has {n}")
+        raise InputError(f"--subset-sizes: {size} images requested, but the training split has {n}")
     order = stratified_order(labels, seed)
     _, first_positions = np.unique(labels[order], return_index=True)
     smallest = int(first_positions.max()) + 1
