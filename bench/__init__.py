@@ -1,1 +1,1 @@
-"""Speed against the usual recipes; forecasts of measured curves: ``python -m bench --help``."""
+"""Benchmarks: speed against usual recipes, accuracy of forecasts; ``python -m bench --help``."""

@@ -1,4 +1,4 @@
-"""Measure this project against the usual recipes: ``python -m bench train --images FOLDER``."""
+"""Benchmarks against the usual recipes: ``python -m bench train --images FOLDER``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import tyro
 from . import recipes
 from .measure import alternate, report, write
 
-Images = Annotated[Path, tyro.conf.arg(help="class folders of JPEG files")]
+Images = Annotated[Path, tyro.conf.arg(help="folder with one folder of JPEG files per class")]
 UNITS = {"training": 3, "validation": 6, "evaluation": 6, "loading": 8}  # batches per round
 
 
 def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) -> None:
-    """Measure training, evaluation and the data path alone, per CPU-second of all processes."""
+    """Throughput of training, evaluation and data loading, per CPU-second of all processes."""
     content: dict[str, object] = {"command": "train", "size": size, "batch": batch}
     with tempfile.TemporaryDirectory() as cache:
         for kind, units in UNITS.items():
@@ -33,7 +33,7 @@ def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) ->
 
 
 def cache(images: Images, rounds: int = 5, side: int = 256) -> None:
-    """Measure decoding into the cache per CPU-second of one core."""
+    """Throughput of decoding into the cache, per CPU-second of one core."""
     makes = {
         "ours": partial(recipes.decode_ours, images, side),
         "Pillow Resize + CenterCrop": partial(recipes.decode_plain, images, side),
@@ -44,16 +44,18 @@ def cache(images: Images, rounds: int = 5, side: int = 256) -> None:
 
 def study(
     device: str = "auto",
-    images: Annotated[str, tyro.conf.arg(help="synthetic, or class folders of JPEG files")] = (
-        "synthetic"
-    ),
-    scale: Annotated[float, tyro.conf.arg(help="share of mini-ImageNet's images")] = 1.0,
+    images: Annotated[
+        str, tyro.conf.arg(help="synthetic, or a folder with one folder of JPEG files per class")
+    ] = ("synthetic"),
+    scale: Annotated[
+        float, tyro.conf.arg(help="number of images relative to mini-ImageNet's")
+    ] = 1.0,
     epochs: int = 90,
     model: str = "alexnet",
     image_size: int = 227,
     baseline: bool = True,
 ) -> None:
-    """Measure the whole default study at mini-ImageNet's size, and a slice of the plain recipe."""
+    """Duration of the default study at mini-ImageNet's size; the plain recipe, extrapolated."""
     from .study import measure_study
 
     write("study", measure_study(device, images, scale, epochs, model, image_size, baseline))
@@ -63,10 +65,14 @@ def scale(
     study: Annotated[
         tyro.conf.Positional[Path], tyro.conf.arg(help="checkpoints/ID or results/ID")
     ],
-    copies: Annotated[int, tyro.conf.arg(help="of each run: as many seeds or models more")] = 1,
-    rounds: Annotated[int, tyro.conf.arg(help="of the measurement; 0: none")] = 1,
+    copies: Annotated[
+        int, tyro.conf.arg(help="copies of each run, as with more seeds or models")
+    ] = 1,
+    rounds: Annotated[
+        int, tyro.conf.arg(help="repetitions of the measurement; 0: only simulate")
+    ] = 1,
 ) -> None:
-    """Simulate 1 to 1,000 workers on the run times of a study; measure two processes."""
+    """Duration of a study with 1 to 1,000 workers (simulated) and two processes (measured)."""
     from .scale import measure, run_seconds, simulate
 
     seconds = run_seconds(study)
@@ -79,7 +85,7 @@ def scale(
 
 
 def forecast() -> None:
-    """Forecast curves of classifiers trained from scratch, next to a straight line."""
+    """Accuracy of forecasts on learning curves measured here, next to a straight line."""
     from .forecasts import measure_forecasts
 
     table = measure_forecasts()
@@ -91,4 +97,4 @@ if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "forecast": forecast
     }  # fmt: skip
-    tyro.extras.subcommand_cli_from_dict(commands)
+    tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

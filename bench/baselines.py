@@ -1,4 +1,4 @@
-"""The recipes that people use today, written as their documentation does."""
+"""Baselines: PyTorch training loops as the documentation of torchvision and datasets has them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-REPEATS = 64  # of a small folder, so that an epoch outlasts the measurement
+REPEATS = 64  # of a small folder, so that an epoch lasts longer than the measurement
 
 
 def torchvision_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
-    """ImageFolder, Pillow and a DataLoader, as in PyTorch's ImageNet example."""
+    """Build a DataLoader over ImageFolder and Pillow, as in PyTorch's ImageNet example.
+
+    Parameters
+    ----------
+    folder : Path
+        One folder of images per class.
+    size : int
+        Input size, in pixels.
+    batch : int
+        Images per batch.
+    train : bool
+        Shuffle and augment; otherwise centre crops in order.
+    """
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
@@ -29,7 +41,7 @@ def torchvision_loader(folder: Path, size: int, batch: int, train: bool) -> Data
 
 
 def datasets_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
-    """``datasets.with_transform`` and a DataLoader, as in the documentation of datasets."""
+    """Build a DataLoader over ``datasets.with_transform``; parameters as torchvision_loader."""
     from datasets import concatenate_datasets, load_dataset
     from torchvision import transforms
 
@@ -59,7 +71,7 @@ def _loader(images: Dataset[object], batch: int, train: bool) -> DataLoader[obje
 
 
 def batches(loader: DataLoader[object], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches for ever."""
+    """Yield batches on the device, endlessly."""
     while True:
         for batch in loader:
             images, labels = batch.values() if isinstance(batch, dict) else batch
@@ -67,7 +79,15 @@ def batches(loader: DataLoader[object], device: torch.device) -> Iterator[tuple[
 
 
 def training(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
-    """Train torchvision's AlexNet in fp32, eagerly; yield the images of each step."""
+    """Train torchvision's AlexNet in fp32 and eager mode; yield the images of each step.
+
+    Parameters
+    ----------
+    loader : DataLoader
+    device : torch.device
+    classes : int
+        Number of classes.
+    """
     from torchvision.models import alexnet
 
     torch.manual_seed(0)
@@ -83,7 +103,7 @@ def training(loader: DataLoader[object], device: torch.device, classes: int) -> 
 
 
 def evaluation(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
-    """Evaluate torchvision's AlexNet in fp32; yield the images of each batch."""
+    """Evaluate torchvision's AlexNet in fp32; yield the images of each batch, as training does."""
     from torchvision.models import alexnet
 
     model = alexnet(num_classes=classes).to(device).eval()
@@ -94,6 +114,6 @@ def evaluation(loader: DataLoader[object], device: torch.device, classes: int) -
 
 
 def loading(loader: DataLoader[object], device: torch.device) -> Iterator[int]:
-    """Make batches ready for the network, without a network; yield their images."""
+    """Load batches without a network; yield the images of each batch."""
     for _, labels in batches(loader, device):
         yield len(labels)

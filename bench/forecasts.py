@@ -1,10 +1,11 @@
-"""Forecasts of curves measured here, next to a straight line: ``python -m bench forecast``.
+"""Accuracy of forecasts on measured learning curves: ``python -m bench forecast``.
 
-``curves.csv`` holds test errors on pictures of classifiers trained from scratch: the small AlexNet
-on Tiny-ImageNet-100 and four groups of 20 of its classes, seven classical learners on the digits
-and on 144 grey pixels of four groups of 10 classes. None is in the public benchmark that the priors
-were tuned on, but the last of the priors was added with them in view (LOG.md). The forecasts of one
-curve overlap, as do the test images of a learner's splits; ``num_test`` counts distinct images.
+``curves.csv`` holds test errors of image classifiers trained from scratch: the small AlexNet on
+Tiny-ImageNet-100 and on four groups of 20 of its classes, and seven classical learners on the
+digits and on 144 grey pixels of four groups of 10 classes. None of these curves is in the public
+benchmark that the priors were tuned on, but the last component of the prior was added after they
+had been seen (LOG.md). The forecasts of one curve overlap, as do the test images of a learner's
+splits; ``num_test`` counts distinct images.
 """
 
 from __future__ import annotations
@@ -19,47 +20,48 @@ from dataworth.scaling.forecasting import interval
 from dataworth.scaling.points import Points
 
 CURVES = Path(__file__).parent / "curves.csv"
-SIZES = (4, 5, 6)  # smallest sizes that a forecast is made from
-AHEAD = 3  # doublings, at most
+NUM_FITTED_SIZES = (4, 5, 6)  # a forecast is made from this many of the smallest sizes
+MAX_DOUBLINGS = 3  # sizes beyond the fitted ones that are forecast
 
 
 def measure_forecasts() -> pd.DataFrame:
     """Return one row per kind of curve: errors of the forecasts and coverage of the intervals."""
     rows = []
     for (kind, name), curve in pd.read_csv(CURVES).groupby(["kind", "curve"]):
-        measured = curve.groupby("n").error.mean()
-        for count in SIZES:
-            known = curve[curve.n.isin(measured.index[:count])]
-            last = measured.iloc[count - 1]
+        means = curve.groupby("n").error.mean()
+        for count in NUM_FITTED_SIZES:
+            fitted = curve[curve.n.isin(means.index[:count])]
+            last = means.iloc[count - 1]
             if 0.01 < last < 0.9 * curve.chance.iloc[0]:
-                later = measured.iloc[count : count + AHEAD]
-                named = {"kind": kind, "curve": name}
-                rows += [{**named, **row} for row in _score(known, later)]
-    table, scores = pd.DataFrame(rows), []
+                later = means.iloc[count : count + MAX_DOUBLINGS]
+                names = {"kind": kind, "curve": name}
+                rows += [{**names, **scores} for scores in _score(fitted, later)]
+    table, summary = pd.DataFrame(rows), []
     for kind, group in [*table.groupby("kind"), ("all", table)]:
         counts = {
             "curves": len(group[["kind", "curve"]].drop_duplicates()),
             "forecasts": len(group),
         }
-        means = group.drop(columns=["kind", "curve"]).mean().round(4)
-        scores.append({"kind": kind, **counts, **means})
-    return pd.DataFrame(scores)
+        mean_scores = group.drop(columns=["kind", "curve"]).mean().round(4)
+        summary.append({"kind": kind, **counts, **mean_scores})
+    return pd.DataFrame(summary)
 
 
-def _score(known: pd.DataFrame, later: pd.Series) -> list[dict[str, float]]:
-    """Compare forecasts with the errors measured later, in natural logarithms."""
-    chance, num_test = known.chance.iloc[0], float(known.num_test.iloc[0])
+def _score(fitted: pd.DataFrame, later: pd.Series) -> list[dict[str, float]]:
+    """Compare forecasts from ``fitted`` with the errors at later sizes, in natural logarithms."""
+    chance, num_test = fitted.chance.iloc[0], float(fitted.num_test.iloc[0])
     at, truth = later.index.to_numpy(dtype=float), later.to_numpy()
-    points = Points(*(known[name].to_numpy(dtype=float) for name in ("n", "error", "num_test")))
+    points = Points(*(fitted[name].to_numpy(dtype=float) for name in ("n", "error", "num_test")))
     posterior = fit(points, chance)
-    seeds = len(known) / known.n.nunique()
-    lower, upper = interval(posterior.run(at, num_test, seeds))
+    seeds = len(fitted) / fitted.n.nunique()
+    lower, upper = interval(posterior.run_error(at, num_test, seeds))
     slope, level = np.polyfit(np.log(points.sizes[-3:]), np.log(points.means[-3:]), 1)
     line = np.minimum(np.exp(level + slope * np.log(at)), chance)
     below, above = np.log(lower / truth), np.log(truth / upper)
     width = np.log(upper / lower)
+    forecast = np.median(posterior.law_error(at), axis=0)
     columns = {
-        "mean_absolute_log_error": np.abs(np.log(np.median(posterior.error(at), axis=0) / truth)),
+        "mean_absolute_log_error": np.abs(np.log(forecast / truth)),
         "line_error": np.abs(np.log(line / truth)),
         "coverage_90": (lower <= truth) & (truth <= upper),
         "width_90": width,

@@ -1,4 +1,4 @@
-"""Alternating measurements of several recipes, each in a process of its own."""
+"""Alternating throughput measurements of several workloads, each in its own process."""
 
 from __future__ import annotations
 
@@ -20,43 +20,53 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one recipe."""
+    """Measurement of one round of one workload."""
 
     images: int
     cpu_seconds: float  # of the process and all its children
     wall_seconds: float
 
 
-Make = Callable[[], Iterator[int]]  # yields the images of each unit of work, for ever
+MakeWork = Callable[[], Iterator[int]]  # yields the images of each unit of work, endlessly
 
 
-def alternate(makes: Mapping[str, Make], rounds: int, units: int) -> dict[str, list[Sample]]:
-    """Measure all recipes in turn, ``rounds`` times, ``units`` batches each, after a warm-up."""
+def alternate(makes: Mapping[str, MakeWork], rounds: int, units: int) -> dict[str, list[Sample]]:
+    """Measure all workloads in turn, after a warm-up round.
+
+    Parameters
+    ----------
+    makes : mapping of str to callable
+        Name -> function that returns the iterator over a workload; picklable.
+    rounds : int
+        Measurements of each workload.
+    units : int
+        Units of work (batches or images) per measurement.
+    """
     context = get_context("spawn")
     samples: dict[str, list[Sample]] = {name: [] for name in makes}
     pipes = {}
     for name, make in makes.items():
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=_serve, args=(make, theirs)).start()
-    for turn in range(rounds + 1):
+        pipes[name], child_end = context.Pipe()
+        context.Process(target=_serve, args=(make, child_end)).start()
+    for round_index in range(rounds + 1):
         for name, pipe in pipes.items():
-            pipe.send(units if turn else 2)
+            pipe.send(units if round_index else 2)
             sample = Sample(*pipe.recv())
-            if turn:  # the first is the warm-up
+            if round_index:  # the first round is the warm-up
                 samples[name].append(sample)
     for pipe in pipes.values():
         pipe.send(0)
     return samples
 
 
-def _serve(make: Make, pipe: Connection) -> None:
-    work, me = make(), psutil.Process()
+def _serve(make: MakeWork, pipe: Connection) -> None:
+    work, process = make(), psutil.Process()
     while units := pipe.recv():
-        cpu, wall = _cpu_seconds(me), time.perf_counter()
+        cpu, wall = _cpu_seconds(process), time.perf_counter()
         images = sum(next(work) for _ in range(units))
-        pipe.send((images, _cpu_seconds(me) - cpu, time.perf_counter() - wall))
+        pipe.send((images, _cpu_seconds(process) - cpu, time.perf_counter() - wall))
     del work
-    for child in me.children(recursive=True):
+    for child in process.children(recursive=True):
         child.kill()
 
 
@@ -66,7 +76,17 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def report(title: str, samples: Mapping[str, list[Sample]], unit: str = "cpu") -> dict[str, object]:
-    """Print and return rates, and the ratios of the first recipe to each other, per round."""
+    """Print and return the rates, and the ratio of the first workload's rate to each other.
+
+    Parameters
+    ----------
+    title : str
+        Printed above the rates.
+    samples : mapping of str to list of Sample
+        As :func:`alternate` returns.
+    unit : str
+        cpu for images per CPU-second, or wall for images per second.
+    """
     rates = {
         name: [s.images / (s.cpu_seconds if unit == "cpu" else s.wall_seconds) for s in rounds]
         for name, rounds in samples.items()
@@ -92,7 +112,7 @@ def _spread(values: list[float]) -> str:
 
 
 def write(name: str, content: Mapping[str, object]) -> None:
-    """Write a measurement with hardware and versions to ``bench/results/``."""
+    """Write a measurement with hardware and versions to a new file in ``bench/results/``."""
     import torch
 
     from dataworth.devices import pick_device

@@ -1,4 +1,4 @@
-"""The project's own steps, driven as ``train.py`` and ``eval.py`` drive them."""
+"""The project's training, evaluation and loading, as ``train.py`` and ``eval.py`` run them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def validation(trainer: Trainer, loader: Loader) -> Iterator[int]:
 
 
 def loading(loader: Loader) -> Iterator[int]:
-    """Make batches ready for the network, without a network; yield their images."""
+    """Load batches without a network; yield the images of each batch."""
     while True:
         for inputs, labels in loader.batches(loader.augmentation(1, 0)):
             loader.images(inputs)

@@ -1,4 +1,4 @@
-"""What is measured: functions that a fresh process can import by name."""
+"""Benchmarked workloads: generators that a spawned process can import by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from pathlib import Path
 
 
 def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterator[int]:
-    """Drive the project's own training, evaluation or data path."""
+    """Run this project's training, validation, evaluation or loading.
+
+    Parameters
+    ----------
+    kind : str
+        training, validation, evaluation or loading.
+    images : Path
+        One folder of images per class.
+    size : int
+        Input size, in pixels.
+    batch : int
+        Images per batch.
+    cache : Path
+        Folder for the cache of decoded pixels.
+    """
     from . import ours as steps
 
     bench, loader = steps.workbench(images, size, batch, cache)
@@ -22,7 +36,21 @@ def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterato
 
 
 def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Iterator[int]:
-    """Drive a usual recipe, on the CPU."""
+    """Run a baseline on the CPU.
+
+    Parameters
+    ----------
+    kind : str
+        training, validation, evaluation or loading.
+    name : str
+        torchvision or datasets.
+    images : Path
+        One folder of images per class.
+    size : int
+        Input size, in pixels.
+    batch : int
+        Images per batch.
+    """
     import torch
 
     from . import baselines
@@ -37,7 +65,7 @@ def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Itera
 
 
 def decode_ours(images: Path, side: int) -> Iterator[int]:
-    """Decode as the cache does, on one core."""
+    """Decode images as the cache does, on one core."""
     import torch
 
     from dataworth.data.images import decode_square, has_fast_jpeg
@@ -51,7 +79,7 @@ def decode_ours(images: Path, side: int) -> Iterator[int]:
 
 
 def decode_plain(images: Path, side: int) -> Iterator[int]:
-    """Decode, resize and crop with Pillow through torchvision, on one core."""
+    """Decode, resize and crop with Pillow and torchvision, on one core."""
     import io
 
     import numpy as np
@@ -68,5 +96,5 @@ def decode_plain(images: Path, side: int) -> Iterator[int]:
 
 
 def read_files(images: Path) -> list[bytes]:
-    """Read all files of class folders."""
+    """Return the contents of all files in the class folders."""
     return [path.read_bytes() for path in sorted(images.glob("*/*")) if path.is_file()]

@@ -1,4 +1,4 @@
-"""The whole default study at mini-ImageNet's size, on pixels that need no download."""
+"""Duration of the default study at mini-ImageNet's size, on synthetic pixels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Study
 from dataworth.data.datasets import ImageDataset
 from dataworth.data.prepare import PreparedData, cache_side
@@ -16,7 +17,6 @@ from dataworth.data.splits import Split
 from dataworth.data.subsets import num_images
 from dataworth.devices import pick_device
 from dataworth.storage.epoch_log import EpochRow
-from dataworth.training.planned_runs import plan_run
 from dataworth.training.trainer import Trainer
 
 from . import baselines
@@ -27,7 +27,7 @@ FLOP_FORWARD, BYTES_PER_STEP = 1.43e9, 1.15e9
 
 
 def synthetic(image_size: int, scale: float) -> PreparedData:
-    """Random uint8 pixels in the place of mini-ImageNet's, ``scale`` times as many per class."""
+    """Return random uint8 pixels in mini-ImageNet's shapes, ``scale`` times as many images."""
     side, rng = cache_side(image_size), np.random.default_rng(0)
     splits, images, digests = {}, {}, {}
     for name, count in PER_CLASS.items():
@@ -51,19 +51,36 @@ def measure_study(
     image_size: int,
     baseline: bool,
 ) -> dict[str, object]:
-    """Train the five sizes, validation and checkpoints included; extrapolate the plain recipe."""
+    """Measure training of the five sizes, with validation and checkpoints.
+
+    Parameters
+    ----------
+    device_name : str
+        auto, cpu, cuda, ...
+    images : str
+        For the plain recipe: synthetic, or a folder with one folder of JPEG files per class.
+    scale : float
+        Number of images relative to mini-ImageNet's.
+    epochs : int
+    model : str
+    image_size : int
+        Input size, in pixels.
+    baseline : bool
+        Measure part of the plain recipe too, and extrapolate it to the same study.
+    """
     recipe = Recipe(dataset="synthetic", model=model, image_size=image_size, epochs=epochs)
     device, data = pick_device(device_name), synthetic(image_size, scale)
-    began = time.perf_counter()
+    start = time.perf_counter()
     trainer = Trainer.build(recipe, Machine(device=device_name), data)
     content: dict[str, object] = {"command": "study", "scale": scale, "epochs": epochs}
-    content["place_seconds"] = time.perf_counter() - began
+    content["place_seconds"] = time.perf_counter() - start
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for run in Study().runs(recipe):
-            started, seen = time.perf_counter(), list[EpochRow]()
-            trainer.train(plan_run(run, trainer.data, Path(folder)), seen.append)
-            seconds, epoch_seconds = time.perf_counter() - started, [row.seconds for row in seen]
+            run_start, epoch_rows = time.perf_counter(), list[EpochRow]()
+            trainer.train(plan_run(run, trainer.data, Path(folder)), epoch_rows.append)
+            seconds = time.perf_counter() - run_start
+            epoch_seconds = [row.seconds for row in epoch_rows]
             n = num_images(run.subset_size, len(data.dataset.splits["train"]))
             row = {
                 "size": run.subset_size,
@@ -75,7 +92,7 @@ def measure_study(
             }
             rows.append(row)
             print("  ".join(f"{k} {v:,.4g}" for k, v in row.items()), flush=True)
-    total = time.perf_counter() - began
+    total = time.perf_counter() - start
     content |= {"runs": rows, "seconds": total}
     print(f"whole study: {total:.1f} s on {device} ({scale:g} of mini-ImageNet, {epochs} epochs)")
     if model == "alexnet" and image_size == 227:
@@ -90,12 +107,14 @@ def measure_study(
 def _roofline(
     rows: list[dict[str, float]], epochs: int, validation: int, seconds: float
 ) -> dict[str, object]:
-    """Compare with what one H200 could do at best."""
+    """Compare with the roofline of one H200: its peak arithmetic and memory throughput."""
     trained = sum(row["images"] for row in rows) * epochs
     steps = sum(-(-row["images"] // 128) for row in rows) * epochs
     flop = trained * FLOP_PER_IMAGE + validation * len(rows) * epochs * FLOP_FORWARD
     best = flop / PEAK_FLOPS + steps * BYTES_PER_STEP / BYTES_PER_SECOND
-    print(f"{flop / seconds / 1e12:.2f} TFLOP/s; {best / seconds:.1%} of one H200's roofline")
+    print(
+        f"{flop / seconds / 1e12:.2f} TFLOP/s; {100 * best / seconds:.1f} % of one H200's roofline"
+    )
     return {"tflops": flop / seconds / 1e12, "roofline_seconds_h200": best}
 
 
@@ -106,7 +125,7 @@ def _plain(
     rows: list[dict[str, float]],
     data: PreparedData,
 ) -> dict[str, object]:
-    """Measure a slice of the plain recipe on JPEG files; extrapolate to the same study."""
+    """Measure some steps of the plain recipe on JPEG files; extrapolate to the same study."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) if images == "synthetic" else Path(images)
         if images == "synthetic":
@@ -142,7 +161,7 @@ def _write_jpegs(folder: Path, count: int = 512) -> None:
 
 
 def _profile(trainer: Trainer) -> list[dict[str, float | str]]:
-    """Kernel time of 20 steps by name, so that the next thing to improve is known."""
+    """Profile 20 steps: time per step of the 25 slowest CUDA kernels."""
     from dataworth.data.loaders import get_train_loader
 
     train = get_train_loader(trainer.pixels, np.arange(20 * 128), trainer.recipe)

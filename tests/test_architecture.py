@@ -75,7 +75,7 @@ def imports(nodes, name):
             foreign.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
             foreign |= {alias.name.split(".")[0] for alias in node.names}
-    return own, foreign
+    return own - {""}, foreign  # "": the package itself, for its version
 
 
 def room(module):

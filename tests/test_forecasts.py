@@ -2,17 +2,27 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataworth import LearningCurve
+from dataworth.commands import cli
 from dataworth.commands import forecast as forecast_command
 from dataworth.commands.forecast import read_points
 from dataworth.errors import InputError
 from dataworth.scaling import experiment_design
+from dataworth.scaling.analysis import analyse, to_dict
+from dataworth.scaling.forecasting import forecast as scaling_forecast
+from dataworth.scaling.learning_curve import NotFittedError
+from dataworth.scaling.points import NotIdentifiableError, Points
 from tests.conftest import ROOT
 
 POINTS = ROOT / "tests" / "data" / "points.csv"
@@ -151,3 +161,143 @@ def test_any_file_is_points_or_one_line(tmp_path_factory, header, rows, rest):
         points = read_points(path)
         assert ((points.error >= 0) & (points.error <= 1)).all()
         assert (points.n > 0).all()
+
+
+# The console script, and the forecaster without the packages that training needs.
+
+TRAINING_PACKAGES = (
+    "torch", "torchvision", "datasets", "sklearn", "tqdm", "safetensors", "jinja2", "PIL",
+    "tensorboard", "captum",
+)  # fmt: skip
+
+
+def dataworth(*words, blocked=()):
+    """Run ``python -m dataworth`` in a process that cannot import some packages."""
+    code = (
+        "import runpy, sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name.split('.')[0] in {blocked!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name}')\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+        f"sys.argv = ['dataworth', *{[str(word) for word in words]!r}]\n"
+        "runpy.run_module('dataworth', run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def test_forecast_works_without_the_packages_of_training(tmp_path):
+    words = ["forecast", POINTS, "--target", 0.1, "--json", tmp_path / "law.json", "--plan"]
+    process = dataworth(*words, "--compare", STUDY, blocked=TRAINING_PACKAGES)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "Error 10.0 %: " in process.stdout
+    assert json.loads((tmp_path / "law.json").read_text())["identifiable"] is True
+    process = dataworth("forecast", tmp_path / "no.csv", blocked=TRAINING_PACKAGES)
+    assert process.returncode == 2
+    assert process.stderr == f"error: {tmp_path / 'no.csv'}: No such file or directory\n"
+
+
+def test_the_console_script_lists_its_commands():
+    process = dataworth("--help")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert all(f"  {name} " in process.stdout for name in cli.COMMANDS)
+    assert dataworth().stdout == process.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("nonsense", "see dataworth --help"), ("forcast", "did you mean forecast?")]
+)
+def test_an_unknown_command_is_one_line(word, hint):
+    process = dataworth(word)
+    assert process.returncode == 2
+    assert process.stderr == f"error: no command {word!r}; {hint}\n"
+
+
+def test_the_version_is_that_of_the_package():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert dataworth("--version").stdout == f"dataworth {version}\n"
+
+
+def test_every_command_is_a_function_of_its_module():
+    for name, (function, _) in cli.COMMANDS.items():
+        assert callable(getattr(import_module(f"dataworth.commands.{name}"), function))
+
+
+# The estimator.
+
+
+def measured():
+    n, error, num_test, _ = np.loadtxt(POINTS, delimiter=",", skiprows=1).T
+    return n, error, float(num_test[0])
+
+
+def test_learning_curve_is_the_forecast():
+    n, error, num_test = measured()
+    at = np.array([1e5, 4e5])
+    curve = LearningCurve(chance=0.95, num_test=num_test).fit(n, error)
+    point, lower, upper = scaling_forecast(n, error, at, 0.95, 0.8, num_test)
+    assert np.array_equal(curve.predict(at), point)
+    assert np.array_equal(curve.predict_interval(at, level=0.8), (lower, upper))
+    analysis = to_dict(analyse(Points(n, error, np.full(len(n), num_test)), 0.95))
+    assert curve.exponent_ == analysis["exponent"]["median"]
+    assert curve.floor_ == analysis["floor"]["median"]
+    required = curve.required_n(0.1)
+    assert required.lower < required.estimate < required.upper
+    assert 0.5 < required.probability <= 1
+
+
+def test_learning_curve_accepts_lists():
+    n, error, _ = measured()
+    curve = LearningCurve().fit(n.tolist(), error.tolist())
+    assert np.array_equal(curve.predict([100_000]), LearningCurve().fit(n, error).predict([1e5]))
+
+
+def test_an_unfitted_learning_curve_is_one_clear_error():
+    curve = LearningCurve(chance=0.9)
+    for use in (
+        lambda: curve.predict([10]), lambda: curve.predict_interval([10]),
+        lambda: curve.required_n(0.1),
+    ):  # fmt: skip
+        with pytest.raises(NotFittedError, match="not fitted yet: call fit"):
+            use()
+    assert not hasattr(curve, "exponent_")
+
+
+def test_learning_curve_has_parameters_as_in_scikit_learn():
+    sklearn_clone = pytest.importorskip("sklearn.base").clone
+    curve = LearningCurve(chance=0.9)
+    assert curve.get_params() == {"chance": 0.9, "num_test": None}
+    assert curve.set_params(num_test=500) is curve
+    assert repr(sklearn_clone(curve)) == "LearningCurve(chance=0.9, num_test=500)"
+    with pytest.raises(ValueError, match="no parameter 'level'"):
+        curve.set_params(level=0.5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "n", "error", "message"),
+    [
+        ({}, [1, 2, 3], [0.5, 0.4], "of one length"),
+        ({}, [[1, 2, 3]], [[0.5, 0.4, 0.3]], "one-dimensional"),
+        ({}, [0, 2, 3], [0.5, 0.4, 0.3], "above 0"),
+        ({}, [1, 2, 3], [50, 40, 30], "between 0 and 1"),
+        ({"chance": 1.5}, [1, 2, 3], [0.5, 0.4, 0.3], "chance"),
+        ({"num_test": 0}, [1, 2, 3], [0.5, 0.4, 0.3], "num_test"),
+        ({}, [1, 2], [0.5, 0.4], "2 sizes were measured and 3 are needed"),
+    ],
+)
+def test_learning_curve_refuses_invalid_input(parameters, n, error, message):
+    with pytest.raises((ValueError, NotIdentifiableError), match=message):
+        LearningCurve(**parameters).fit(n, error)
+
+
+def test_import_of_the_package_is_light():
+    code = (
+        "import sys, dataworth; assert 'numpy' not in sys.modules; dataworth.LearningCurve\n"
+        "assert not {'torch', 'pandas', 'matplotlib'} & sys.modules.keys()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
