@@ -39,13 +39,14 @@ PURE = {
     "evaluation.intervals",
     "evaluation.metrics",
     "evaluation.per_class",
+    "evaluation.records",
     "training.optimization",
     "variants",
     *(f"scaling.{path.stem}" for path in (PACKAGE / "scaling").glob("[a-z]*.py")),
 }
 NO_TORCH = {
     "commands", "config", "console", "errors", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.per_class", "evaluation.results", "evaluation.tables", "conformal.scores",
+    "evaluation.per_class", "evaluation.records", "evaluation.results", "evaluation.tables", "conformal.scores",
     "explorer.flags", "explorer.server", "figures", "findings", "scaling", "signals", "storage",
     "distributed.process_group", "distributed.collectives", "variants",
 }  # fmt: skip

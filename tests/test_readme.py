@@ -139,5 +139,5 @@ def test_the_mini_imagenet_commands_work_on_a_data_set_of_its_schema(mini_imagen
     assert evaluate() == 0
     (path,) = mini_imagenet.parent.glob("results/*/metrics.json")
     results = read_results(path)
-    assert (results["model"], results["num_classes"]) == ("alexnet", 100)
-    assert results["runs"][0]["splits"]["test"]["top_5_error"] is not None
+    assert (results.model, results.num_classes) == ("alexnet", 100)
+    assert results.runs[0].splits["test"].top_5_error is not None

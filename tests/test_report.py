@@ -297,7 +297,7 @@ def test_figures_have_the_same_bytes_each_time(tmp_path):
         save(figure(), tmp_path / f"a.{kind}")
         assert (tmp_path / f"a.{kind}").read_bytes() == render(figure(), kind)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.pdf", "a.png", "a.svg"]
-    with pytest.raises(InputError, match=r"a.xyz: no format for figures"):
+    with pytest.raises(InputError, match=r"a.xyz: not a figure format"):
         save(figure(), tmp_path / "a.xyz")
 
 

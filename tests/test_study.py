@@ -92,29 +92,29 @@ def test_subsets_on_disk_are_nested_and_differ_between_seeds(study):
 
 def test_results_hold_the_promised_schema(study):
     results = read_results(study / "results" / "s" / "metrics.json")
-    assert results["schema_version"] == 1
-    assert (results["experiment_id"], results["dataset"]) == ("s", "digits")
-    assert (results["model"], results["num_classes"]) == ("alexnet-small", 10)
-    assert len(results["runs"]) == 6
-    assert set(results["training"]) == {"command", "commit", "device", "torch", "date"}
-    for run in results["runs"]:
-        assert run["status"] == "complete"
-        assert set(run["splits"]) == {"test", "validation", "train"}
-        for scores in run["splits"].values():
+    assert results.schema_version == 1
+    assert (results.experiment_id, results.dataset) == ("s", "digits")
+    assert (results.model, results.num_classes) == ("alexnet-small", 10)
+    assert len(results.runs) == 6
+    assert set(results.training) == {"command", "commit", "device", "torch", "date"}
+    for run in results.runs:
+        assert run.status == "complete"
+        assert set(run.splits) == {"test", "validation", "train"}
+        for scores in run.splits.values():
             for k in (1, 5):
-                low, high = scores[f"top_{k}_error_interval"]
-                assert 0 <= low <= scores[f"top_{k}_error"] <= high <= 1
-                total = scores[f"top_{k}_error"] + scores[f"top_{k}_accuracy"]
-                assert total == pytest.approx(1)
-        assert run["splits"]["test"]["num_images"] == 360
-        assert run["splits"]["train"]["num_images"] == run["num_images"]
-    assert list(results["subset_sizes"]) == ["0.25", "0.5", "1.0"]
-    assert results["subset_sizes"]["0.5"]["num_runs"] == 2
+                low, high = scores.interval(k)
+                assert 0 <= low <= scores.error(k) <= high <= 1
+                accuracy = scores.top_1_accuracy if k == 1 else scores.top_5_accuracy
+                assert scores.error(k) + accuracy == pytest.approx(1)
+        assert run.splits["test"].num_images == 360
+        assert run.splits["train"].num_images == run.num_images
+    assert list(results.subset_sizes) == ["0.25", "0.5", "1.0"]
+    assert results.subset_sizes["0.5"].num_runs == 2
 
 
 def test_stored_predictions_give_the_stored_errors(study):
-    for run in read_results(study / "results" / "s" / "metrics.json")["runs"]:
-        name = f"{run['subset_size']}/seed-{run['seed']}.npz"
+    for run in read_results(study / "results" / "s" / "metrics.json").runs:
+        name = f"{run.subset_size}/seed-{run.seed}.npz"
         arrays = np.load(study / "results" / "s" / "predictions" / name)
         assert arrays["test_logits"].dtype == np.float32
         for split in ("test", "validation"):
@@ -122,18 +122,18 @@ def test_stored_predictions_give_the_stored_errors(study):
                 torch.from_numpy(arrays[f"{split}_{k}"]) for k in ("logits", "labels")
             )
             found = compute_top_k_error(logits, labels)
-            assert found["top-1-error"] == run["splits"][split]["top_1_error"]
-            assert found["top-5-error"] == run["splits"][split]["top_5_error"]
+            assert found["top-1-error"] == run.splits[split].top_1_error
+            assert found["top-5-error"] == run.splits[split].top_5_error
 
 
 def test_best_epoch_is_that_of_the_lowest_validation_loss(study):
-    for run in read_results(study / "results" / "s" / "metrics.json")["runs"]:
-        path = study / "checkpoints" / "s" / str(run["subset_size"]) / f"seed-{run['seed']}"
+    for run in read_results(study / "results" / "s" / "metrics.json").runs:
+        path = study / "checkpoints" / "s" / str(run.subset_size) / f"seed-{run.seed}"
         rows = pd.read_csv(path / "metrics.csv")
         best = rows.loc[rows.validation_loss.idxmin()]
-        assert best.epoch == run["best_epoch"]
+        assert best.epoch == run.best_epoch
         # bf16 in training, fp32 in evaluation: equal within rounding
-        assert best.validation_loss == pytest.approx(run["splits"]["validation"]["loss"], rel=0.05)
+        assert best.validation_loss == pytest.approx(run.splits["validation"].loss, rel=0.05)
 
 
 def test_errors_fall_with_size(study):
@@ -236,7 +236,7 @@ def test_a_killed_study_is_finished_by_resume(study, workplace):
     assert weights.items() <= digests(study / "checkpoints" / "s").items()
     assert evaluate() == 0
     ours, theirs = (
-        [run["splits"] for run in read_results(f / "results" / "s" / "metrics.json")["runs"]]
+        [run.splits for run in read_results(f / "results" / "s" / "metrics.json").runs]
         for f in (workplace, study)
     )
     assert ours == theirs[:4]
@@ -247,7 +247,7 @@ def test_a_study_can_be_extended(study, workplace):
     assert train(*QUICK, "--experiment-id", "s", "--subset-sizes", "100", "--seeds", "3") == 0
     assert evaluate("--experiment-id", "s") == 0
     results = read_results(workplace / "results" / "s" / "metrics.json")
-    assert [run["num_images"] for run in results["runs"]] == [100, 323, 323, 647, 647, 1293, 1293]
+    assert [run.num_images for run in results.runs] == [100, 323, 323, 647, 647, 1293, 1293]
 
 
 def test_points_asked_before_are_not_forgotten(study, workplace, capsys):
@@ -322,8 +322,8 @@ def test_a_run_at_chance_is_untrained_and_stays_out_of_every_mean(workplace, cap
     assert train(*words) == 0
     assert evaluate() == 0
     results = read_results(workplace / "results" / "s" / "metrics.json")
-    assert results["runs"][0]["status"] == "untrained"
-    assert results["subset_sizes"] == {}
+    assert results.runs[0].status == "untrained"
+    assert results.subset_sizes == {}
     assert "untrained: 0.25/seed-42 is not better than chance" in capsys.readouterr().out
 
 
@@ -358,7 +358,7 @@ def test_a_folder_of_colour_images_is_learned(workplace):
     assert train(*words, "--experiment-id", "c") == 0
     assert evaluate() == 0
     results = read_results(workplace / "results" / "c" / "metrics.json")
-    assert results["num_classes"] == 12
-    assert [run["num_images"] for run in results["runs"]] == [48, 96, 480]
-    errors = [run["splits"]["test"]["top_1_error"] for run in results["runs"]]
+    assert results.num_classes == 12
+    assert [run.num_images for run in results.runs] == [48, 96, 480]
+    errors = [run.splits["test"].top_1_error for run in results.runs]
     assert errors[-1] < min(errors[0], 0.7)

@@ -17,7 +17,7 @@ from dataworth.evaluation.results import read_results
 from dataworth.storage.files import write_verified
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.training import trainer
-from dataworth.training.planned_runs import plan_run
+from dataworth.commands.planning import plan_run
 from dataworth.training.trainer import Trainer
 from tests.conftest import evaluate, train
 from tests.faults.conftest import FIRST, TINY
@@ -78,10 +78,10 @@ def test_weights_that_answer_with_nan_are_an_error_and_never_a_point(finished, c
     weights[next(key for key in reversed(weights) if key.endswith("bias"))].fill_(value)
     write_verified(path, save(weights, {"epoch": "1"}))
     assert evaluate() == 3
-    assert "100/seed-1: the weights answer with infinity or NaN" in capsys.readouterr().err
+    assert "100/seed-1: the weights give infinite or NaN logits" in capsys.readouterr().err
     results = read_results(finished / "results/s/metrics.json")
-    assert [run["subset_size"] for run in results["runs"]] == [200]
-    assert "100/seed-1" in results["missing"]
+    assert [run.subset_size for run in results.runs] == [200]
+    assert "100/seed-1" in results.missing
 
 
 @pytest.mark.fault(31)
@@ -107,8 +107,8 @@ def test_three_classes_have_no_top_5_error_and_a_note(workplace, monkeypatch, ca
     assert evaluate() == 0
     (path,) = workplace.glob("results/*/metrics.json")
     results = read_results(path)
-    assert results["runs"][0]["splits"]["test"]["top_5_error"] is None
-    assert any("no top-5 error" in note for note in results["data"]["notes"])
+    assert results.runs[0].splits["test"].top_5_error is None
+    assert any("no top-5 error" in note for note in results.data.notes)
 
 
 @pytest.mark.fault(32)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataworth.commands.parsing import read_config, to_yaml
 from dataworth.config import Machine, Recipe, Study
 from dataworth.errors import InputError
-from dataworth.evaluation.results import chance_errors, read_results
+from dataworth.evaluation.results import read_results
 from dataworth.evaluation.tables import format_table, runs_table, sizes_table
 
 CASES = 2000
@@ -87,10 +87,10 @@ def read_back(path):
     except InputError as error:
         one_line(error)
         return
-    assert len(runs_table(found)) == sum(len(run["splits"]) for run in found["runs"])
-    assert len(sizes_table(found)) == len(found["subset_sizes"])
+    assert len(runs_table(found)) == sum(len(run.splits) for run in found.runs)
+    assert len(sizes_table(found)) == len(found.subset_sizes)
     assert format_table(found)
-    assert set(chance_errors(found)) >= {"top_1_error", "top_5_error"}
+    assert set(found.chance) >= {"top_1_error", "top_5_error"}
 
 
 def changed(place, value, remove):

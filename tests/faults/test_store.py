@@ -66,7 +66,7 @@ def test_damaged_weights_are_no_point_and_are_trained_again(finished, tiny, caps
     HARMS[harm](finished / FIRST / "best.safetensors")
     assert evaluate() == 3
     assert "best.safetensors" in capsys.readouterr().err
-    assert list(read_results(finished / "results/s/metrics.json")["subset_sizes"]) == ["200"]
+    assert list(read_results(finished / "results/s/metrics.json").subset_sizes) == ["200"]
     if harm == "flip":
         finish(finished, tiny)
 
