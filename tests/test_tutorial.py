@@ -70,8 +70,8 @@ def test_the_whole_tutorial_works_on_folders_of_images(workplace, capsys):
     output = "\n".join(outputs)
     assert "10 classes" in output
     assert "12 of 12 runs complete" in output
-    assert "per doubling the last step bought" in " ".join(output.split())
+    assert "the last step gained" in " ".join(output.split())
     assert "Without the largest size, the forecast for" in output
-    assert "Error 5.0%: " in output
-    assert "What one more run would narrow" in output
+    assert "Error 5.0 %: " in output
+    assert "by one more run" in output
     assert (workplace / "results" / "photos" / "per_class.csv").exists()

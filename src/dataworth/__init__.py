@@ -12,14 +12,14 @@ Map of the package; a module imports from its own folder and from folders of a l
     py.typed                  marks the package as typed
     config.py                 Recipe, Study, Run, Machine: frozen records with every default value
     variants.py               named changes to a recipe (models, budgets): one curve each
-    errors.py                 InputError for user mistakes; wording of error messages
+    errors.py                 exceptions for user mistakes and damaged files; wording of messages
     console.py                console output that cooperates with tqdm; closed pipes
     signals.py                SIGINT, SIGTERM, SIGHUP: stop after the current step or at once
     devices.py                device, precision (bf16, TF32), threads, seeding: global torch state
 
     commands/                 one file per command: flags -> steps -> exit code
         cli.py                the console script: subcommands train, eval, predict, forecast, ...
-        train.py              dataworth train: one run per subset size and seed; exit code 3 if one failed
+        train.py              dataworth train: one run per size and seed; exit code 3 if one failed
         eval.py               dataworth eval: score the complete runs, fit the law, draw figures
         eval_output.py        tables, laws, figures and report that dataworth eval writes
         predict.py            dataworth predict: classify pictures with a trained run
@@ -28,7 +28,8 @@ Map of the package; a module imports from its own folder and from folders of a l
         export.py             dataworth export: safetensors or ONNX with a model card
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
-        planning.py           checks before training: name, settings, data, disk; --plan, --list
+        planning.py           settings, data and runs of a study, checked before anything is written
+        cost.py               --plan: disk space and estimated time of a study
         exit_codes.py         definition of exit codes 0, 1, 2, 3, 128 + signal; one-line errors
 
     data/                     name or folder -> splits -> nested subsets -> cache -> batches
@@ -59,7 +60,6 @@ Map of the package; a module imports from its own folder and from folders of a l
         optimization.py       SGD, Adam, AdamW; step, cosine and constant learning-rate schedules
         checkpointing.py      when a snapshot is taken and what it holds; resume; divergence
         epoch_records.py      after each epoch: row of metrics.csv, TensorBoard events
-        planned_runs.py       subset, directory and identity of each requested run
         throughput.py         images per second on random pixels; estimated duration of a study
 
     distributed/              several processes that train one run; no-ops in a single process
