@@ -26,6 +26,28 @@ QUICK = [*DIGITS, "--epochs", "3", "--batch-size", "64", "--learning-rate", "0.0
 STUDY = [*QUICK, "--subset-sizes", "1.0", "0.25", "0.5", "--seeds", "1", "2"]
 
 
+# The tests of these modules share what a fixture makes in a worker: they stay together.
+GROUPS = {
+    "test_explorer": "explorer",
+    "test_notebooks": "notebooks",
+    "test_processes": "processes",
+    "test_report": "notebooks",
+    "test_variants": "variants",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out the tests of a group to one worker of ``-n``, the others one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return GROUPS.get(Path(nodeid.split("::")[0]).stem, nodeid)
+
+    return GroupScheduling(config, log)
+
+
 @contextmanager
 def inside(folder):
     before = Path.cwd()

@@ -9,7 +9,6 @@ from nbclient.exceptions import CellExecutionError
 from tests.conftest import ROOT
 
 NOTEBOOKS = ["eda.ipynb", "results.ipynb"]
-pytestmark = pytest.mark.xdist_group("report")  # one worker starts the kernel
 
 
 @pytest.mark.filterwarnings("default")  # of the kernel client

@@ -17,7 +17,6 @@ TINY = [
     "--dropout", "0",
 ]  # fmt: skip
 RUN = "checkpoints/s/399/seed-1"
-pytestmark = pytest.mark.xdist_group("processes")  # one worker builds what its tests share
 
 
 def ended(victims):

@@ -20,7 +20,6 @@ from tests.conftest import DIGITS, command, evaluate, inside, train
 
 WORDS = ["--dataset", "digits", "--image-size", "32", "--batch-size", "64", "--epochs", "3"]
 WORDS += ["--learning-rate", "0.05", "--subset-sizes", "0.5", "0.25"]
-pytestmark = pytest.mark.xdist_group("variants")  # one worker builds what its tests share
 TWO = """variants:
   eager: {learning_rate: 0.02}
   idle: {optimizer: adam, augment: none, learning_rate: 0.003}
