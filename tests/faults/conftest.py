@@ -4,11 +4,12 @@ import hashlib
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.conftest import DIGITS, inside
+from tests.conftest import DIGITS, built_once
 from tests.faults.victims import STEP, Victim, start_server
 
 TINY = [
@@ -26,25 +27,29 @@ def server():
 @pytest.fixture(scope="session")
 def tiny(server, tmp_path_factory):
     """The folder of an undisturbed study, trained and evaluated: not to be written to."""
-    with inside(tmp_path_factory.mktemp("tiny")) as folder:
+
+    def build():
         trained = Victim("dataworth.commands.train:train", TINY)
         assert trained.end() == 0, trained.text
         evaluated = Victim("dataworth.commands.eval:evaluate")
         assert evaluated.end() == 0, evaluated.text
-    return folder
+
+    return built_once(tmp_path_factory, "tiny", build)
 
 
 @pytest.fixture(scope="session")
 def halted(tiny, tmp_path_factory):
     """A study stopped at step 7 of its first run, saved at every step: not to be written to."""
-    with inside(tmp_path_factory.mktemp("halted")) as folder:
-        (folder / "cache").symlink_to(tiny / "cache")
+
+    def build():
+        Path("cache").symlink_to(tiny / "cache")
         victim = Victim(
             "dataworth.commands.train:train", [*TINY, "--checkpoint-seconds", "0"], [STEP]
         )
         assert victim.until("step", 7)
         assert victim.strike(signal.SIGTERM) == 143
-    return folder
+
+    return built_once(tmp_path_factory, "halted", build)
 
 
 @pytest.fixture
