@@ -10,6 +10,7 @@ import dataworth.data.prepare
 import dataworth.evaluation.evaluator
 import dataworth.evaluation.tables
 import dataworth.figures.style  # noqa: F401
-from dataworth.models.registry import accepts
+from dataworth.models.registry import accepts_image_size
 
-accepts("alexnet-small", 32)  # on torch's meta device, which imports two seconds of compiler
+# On torch's meta device, which imports two seconds of compiler.
+accepts_image_size("alexnet-small", 32)

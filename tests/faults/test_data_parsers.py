@@ -12,7 +12,7 @@ from PIL import Image
 from dataworth.config import Recipe
 from dataworth.data.images import BadImageError, decode_square
 from dataworth.data.labels import encode_labels, find_columns, read_labels
-from dataworth.data.splits import Split, settle_splits
+from dataworth.data.splits import Split, assign_splits
 from dataworth.errors import InputError
 from tests.faults.test_parsers import many, one_line
 
@@ -72,7 +72,7 @@ def test_labels_of_any_kind_become_three_splits_or_one_line(tables, classes, fra
         raw = {s: read_labels(Table(cells), "label", "crafted", s) for s, cells in tables.items()}
         names, codes = encode_labels(raw, classes, "crafted")
         found = {s: Split(s, np.arange(len(c)), c) for s, c in codes.items() if len(c)}
-        splits, _ = settle_splits(found, recipe, len(names))
+        splits, _ = assign_splits(found, recipe, len(names))
     except InputError as error:
         one_line(error)
         return

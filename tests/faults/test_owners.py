@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from dataworth.data import prepare
-from dataworth.storage.locks import HeldError, owned
+from dataworth.errors import HeldError
+from dataworth.storage.locks import lock_folder
 from tests.conftest import train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import STEP, Victim
@@ -35,9 +36,12 @@ def test_each_run_has_one_owner_and_the_second_command_says_who(place, tiny):
 @pytest.mark.parametrize("text", ["process 999999 on elsewhere\n", "", f"process {os.getpid()}"])
 def test_the_lock_of_a_dead_process_is_taken_over(workplace, text):
     (workplace / "lock").write_text(text)
-    with owned(workplace):
+    with lock_folder(workplace):
         assert f"process {os.getpid()} on" in (workplace / "lock").read_text()
-        with pytest.raises(HeldError, match=f"held by process {os.getpid()}"), owned(workplace):
+        with (
+            pytest.raises(HeldError, match=f"held by process {os.getpid()}"),
+            lock_folder(workplace),
+        ):
             pass
     assert not (workplace / "lock").exists()
 
@@ -80,7 +84,7 @@ def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
 
     monkeypatch.setattr(prepare, "open_data", overtaken)
     assert train(*TINY, "--learning-rate", "0.03") == 2
-    assert "belongs to another study: learning_rate: 0.02 there" in capsys.readouterr().err
+    assert "belongs to another study: learning_rate: 0.02 stored" in capsys.readouterr().err
     finish(place, tiny)
 
 

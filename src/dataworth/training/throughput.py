@@ -84,7 +84,7 @@ def measure_throughput(recipe: Recipe, machine: Machine, dataset: ImageDataset) 
 
     def train() -> None:
         trainer.state.reset_sums()
-        for inputs, labels in loader.inputs(loader.plan(0, 0)):
+        for inputs, labels in loader.batches(loader.augmentation(0, 0)):
             trainer.step(inputs, labels, recipe.batch_size, recipe.learning_rate)
             trainer.state.num_images += recipe.batch_size
         trainer.state.running_scores()  # waits for the device

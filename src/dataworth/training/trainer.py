@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 
 from ..config import Machine, Recipe, Run
 from ..data.loaders import Loader, get_train_loader, get_val_loader
+from ..data.normalisation import ChannelStats, normalise
 from ..data.pixels import PixelStore, PixelStores
 from ..data.prepare import PreparedData
-from ..data.transforms import ChannelStats, normalise
 from ..devices import autocast, prepare_process, seed_torch
 from ..distributed.collectives import (
     all_reduce_gradients,
@@ -93,7 +93,7 @@ class Trainer:
     @cached_property
     def train_pixels(self) -> PixelStore:
         """The pixels of the training split."""
-        return self.pixels.by_name[self.data.dataset.splits["train"].source]
+        return self.pixels.by_source[self.data.dataset.splits["train"].source]
 
     @cached_property
     def channel_stats(self) -> ChannelStats:
@@ -303,7 +303,7 @@ def _open_run(planned: PlannedRun, lock: ExitStack) -> str | None:
     directory = planned.directory
     directory.check(planned.identity)
     if status := directory.status:
-        directory.tidy()
+        directory.remove_leftovers()
         return status
     lock.enter_context(lock_folder(directory.path))
     return directory.status  # another process may have finished it just before
