@@ -68,7 +68,7 @@ def evaluate_runs(
     results_dir: Path,
     chance_error: float,
 ) -> tuple[list[RunScores], dict[str, str]]:
-    """Score several runs with :func:`evaluate_run`.
+    """Score several runs, with the parameters of :func:`evaluate_run`.
 
     Returns
     -------
