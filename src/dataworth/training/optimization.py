@@ -1,4 +1,4 @@
-"""How weights move: the optimiser and its learning-rate schedule. Pure."""
+"""Optimisers and learning-rate schedules. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..config import Recipe
 
 
 def step_schedule(progress: float) -> float:
-    """Divide by 10 at one and two thirds of training."""
+    """Step decay: a factor of 0.1 at one third and at two thirds of training."""
     return 10.0 ** -math.floor(3 * progress + 1e-9)
 
 
 def cosine_schedule(progress: float) -> float:
-    """Fall from 1 to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
+    """Cosine annealing from 1 to 0 (Loshchilov and Hutter, 2017)."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def constant_schedule(_: float) -> float:
-    """Stay at 1."""
+    """Return 1: no decay."""
     return 1.0
 
 
@@ -35,20 +35,25 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Learning rate after a share ``progress`` in [0, 1) of training."""
+    """Return the learning rate after a share ``progress`` in [0, 1) of training."""
     return recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
 
 
 def build_optimizer(
     parameters: Iterable[Parameter], recipe: Recipe, device: torch.device
 ) -> Optimizer:
-    """Build the recipe's update rule; all parameters decay, as in Krizhevsky et al. (2012).
+    """Build the recipe's optimiser; weight decay applies to all parameters (Krizhevsky 2012).
 
-    On CUDA the learning rate is a tensor there, so that a recorded step reads its current value.
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    recipe : Recipe
+    device : torch.device
+        On CUDA the learning rate is a tensor, so that a CUDA graph reads its current value.
     """
     on_cuda, decay = device.type == "cuda", recipe.weight_decay
     lr = torch.tensor(recipe.learning_rate, device=device) if on_cuda else recipe.learning_rate
     if recipe.optimizer == "sgd":
         return SGD(parameters, lr, recipe.momentum, weight_decay=decay, fused=True)
-    rule: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.optimizer]
-    return rule(parameters, lr, weight_decay=decay, fused=True, capturable=on_cuda)
+    optimizer: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.optimizer]
+    return optimizer(parameters, lr, weight_decay=decay, fused=True, capturable=on_cuda)
