@@ -1,6 +1,5 @@
 """forecast.py and dataworth forecast: measurements in, an answer or a one-line error out."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -147,20 +146,49 @@ def test_what_is_not_identifiable_is_said(tmp_path, capsys):
     assert "--plan, --compare: no answer without a law" in shown
 
 
-CELL = st.one_of(st.text(max_size=6), st.floats().map(str), st.integers().map(str))
-TABLE = st.lists(st.lists(CELL, max_size=4), max_size=5)
+CELLS = {
+    "n": st.floats(1, 1e9).map(str) | st.integers(1, 10**9).map(str),
+    "error": st.floats(0, 1).map(str) | st.sampled_from(["0.25", " .5 ", "1e-3", "1"]),
+    "num_test": st.integers(1, 10**6).map(str),
+}
+ANY_CELL = st.text(max_size=6) | st.floats().map(str) | st.integers().map(str)
 
 
-@given(st.sampled_from(["n,error", "error,n,num_test", ""]), TABLE, st.text(max_size=20))
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_file_is_points_or_one_line(tmp_path_factory, header, rows, rest):
-    path = tmp_path_factory.getbasetemp() / "fuzz.csv"
-    lines = [header, *(",".join(row) for row in rows), rest]
-    path.write_text("\n".join(lines), encoding="utf-8", errors="surrogatepass")
-    with contextlib.suppress(InputError):
-        points = read_points(path)
+@st.composite
+def csv_files(draw):
+    """A table that can be read, in half of the examples with something wrong in it."""
+    header = draw(st.sampled_from(["n,error", "error,n", "error,n,num_test", "N, Error"]))
+    columns = [name.strip().lower() for name in header.split(",")]
+    rows = draw(st.lists(st.tuples(*(CELLS[name] for name in columns)), min_size=1, max_size=5))
+    lines = [header, *map(",".join, rows)]
+    if draw(st.booleans()):
+        wrong = draw(
+            st.lists(ANY_CELL, max_size=4).map(",".join)
+            | st.text(max_size=20)
+            | st.sampled_from(["", header, '"'])
+        )
+        lines[draw(st.integers(0, len(lines) - 1))] = wrong
+    return "\n".join(lines)
+
+
+def test_any_file_is_points_or_one_line(tmp_path):
+    path, num_examples = tmp_path / "fuzz.csv", {"points": 0, "one line": 0}
+
+    @given(csv_files())
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(text):
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        try:
+            points = read_points(path)
+        except InputError as error:
+            num_examples["one line"] += len(str(error).splitlines()) == 1
+            return
         assert ((points.error >= 0) & (points.error <= 1)).all()
         assert (points.n > 0).all()
+        num_examples["points"] += len(points.n) > 0
+
+    check()
+    assert min(num_examples.values()) > 50, num_examples
 
 
 # The console script, and the forecaster without the packages that training needs.

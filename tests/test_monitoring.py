@@ -73,6 +73,6 @@ def test_a_network_at_chance_is_reported_once_while_it_trains(workplace, capsys)
     said = [line for line in capsys.readouterr().err.splitlines() if "at chance after" in line]
     assert len(said) == 1
     assert "0.25/seed-42: at chance after 3 epochs" in said[0]
-    assert f"guessing {math.log(10):.2f}" in said[0]
+    assert f"chance level {math.log(10):.2f}" in said[0]
     assert train(*words) == 0
     assert "at chance" not in capsys.readouterr().err

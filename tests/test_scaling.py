@@ -234,7 +234,6 @@ def test_data_multiplier_is_how_far_one_curve_is_shifted():
         ),
     ],
 )
-@pytest.mark.fault(36)
 def test_what_no_law_explains_is_not_identifiable(error, n, reason):
     found = analyse(points(np.array(error), n), 0.95)
     assert found.posterior is None

@@ -250,7 +250,7 @@ def test_a_study_can_be_extended(study, workplace):
     assert [run.num_images for run in results.runs] == [100, 323, 323, 647, 647, 1293, 1293]
 
 
-def test_points_asked_before_are_not_forgotten(study, workplace, capsys):
+def test_sizes_and_seeds_requested_before_are_not_forgotten(study, workplace, capsys):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     shutil.rmtree(workplace / "checkpoints" / "s" / "0.25" / "seed-2")
     assert train(*QUICK, "--experiment-id", "s", "--subset-sizes", "100", "--seeds", "3") == 0
@@ -268,6 +268,25 @@ def test_a_run_killed_while_it_was_claimed_is_claimed_whole(study, workplace):
         (folder / name).unlink()
     assert train("--resume", "s") == 0
     assert digests(workplace / "checkpoints" / "s") == digests(study / "checkpoints" / "s")
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_study_json_is_parsed_once_per_command(study, workplace, monkeypatch, is_finished):
+    shutil.copytree(study, workplace, dirs_exist_ok=True, copy_function=shutil.copy2)
+    path = workplace / "checkpoints" / "s" / "study.json"
+    if not is_finished:
+        (path.parent / "0.25" / "seed-1" / "done").unlink()
+    content, parsed, loads = path.read_bytes(), [], json.loads
+
+    def counted(text, **options):
+        parsed.append(text in (content, content.decode()))
+        return loads(text, **options)
+
+    monkeypatch.setattr(json, "loads", counted)
+    modified = path.stat().st_mtime_ns
+    assert train("--resume") == 0
+    assert sum(parsed) == 1
+    assert path.stat().st_mtime_ns == modified, "nothing was added"
 
 
 def test_resume_takes_the_study_that_is_named(study, workplace, capsys):

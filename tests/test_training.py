@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dataworth import devices
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.loaders import get_train_loader
 from dataworth.data.pixels import PixelStores
@@ -18,7 +19,6 @@ from dataworth.storage.run_directory import RunDirectory
 from dataworth.training.checkpointing import Checkpointer
 from dataworth.training.cuda_graphs import GraphedStep
 from dataworth.training.optimization import learning_rate
-from dataworth.training.planned_runs import plan_run
 from dataworth.training.state import TrainState
 from dataworth.training.trainer import Trainer
 
@@ -215,14 +215,14 @@ def test_the_place_of_another_run_is_refused_though_it_ended(data, workplace):
     folder.mkdir(parents=True)
     write_json(folder / "config.json", {"recipe": {"epochs": 9}, "seed": 1})
     (folder / "done").write_text("complete")
-    with pytest.raises(InputError, match=r"belongs to another study: .*epochs: 9 there"):
+    with pytest.raises(InputError, match=r"belongs to another study: .*epochs: 9 stored"):
         trainer.train(plan_run(run, data, workplace / "s"), lambda row: None)
 
 
 def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert devices._own_gpu(torch.device("cuda:1"), 0, 1) == torch.device("cuda:1")
+    assert devices._gpu_of_rank(torch.device("cuda:1"), 0, 1) == torch.device("cuda:1")
     assert chosen == [torch.device("cuda:1")]
 
 

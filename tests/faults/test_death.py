@@ -41,7 +41,7 @@ def test_killed_while_a_snapshot_is_written_one_is_whole(workplace, capsys, func
     assert victim.until("held")
     assert victim.strike() == -signal.SIGKILL
     assert "saved" not in victim.text
-    files.sweep(workplace)
+    files.remove_temporary_files(workplace)
     assert load_snapshot(workplace)["epoch"] in (2, 3)
     assert not list(workplace.glob(".*"))
     assert not list(workplace.glob("*.bad")), capsys.readouterr().err

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.datasets import DATASETS
 from dataworth.data.prepare import open_data
@@ -17,7 +18,6 @@ from dataworth.evaluation.results import read_results
 from dataworth.storage.files import write_verified
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.training import trainer
-from dataworth.commands.planning import plan_run
 from dataworth.training.trainer import Trainer
 from tests.conftest import evaluate, train
 from tests.faults.conftest import FIRST, TINY

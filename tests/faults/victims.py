@@ -108,9 +108,9 @@ def _live(pipe, function, words, marks, folder, file_limit):
 
 def _announce(path, line, when):
     module, names = path.split(":")
-    *owners, name = names.split(".")
-    owner = functools.reduce(getattr, owners, importlib.import_module(module))
-    original, calls = getattr(owner, name), iter(range(1, 10**9))
+    *parents, name = names.split(".")
+    parent = functools.reduce(getattr, parents, importlib.import_module(module))
+    original, calls = getattr(parent, name), iter(range(1, 10**9))
 
     @functools.wraps(original)
     def announced(*args, **kwargs):
@@ -124,4 +124,4 @@ def _announce(path, line, when):
             os.write(1, f"{line}\n".encode())
         return result
 
-    setattr(owner, name, announced)
+    setattr(parent, name, announced)

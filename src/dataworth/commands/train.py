@@ -14,6 +14,7 @@ from ..storage.disk_space import check_disk_space
 from ..storage.locks import lock_folder
 from ..storage.status import status_table
 from ..storage.study_directory import StudyDirectory
+from .cost import cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
@@ -49,8 +50,6 @@ def _train(words: Sequence[str] | None) -> int:
     if flags.list or flags.plan:
         say(plan.table())
         if flags.plan:
-            from .cost import cost_report
-
             say(cost_report(plan, flags.machine))
         return DONE
     return _launch(plan, flags)
@@ -83,7 +82,6 @@ def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
     from ..data.pixels import describe_residency
     from ..data.prepare import open_data
     from ..distributed.process_group import own_device
-    from .cost import disk_usage
 
     with local_rank_zero_first():
         check_disk_space(disk_usage(plan, machine))

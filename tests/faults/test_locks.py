@@ -1,4 +1,4 @@
-"""Two commands at once: each run and each cache has one owner."""
+"""Two commands at once: the locks of runs, caches and studies."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from tests.faults.victims import STEP, Victim
 
 
 @pytest.mark.fault(25, 26)
-def test_each_run_has_one_owner_and_the_second_command_says_who(place, tiny):
+def test_a_run_is_trained_by_one_command_and_the_second_names_its_process(place, tiny):
     first = Victim("dataworth.commands.train:train", TINY, [(STEP[0], "held", ("hold", 3))])
     assert first.until("held")
     second = Victim("dataworth.commands.train:train", TINY)
     assert second.end() == 3
-    owner = f"100/seed-1 is held by process {first.pid} on {socket.gethostname()}"
-    assert owner in second.text
+    holder = f"100/seed-1 is held by process {first.pid} on {socket.gethostname()}"
+    assert holder in second.text
     assert "1 of 2 runs complete" in second.text
     third = Victim("dataworth.commands.train:train", TINY)
     assert third.end() == 2
     assert "error: nothing left to do here: " in third.text
-    assert owner in third.text
+    assert holder in third.text
     first.strike()
     assert (place / FIRST / "lock").exists()
     finish(place, tiny)
@@ -71,7 +71,7 @@ def test_a_command_that_waits_for_a_cache_builds_it_when_the_builder_dies(workpl
 
 
 @pytest.mark.fault(25)
-def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
+def test_a_study_that_another_command_began_meanwhile_is_not_changed(
     place, tiny, monkeypatch, capsys
 ):
     real = prepare.open_data
@@ -89,11 +89,11 @@ def test_a_study_that_became_another_while_data_were_prepared_is_left_alone(
 
 
 @pytest.mark.fault(25)
-def test_two_commands_that_add_to_a_study_are_both_remembered(place):
+def test_commands_that_extend_one_study_at_a_time_are_all_recorded(place):
     victims = [
         Victim("dataworth.commands.train:train", [*TINY, "--subset-sizes", n])
         for n in (100, 150, 200)
     ]
     assert [victim.end() for victim in victims] == [0, 0, 0]
-    asked = json.loads((place / "checkpoints/s/study.json").read_text())["asked"]
-    assert sorted(study["subset_sizes"] for study in asked) == [[100], [150], [200]]
+    study = json.loads((place / "checkpoints/s/study.json").read_text())
+    assert sorted(request["subset_sizes"] for request in study["asked"]) == [[100], [150], [200]]
