@@ -144,7 +144,7 @@ def keep_double(words):
         torch.manual_seed(1)
         model = build_model(words[0], 10, 32, dropout=0.0).double()
         images, labels = torch.randn(33, 3, 32, 32).double(), torch.randint(0, 10, (33,))
-        own, several = process_group.share(0, 33), process_group.world_size() > 1
+        own, several = process_group.shard(0, 33), process_group.world_size() > 1
         if several:
             synchronise_batch_norm(model)
         optimizer, losses = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), []
