@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import dataworth
 from dataworth.commands.cli import COMMANDS as SUBCOMMANDS
 from dataworth.commands.flags import EvalFlags, ExportFlags, ForecastFlags, PredictFlags
 from dataworth.commands.parsing import parse, parse_train
@@ -105,6 +106,7 @@ def test_citation_is_valid_and_of_this_version():
     assert citation["type"] == "software"
     assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
     assert citation["authors"] == PROJECT["authors"]
+    assert PROJECT["version"] == dataworth.__version__
     assert f"## {PROJECT['version']}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
