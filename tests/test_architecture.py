@@ -47,7 +47,8 @@ PURE = {
 NO_TORCH = {
     "commands", "config", "console", "errors", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.records", "evaluation.results", "evaluation.tables",
-    "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "scaling", "signals", "storage",
+    "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "scaling",
+    "signals", "storage",
     "distributed.process_group", "distributed.collectives", "variants",
 }  # fmt: skip
 HEAVY = {"datasets", "torchvision", "sklearn", "ray", "submitit", "captum", "gradio", "jinja2"}
