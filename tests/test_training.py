@@ -141,7 +141,8 @@ def test_a_failed_snapshot_is_a_failed_run(data, workplace, monkeypatch):
 
     monkeypatch.setattr(RunDirectory, "save_last", full)
     run = Run(recipe=RECIPE, subset_size=0.25, seed=1)
-    failures = local([run], Machine(checkpoint_seconds=0), data, workplace / "s")
+    planned_run = plan_run(run, data, workplace / "s")
+    failures = local([planned_run], Machine(checkpoint_seconds=0), data)
     assert "No space left on device" in failures["0.25/seed-1"]
 
 
@@ -155,7 +156,8 @@ def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace,
 
     monkeypatch.setattr(Trainer, "train_epoch", hungry)
     runs = [Run(recipe=RECIPE, subset_size=size, seed=1) for size in (0.25, 0.5)]
-    failures = local(runs, Machine(), data, workplace / "s")
+    planned_runs = [plan_run(run, data, workplace / "s") for run in runs]
+    failures = local(planned_runs, Machine(), data)
     assert list(failures) == ["0.25/seed-1"]
     assert "try --batch-size 30" in failures["0.25/seed-1"]
 
