@@ -33,9 +33,9 @@ def test_a_run_is_trained_by_one_command_and_the_second_names_its_process(place,
 
 
 @pytest.mark.fault(26)
-@pytest.mark.parametrize("text", ["process 999999 on elsewhere\n", "", f"process {os.getpid()}"])
+@pytest.mark.parametrize("text", ["process 999999 on elsewhere\n", "", "process {pid}"])
 def test_the_lock_of_a_dead_process_is_taken_over(workplace, text):
-    (workplace / "lock").write_text(text)
+    (workplace / "lock").write_text(text.format(pid=os.getpid()))
     with lock_folder(workplace):
         assert f"process {os.getpid()} on" in (workplace / "lock").read_text()
         with (
