@@ -37,7 +37,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         hub.py                download from the Hugging Face hub, or load a local folder
         labels.py             image and label column; labels encoded as class indices
         splits.py             train, validation and test split; missing splits taken from train
-        subsets.py            stratified order per seed; each subset is a prefix of it
+        subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
         decoding.py           decode all images of a split in worker processes
         cache.py              cache of decoded uint8 pixels on disk, written once; bad images
@@ -59,12 +59,12 @@ Map of the package; a module imports from its own folder and from folders of a l
         state.py              TrainState: weights, optimiser, best epoch, position in the epoch
         optimization.py       SGD, Adam, AdamW; step, cosine and constant learning-rate schedules
         checkpointing.py      when a snapshot is taken and what it holds; resume; divergence
-        epoch_records.py      after each epoch: row of metrics.csv, TensorBoard events
+        epoch_records.py      after each epoch: calls epoch_log, writes TensorBoard events
         throughput.py         images per second on random pixels; estimated duration of a study
 
     distributed/              several processes that train one run; no-ops in a single process
         process_group.py      world size, ranks, sharding of a batch, lost processes
-        collectives.py        all-reduce, all-gather, broadcast, rank-0-first
+        collectives.py        all-reduce (sum of gradients), all-gather, broadcast, rank-0-first
         batch_norm.py         synchronised batch normalisation
 
     storage/                  study and run directories, identity, locks, snapshots, logs
@@ -74,7 +74,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         snapshots.py          last.pt and previous.pt: write, verify, load the newest intact one
         files.py              atomic writes (temporary file, fsync, replace) and SHA-256 files
         locks.py              one process per run and per cache, by kernel locks
-        epoch_log.py          metrics.csv of a run: one row per epoch
+        epoch_log.py          metrics.csv of a run: columns, append and read a row per epoch
         status.py             --status: progress of each run, read from its directory
         predictions.py        predictions/*.npz in results/: logits and labels of each run
         disk_space.py         free disk space against what a command will write
@@ -123,7 +123,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         tables.py             gains per doubling, comparison, exponents
 
     figures/                  all drawing; no torch
-        style.py              axes, colours, markers, captions
+        style.py              axes, colours, fonts, markers, captions
         files.py              reproducible PNG and PDF files
         scaling.py            error against training images, with law, forecast, backtest
         learning.py           loss and error over epochs
