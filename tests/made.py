@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 import pickle
 import struct
 import zlib
@@ -209,10 +210,10 @@ def write_class_folders(folder, num_classes, per_class):
 
 
 class Opens:
-    """Creates a file named PWNED when it is unpickled."""
+    """Makes a folder named PWNED when it is unpickled."""
 
     def __reduce__(self):
-        return open, ("PWNED", "a")
+        return os.mkdir, ("PWNED",)
 
 
 def checkpoint(name):

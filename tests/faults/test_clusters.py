@@ -261,7 +261,7 @@ def test_ray_and_local_give_the_same_bits_and_the_same_metrics(place, tiny):
 @pytest.mark.fault(23)
 def test_status_and_evaluation_work_while_the_study_trains(place, tiny, capsys):
     first = (
-        "dataworth.training.checkpointing:append_epoch",
+        "dataworth.training.epoch_records:append_epoch",
         "held",
         ("hold", 5),
     )  # in the second run

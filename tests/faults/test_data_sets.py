@@ -30,7 +30,12 @@ from tests.conftest import DIGITS, train
     ],
 )
 def test_a_bad_data_set_ends_the_command_before_training(workplace, capsys, name, message):
-    words = ["--dataset", made.write_bad_data_set("d", name), "--model", "alexnet-small"]
+    words = [
+        "--dataset",
+        made.write_bad_data_set(workplace / name, name),
+        "--model",
+        "alexnet-small",
+    ]
     words += ["--image-size", "32", "--subset-sizes", "1.0"]
     assert train(*words) == 2
     captured = capsys.readouterr()

@@ -88,11 +88,9 @@ def test_hostile_checkpoints_are_never_executed(stopped, capsys, name):
     assert place_of(RunDirectory(stopped).load_last()) < before
     assert "last.pt is no snapshot" in capsys.readouterr().err
     assert not list(stopped.parents[3].rglob("PWNED"))
-    if name.startswith("evil"):  # an unrestricted loader would have run it
-        torch.load(io.BytesIO(content), weights_only=False)
-        assert Path("PWNED").exists()
-    if name.startswith("evil"):  # an unrestricted loader would have run it
-        torch.load(io.BytesIO(content), weights_only=False)
+    if name.startswith("evil"):  # an unrestricted loader runs it
+        with contextlib.suppress(RuntimeError):  # "Invalid magic number", after it was run
+            torch.load(io.BytesIO(content), weights_only=False)
         assert Path("PWNED").exists()
 
 
