@@ -147,3 +147,22 @@ def test_few_loose_modules_and_short_files_and_functions():
 def test_init_files_only_document():
     for path in PACKAGE.rglob("*/__init__.py"):
         assert len(ast.parse(path.read_text()).body) == 1, path
+
+
+def public_functions(body, prefix=""):
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield f"{prefix}{node.name}", node
+
+
+def test_functions_of_three_parameters_document_them():
+    undocumented = [
+        f"{module}.{name}"
+        for module, tree in TREES.items()
+        for name, node in public_functions(tree.body)
+        if len({a.arg for a in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls"}) >= 3
+        and "Parameters\n---" not in (ast.get_docstring(node) or "")
+    ]
+    assert undocumented == []

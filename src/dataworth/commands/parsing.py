@@ -24,7 +24,16 @@ Command = TypeVar("Command", bound=Record)
 
 
 def parse(command: type[Command], words: Sequence[str] | None, default: Command) -> Command:
-    """Parse a command line; ``words`` default to the program's own.
+    """Parse a command line into the flags of a command.
+
+    Parameters
+    ----------
+    command : type
+        Record of the flags.
+    words : sequence of str or None
+        The command line; None: the program's own.
+    default : record
+        Values of flags that are not given.
 
     Raises
     ------

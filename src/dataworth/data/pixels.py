@@ -72,7 +72,13 @@ class DevicePixels:
     def batches(
         self, split: Split, augmented: AugmentedEpoch, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Copy the epoch's index vectors to the device once; yield views of them."""
+        """Copy the epoch's index vectors to the device once; yield views of them.
+
+        Parameters
+        ----------
+        split, augmented, size, slices
+            As in :class:`PixelStore`.
+        """
         columns = (
             split.rows[augmented.order],
             *augmented.crop_columns,
@@ -100,7 +106,13 @@ class HostPixels:
     def batches(
         self, split: Split, augmented: AugmentedEpoch, size: int, slices: list[slice]
     ) -> Iterator[Batch]:
-        """Prefetch one batch in a background thread; on the CPU, prepare each when asked."""
+        """Prefetch one batch in a background thread; on the CPU, prepare each when it is needed.
+
+        Parameters
+        ----------
+        split, augmented, size, slices
+            As in :class:`PixelStore`.
+        """
         if not slices:  # a rank may have no batch of a small validation split
             return
         prepare = partial(self._prepare, split, augmented, size)

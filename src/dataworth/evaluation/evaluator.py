@@ -68,7 +68,12 @@ def evaluate_runs(
     results_dir: Path,
     chance_error: float,
 ) -> tuple[list[RunScores], dict[str, str]]:
-    """Score several runs, with the parameters of :func:`evaluate_run`.
+    """Score several runs.
+
+    Parameters
+    ----------
+    directories : sequence of RunDirectory
+        Of the runs; the others are those of :func:`evaluate_run`.
 
     Returns
     -------

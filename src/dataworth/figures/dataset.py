@@ -17,7 +17,15 @@ from .style import BLUE, GREY, plain
 
 
 def save(ax: Axes, name: str, folder: Path = Path("results/eda")) -> None:
-    """Save a figure as PNG and PDF."""
+    """Save a figure as PNG and PDF.
+
+    Parameters
+    ----------
+    ax : Axes
+    name : str
+        File name without a suffix.
+    folder : Path
+    """
     save_printed(ax, folder / f"{name}.png")
 
 
