@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -48,14 +49,17 @@ def alternate(makes: Mapping[str, MakeWork], rounds: int, units: int) -> dict[st
     for name, make in makes.items():
         pipes[name], child_end = context.Pipe()
         context.Process(target=_serve, args=(make, child_end)).start()
-    for round_index in range(rounds + 1):
-        for name, pipe in pipes.items():
-            pipe.send(units if round_index else 2)
-            sample = Sample(*pipe.recv())
-            if round_index:  # the first round is the warm-up
-                samples[name].append(sample)
-    for pipe in pipes.values():
-        pipe.send(0)
+    try:
+        for round_index in range(rounds + 1):
+            for name, pipe in pipes.items():
+                pipe.send(units if round_index else 2)
+                sample = Sample(*pipe.recv())
+                if round_index:  # the first round is the warm-up
+                    samples[name].append(sample)
+    finally:
+        for pipe in pipes.values():
+            with suppress(OSError):  # the process has failed
+                pipe.send(0)
     return samples
 
 

@@ -24,7 +24,7 @@ def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterato
     """
     from . import ours as steps
 
-    bench, loader = steps.workbench(images, size, batch, cache)
+    trainer, loader = steps.open_trainer(images, size, batch, cache)
     if kind == "loading":
         return steps.loading(loader)
     work = {
@@ -32,7 +32,7 @@ def ours(kind: str, images: Path, size: int, batch: int, cache: Path) -> Iterato
         "validation": steps.validation,
         "evaluation": steps.evaluation,
     }
-    return work[kind](bench, loader)
+    return work[kind](trainer, loader)
 
 
 def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Iterator[int]:

@@ -28,7 +28,6 @@ from dataworth.explorer.study import example_images, measured_curves, open_study
 from tests.conftest import QUICK, ROOT, command, inside, train
 
 CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.xdist_group("explorer")  # one worker builds what its tests share
 USE_ANOTHER = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
 
 
@@ -136,18 +135,18 @@ def test_a_study_that_was_not_evaluated_says_what_to_run():
     ],
 )
 def test_what_is_no_picture_is_refused_in_a_line_without_a_path(explored, name, data, reason):
-    shown = respond(explored, "", data, name, None)
-    assert f"{reason}. {USE_ANOTHER}" in shown
-    assert shown.count("<") == 2
-    assert "/srv" not in shown
-    assert "0x" not in shown
+    message = respond(explored, "", data, name, None)
+    assert f"{reason}. {USE_ANOTHER}" in message
+    assert message.count("<") == 2
+    assert "/srv" not in message
+    assert "0x" not in message
 
 
 def test_names_of_classes_and_files_are_never_markup(explored):
     example = explored.examples[0]
-    shown = respond(explored, "", example.data, "<b>x</b>.png", "<script>")
-    assert "&lt;b&gt;x" in shown
-    assert "<script" not in shown
+    page = respond(explored, "", example.data, "<b>x</b>.png", "<script>")
+    assert "&lt;b&gt;x" in page
+    assert "<script" not in page
 
 
 def test_without_gradio_one_line_says_what_to_install(workplace, monkeypatch, capsys):
@@ -184,9 +183,9 @@ def test_examples_are_whole_images():
             data = whole(source, row)
             return b"no image" if data in bad else data
 
-    found = example_images(Spoilt())
-    assert [one.truth for one in found] == [one.truth for one in first]
-    assert {one.data for one in found}.isdisjoint(bad)
+    examples = example_images(Spoilt())
+    assert [example.truth for example in examples] == [example.truth for example in first]
+    assert {example.data for example in examples}.isdisjoint(bad)
 
 
 def test_a_study_without_a_finished_run_is_one_line(workplace, capsys):

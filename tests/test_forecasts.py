@@ -38,7 +38,7 @@ def test_every_question_is_answered(capsys, tmp_path):
     words = ["--target", 0.1, "--at", 100000, 400000, "--chance", 0.95, "--plan"]
     files = ["--json", tmp_path / "law.json", "--plot", tmp_path / "law.png"]
     assert run(POINTS, *words, *files) == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in (
         "Doubling the 50,000",
         "Error 10.0 %:",
@@ -46,9 +46,9 @@ def test_every_question_is_answered(capsys, tmp_path):
         "unreliable",
         "another",
     ):
-        assert part in shown
+        assert part in output
     law = json.loads((tmp_path / "law.json").read_text())
-    assert [each["n"] for each in law["forecasts"]] == [100000, 400000]
+    assert [row["n"] for row in law["forecasts"]] == [100000, 400000]
     assert law["required_images"][0]["target"] == 0.1
     assert law["chance_error"] == 0.95
     assert (tmp_path / "law.png").stat().st_size > 10_000
@@ -56,9 +56,9 @@ def test_every_question_is_answered(capsys, tmp_path):
 
 def test_a_study_is_read_and_compared(capsys):
     assert run(STUDY, "--metric", "top_1_error", "--compare", STUDY) == 0
-    shown = capsys.readouterr().out
-    assert "top-1 error" in shown
-    assert "this model needs" in shown
+    output = capsys.readouterr().out
+    assert "top-1 error" in output
+    assert "this model needs" in output
 
 
 def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
@@ -111,10 +111,10 @@ def test_a_bad_file_is_one_line(tmp_path, capsys, text, line):
     path = tmp_path / "points.csv"
     path.write_text(text)
     assert run(path) == 2
-    shown = capsys.readouterr().err
-    assert line in shown
-    assert str(path) in shown
-    assert shown.count("\n") == 1
+    output = capsys.readouterr().err
+    assert line in output
+    assert str(path) in output
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_what_is_not_identifiable_is_said(tmp_path, capsys):
     path = tmp_path / "points.csv"
     path.write_text("n,error\n1000,0.3\n2000,0.4\n4000,0.5\n")
     assert run(path, "--target", "0.2", "--plan") == 0
-    shown = capsys.readouterr().out
-    assert "not identifiable): the error rises" in shown
-    assert "--plan, --compare: no answer without a law" in shown
+    output = capsys.readouterr().out
+    assert "not identifiable): the error rises" in output
+    assert "--plan, --compare: no answer without a law" in output
 
 
 CELLS = {

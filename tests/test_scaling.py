@@ -66,7 +66,7 @@ def test_every_law_falls_between_chance_and_floor(name):
 
 def test_m4_solves_its_equation():
     level, exponent, floor, bend = 0.3, 0.6, 0.5, 0.4
-    found = LAWS["M4"].formula(X, 0.9, *(np.array([[v]]) for v in (level, exponent, floor, bend)))
+    error = LAWS["M4"].formula(X, 0.9, *(np.array([[v]]) for v in (level, exponent, floor, bend)))
     low = floor * level
 
     def side(y):
@@ -78,7 +78,7 @@ def test_m4_solves_its_equation():
         )
         for x in X
     ]
-    assert found[0] == pytest.approx(np.array(expected), rel=1e-9)
+    assert error[0] == pytest.approx(np.array(expected), rel=1e-9)
 
 
 def test_sampler_agrees_with_the_closed_form():
@@ -110,11 +110,11 @@ def test_noiseless_laws_are_recovered_to_one_percent(member):
     truth = (0.1, 0.45, 0.2, 0.6)[: len(LAWS[member.law].parameters)]
     parameters = [np.array([[v]]) for v in truth]
     error = LAWS[member.law].formula(n / n[-1], 0.95, *parameters)[0]
-    found = fit(points(error, n, 10**9), 0.95, [member])
+    posterior = fit(points(error, n, 10**9), 0.95, [member])
     ahead = np.array([4e6])
     exact = LAWS[member.law].formula(ahead / n[-1], 0.95, *parameters)[0]
-    assert np.median(found.law_error(ahead), axis=0) == pytest.approx(exact, rel=0.01)
-    assert np.median(found.law_error(n), axis=0) == pytest.approx(error, rel=0.01)
+    assert np.median(posterior.law_error(ahead), axis=0) == pytest.approx(exact, rel=0.01)
+    assert np.median(posterior.law_error(n), axis=0) == pytest.approx(error, rel=0.01)
 
 
 @given(
@@ -154,9 +154,9 @@ def test_no_error_at_all_is_a_point_where_the_test_set_is_known():
 
 def test_none_of_the_test_images_wrong_was_inside_the_interval():
     measured = Points(N, np.array([0.04, 0.01, 0.0025, 0.001, 0.0]), np.full(5, 2000.0))
-    found = analyse(measured, 0.9)
-    assert all(test.covered and test.lower == 0 for test in found.backtests)
-    assert "measured: 0.0 %, inside" in sentences.backtest(found)
+    analysis = analyse(measured, 0.9)
+    assert all(test.covered and test.lower == 0 for test in analysis.backtests)
+    assert "measured: 0.0 %, inside" in sentences.backtest(analysis)
 
 
 def test_many_sizes_are_condensed_without_bias():
@@ -235,29 +235,29 @@ def test_data_multiplier_is_how_far_one_curve_is_shifted():
     ],
 )
 def test_what_no_law_explains_is_not_identifiable(error, n, reason):
-    found = analyse(points(np.array(error), n), 0.95)
-    assert found.posterior is None
-    assert reason in found.reason
-    assert reason in sentences.law(found)
-    assert "no answer" in sentences.target(found, 0.1)
-    assert to_dict(found)["identifiable"] is False
+    analysis = analyse(points(np.array(error), n), 0.95)
+    assert analysis.posterior is None
+    assert reason in analysis.reason
+    assert reason in sentences.law(analysis)
+    assert "no answer" in sentences.target(analysis, 0.1)
+    assert to_dict(analysis)["identifiable"] is False
 
 
 def test_five_points_do_not_pin_exponent_and_floor():
-    found = analyse(points(0.06 + 5.5 * N**-0.3), 0.99)
+    analysis = analyse(points(0.06 + 5.5 * N**-0.3), 0.99)
     low, high = interval(
-        found.vague_posterior.exponent[np.isfinite(found.vague_posterior.exponent)]
+        analysis.vague_posterior.exponent[np.isfinite(analysis.vague_posterior.exponent)]
     )
     assert low < 0.3 < high
     assert high > 1.5 * low
-    low, high = interval(found.vague_posterior.floor)
+    low, high = interval(analysis.vague_posterior.floor)
     assert low < 0.06 < high
-    ahead = forecasts(found)
-    assert [each.reliable for each in ahead] == [True, True, False]
-    for each in ahead:
-        assert each.lower < 0.06 + 5.5 * each.n**-0.3 < each.upper
-    assert [test.hidden for test in found.backtests] == [1, 2]
-    assert all(test.covered for test in found.backtests)
+    ahead = forecasts(analysis)
+    assert [row.reliable for row in ahead] == [True, True, False]
+    for row in ahead:
+        assert row.lower < 0.06 + 5.5 * row.n**-0.3 < row.upper
+    assert [test.hidden for test in analysis.backtests] == [1, 2]
+    assert all(test.covered for test in analysis.backtests)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +277,9 @@ def test_small_shares_keep_a_digit(share, text):
 
 
 def test_targets_are_answered_in_words():
-    found = analyse(points(0.06 + 5.5 * N**-0.3, num_test=10**6), 0.99)
-    assert "already reached, at 12,500 images" in sentences.target(found, 0.4)
-    assert "90 % interval" in sentences.target(found, 0.2)
+    analysis = analyse(points(0.06 + 5.5 * N**-0.3, num_test=10**6), 0.99)
+    assert "already reached, at 12,500 images" in sentences.target(analysis, 0.4)
+    assert "90 % interval" in sentences.target(analysis, 0.2)
     n = np.geomspace(1e3, 1e6, 9)
     flat = analyse(points(0.3 + 50 * n**-0.9, n, 10**7), 0.99)
     assert "not reachable at any size" in sentences.target(flat, 0.1)
@@ -287,16 +287,16 @@ def test_targets_are_answered_in_words():
 
 
 def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():
-    one, two = (analyse(points(5 * N**-0.3, seeds=k), 0.95) for k in (1, 2))
-    found = {each.n: each for each in rank_next_runs(two)}
-    assert found[100_000].is_new_size
-    assert found[100_000].reduction > 0.1
-    assert found[12_500].reduction == pytest.approx(0, abs=0.02)
+    single_seed, two_seeds = (analyse(points(5 * N**-0.3, seeds=k), 0.95) for k in (1, 2))
+    candidates = {run.n: run for run in rank_next_runs(two_seeds)}
+    assert candidates[100_000].is_new_size
+    assert candidates[100_000].reduction > 0.1
+    assert candidates[12_500].reduction == pytest.approx(0, abs=0.02)
     assert (
-        max(each.reduction for each in rank_next_runs(one) if not each.is_new_size) > 0.02
+        max(run.reduction for run in rank_next_runs(single_seed) if not run.is_new_size) > 0.02
     )  # unknown spread
     assert all(
-        each.reduction == 0 for each in rank_next_runs(two, target=1e-6)
+        run.reduction == 0 for run in rank_next_runs(two_seeds, target=1e-6)
     )  # no draw reaches it
 
 
@@ -310,12 +310,14 @@ def test_a_larger_design_is_more_precise(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("members", [FORECAST_PRIOR, VAGUE_PRIOR], ids=["forecast", "exponent"])
 def test_intervals_have_their_nominal_coverage(members):
-    held = []
+    covered = []
     for seed in range(200):
-        truth, found, wanted = _simulated(members, np.random.default_rng([seed, len(members)]))
-        low, high = interval(wanted(found))
-        held.append(low <= truth <= high)
-    assert 0.84 <= np.mean(held) <= 0.96
+        truth, posterior, quantity = _simulated(
+            members, np.random.default_rng([seed, len(members)])
+        )
+        low, high = interval(quantity(posterior))
+        covered.append(low <= truth <= high)
+    assert 0.84 <= np.mean(covered) <= 0.96
 
 
 def _simulated(members, rng):
@@ -329,10 +331,10 @@ def _simulated(members, rng):
     rate = LAWS[member.law].formula(n / N[-1], 0.95, *parameters)[0]
     rate = np.minimum(rate * np.exp(scatter * rng.standard_normal(len(n))), 0.95)
     error = rng.binomial(5000, rate) / 5000
-    found = fit(points(error[:-1]), 0.95, members)
+    posterior = fit(points(error[:-1]), 0.95, members)
     if members is VAGUE_PRIOR:
-        return parameters[1][0, 0], found, lambda p: p.exponent[np.isfinite(p.exponent)]
-    return error[-1], found, lambda p: p.run_error(n[-1:], 5000)[:, 0]
+        return parameters[1][0, 0], posterior, lambda p: p.exponent[np.isfinite(p.exponent)]
+    return error[-1], posterior, lambda p: p.run_error(n[-1:], 5000)[:, 0]
 
 
 def runs_table(zeros=False, sizes=4, seeds=2):
@@ -380,29 +382,29 @@ def test_no_complete_run_is_no_curve():
 
 def test_sentences_carry_the_numbers():
     runs = runs_table()
-    found = curves(runs, CHANCE)
-    text = describe(found, sizes_table(runs))
+    analysed = curves(runs, CHANCE)
+    text = describe(analysed, sizes_table(runs))
     assert "From 3,125 to 25,000 training images the test top-5 error goes" in text
     assert "Doubling the 25,000 training images would lower the top-5 error by" in text
     assert "Without the largest size, the forecast for 25,000 images was" in describe_forecasts(
-        found
+        analysed
     )
     few = runs_table(sizes=2)
     assert "2 sizes were measured" in describe(curves(few, CHANCE), sizes_table(few))
     assert describe_forecasts(curves(few, CHANCE)) == ""
-    one = runs_table(sizes=1)
-    assert "no curve yet" in describe(curves(one, CHANCE), sizes_table(one))
+    single_size = runs_table(sizes=1)
+    assert "no curve yet" in describe(curves(single_size, CHANCE), sizes_table(single_size))
 
 
 def test_record_of_the_laws_is_plain_json():
-    found = json.loads(json.dumps(laws(curves(runs_table(), CHANCE)), allow_nan=False))
-    law = found["metrics"]["top_5_error"]
+    content = json.loads(json.dumps(laws(curves(runs_table(), CHANCE)), allow_nan=False))
+    law = content["metrics"]["top_5_error"]
     low, high = law["exponent"]["interval"]
     assert low <= law["exponent"]["median"] <= high
     assert sum(law["laws"].values()) == pytest.approx(1)
     assert len(law["points"]) == 4
-    hidden = to_dict(analyse(points(5 * N**-0.3), 0.95), targets=(0.001,))["required_images"]
-    json.dumps(hidden, allow_nan=False)
+    required = to_dict(analyse(points(5 * N**-0.3), 0.95), targets=(0.001,))["required_images"]
+    json.dumps(required, allow_nan=False)
 
 
 @pytest.mark.parametrize("zeros", [False, True])
@@ -418,10 +420,12 @@ def test_figures_have_labels_and_show_every_size(zeros):
 
 
 def test_forecast_and_backtest_are_drawn():
-    found = analyse(points(5 * N**-0.3, seeds=2, spread=0.01), 0.95)
-    legend = [text.get_text() for text in plot_points(new_axes(), found).get_legend().get_texts()]
+    analysis = analyse(points(5 * N**-0.3, seeds=2, spread=0.01), 0.95)
+    legend = [
+        text.get_text() for text in plot_points(new_axes(), analysis).get_legend().get_texts()
+    ]
     assert legend == ["measured", "law, 90 % band", "forecast", "beyond 4x: unreliable"]
-    ax = plot_backtest(new_axes(), found)
+    ax = plot_backtest(new_axes(), analysis)
     assert len(ax.get_yticks()) == 2
     assert ax.get_xlabel() == "error at 50,000 training images"
 

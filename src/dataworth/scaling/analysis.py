@@ -80,10 +80,8 @@ def forecasts(analysis: Analysis, at: Sequence[float] = ()) -> list[Forecast]:
     n = np.array(at or [factor * largest for factor in FORECAST_FACTORS], dtype=float)
     lower, upper = run_interval(posterior, n, analysis.points.last_num_test)
     error = np.median(posterior.law_error(n), axis=0)
-    return [
-        Forecast(*(float(value) for value in row), bool(row[0] <= RELIABLE_FACTOR * largest))
-        for row in zip(n, error, lower, upper, strict=True)
-    ]
+    rows = zip(n.tolist(), error.tolist(), lower.tolist(), upper.tolist(), strict=True)
+    return [Forecast(*row, reliable=row[0] <= RELIABLE_FACTOR * largest) for row in rows]
 
 
 def to_dict(
