@@ -28,7 +28,6 @@ from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import evaluate, inside, train
 
 CHROMIUM = "/usr/bin/chromium"
-pytestmark = pytest.mark.xdist_group("report")  # one worker builds what its tests share
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",

@@ -24,6 +24,7 @@ def main() -> None:
     """Run the subcommand named on the command line."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
+        sys.argv = [f"dataworth {name}", *words]  # as --help and environment.json name the command
         with handle_signals():  # from the first import on
             module = import_module(f".{name}", __package__)
             getattr(module, COMMANDS[name][0])(words)
