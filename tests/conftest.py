@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from dataworth.commands import eval as eval_command
 from dataworth.commands import train as train_command
+from dataworth.figures import files
 
 settings.register_profile("steady", deadline=None, max_examples=50)  # a busy machine is no failure
 settings.load_profile("steady")
@@ -71,6 +72,12 @@ def train(*words):
 
 def evaluate(*words):
     return command(eval_command.evaluate, *words)
+
+
+@pytest.fixture(autouse=True)
+def without_pdf(monkeypatch):
+    """Save no PDF beside each PNG, which takes longest; the shared studies and notebooks do."""
+    monkeypatch.setattr(files, "PRINTED", (".png",))
 
 
 @pytest.fixture
