@@ -77,7 +77,7 @@ def evaluate(*words):
 @pytest.fixture(autouse=True)
 def without_pdf(monkeypatch):
     """Save no PDF beside each PNG, which takes longest; the shared studies and notebooks do."""
-    monkeypatch.setattr(files, "PRINTED", (".png",))
+    monkeypatch.setattr(files, "SCREEN_AND_PRINT", (".png",))
 
 
 @pytest.fixture
