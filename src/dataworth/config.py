@@ -22,7 +22,7 @@ from pydantic import (
 from tyro.conf import Suppress
 
 from .errors import InputError, first_error_message
-from .variants import NAME, Pairs, Variants
+from .variants import NAME, Pairs, VariantName, Variants
 
 
 class Record(BaseModel):
@@ -156,7 +156,7 @@ class Run(Record):
     recipe: Recipe
     subset_size: float | int
     seed: int
-    variant: str = ""  # name of the recipe's variant; empty in a study of one recipe
+    variant: VariantName = ""  # name of the recipe's variant; empty in a study of one recipe
 
     @property
     def path(self) -> Path:

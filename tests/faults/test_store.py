@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from dataworth.data.datasets import load
 from dataworth.errors import DamagedError, InputError
 from dataworth.evaluation.results import read_results
 from dataworth.storage import snapshots
-from dataworth.storage.files import digest_path, write_verified
+from dataworth.storage.epoch_log import EpochRow, append_epoch
+from dataworth.storage.files import digest_path, write_verified, write_whole
+from dataworth.storage.locks import lock_folder
 from dataworth.storage.run_directory import RunDirectory
 from tests import made
 from tests.conftest import ROOT, evaluate, train
@@ -193,3 +196,75 @@ def test_a_digest_is_what_sha256sum_checks(finished):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest_path(path).read_text() == f"{digest}  best.safetensors\n"
     assert bits(finished)
+
+
+def edited(path, **changes):
+    """Change the top-level values of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("stored", ["{elsewhere}", "../{elsewhere.name}"])
+def test_a_study_cannot_send_its_results_outside(finished, capsys, stored):
+    elsewhere = finished.parent / f"elsewhere-{finished.name}"
+    path = finished / "checkpoints/s/study.json"
+    machine = json.loads(path.read_text())["machine"]
+    stored = stored.format(elsewhere=elsewhere)
+    edited(path, machine={**machine, "results_dir": stored})
+    assert evaluate() == 0
+    assert not elsewhere.exists()
+    assert (finished / "results/s/metrics.json").exists()
+    assert f"pass --results-dir {stored}" in capsys.readouterr().err
+    assert evaluate("--results-dir", stored) == 0
+    assert (elsewhere / "s/metrics.json").exists()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.fault(15)
+def test_train_names_the_results_folder_that_evaluation_needs(finished, capsys):
+    assert train(*TINY, "--results-dir", finished / "my results") == 0
+    command = f"eval.py --results-dir '{finished}/my results' --experiment-id s"
+    assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../../../x", "{folder}/x", "a/b", "0.5"])
+@pytest.mark.parametrize("file", ["study.json", "100/seed-1/config.json"])
+def test_variant_names_of_stored_files_are_checked(finished, capsys, file, name):
+    name, path = name.format(folder=finished), finished / "checkpoints/s" / file
+    study = {"subset_sizes": [100], "seeds": [1], "variants": {name: {"epochs": 2}}}
+    edited(path, **({"asked": [study]} if file == "study.json" else {"variant": name}))
+    before = set(finished.rglob("*"))
+    assert evaluate("--experiment-id", "s") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert file in line
+    assert "is no name for a variant" in line
+    assert {path for path in set(finished.rglob("*")) - before if path.is_file()} == set()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "0.5"])
+def test_variant_names_of_results_are_checked(tiny, tmp_path, name):
+    content = json.loads((tiny / "results/s/metrics.json").read_text())
+    content["runs"][0]["variant"] = name
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="is no name for a variant"):
+        read_results(tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.csv", ".done.{pid}.tmp"])
+def test_files_are_not_written_through_symbolic_links(tmp_path, name):
+    (tmp_path / "mine").write_text("precious\n")
+    (tmp_path / name.format(pid=os.getpid())).symlink_to("mine")
+    row = EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0)
+    with contextlib.suppress(InputError, OSError), lock_folder(tmp_path):
+        write_whole(tmp_path / "done", b"complete\n")
+        append_epoch(tmp_path, row)
+    assert (tmp_path / "mine").read_text() == "precious\n"
+
+
+def test_a_lock_that_is_a_symbolic_link_is_refused_in_one_line(finished, capsys):
+    (finished / "mine").write_text("precious\n")
+    (finished / "checkpoints/s/lock").symlink_to(finished / "mine")
+    assert train(*TINY) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "checkpoints/s/lock is a symbolic link" in line
+    assert (finished / "mine").read_text() == "precious\n"

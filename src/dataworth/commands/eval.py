@@ -34,7 +34,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
     require_single_process("eval.py")
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
-    results_dir = (flags.results_dir or study.record.machine.results_dir) / study.name
+    results_dir = study.results_dir(flags.results_dir)
     from ..findings.study import analyse_variants
     from .eval_output import add_scores, print_findings, write_files, write_report
 

@@ -13,7 +13,7 @@ from ..distributed.process_group import joined_process_group, require_single_pro
 from ..storage.disk_space import check_disk_space
 from ..storage.locks import lock_folder
 from ..storage.status import status_table
-from ..storage.study_directory import StudyDirectory
+from ..storage.study_directory import StudyDirectory, lies_below
 from .cost import cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
@@ -106,4 +106,6 @@ def _eval_command(machine: Machine) -> str:
     default = Machine.model_fields["checkpoint_dir"].default
     is_elsewhere = machine.checkpoint_dir != default
     folder = f" --checkpoint-dir {shlex.quote(str(machine.checkpoint_dir))}" if is_elsewhere else ""
+    if not lies_below(machine.results_dir):  # a study cannot say so, a flag can
+        folder += f" --results-dir {shlex.quote(str(machine.results_dir))}"
     return f"python eval.py{folder}"

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Machine, Recipe, Run
+from ..config import Machine, Run
 from ..errors import DamagedError, InputError
 from .files import (
     read_json,
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CONFIG_FILE = "config.json"
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of one run."""
@@ -67,7 +70,7 @@ class RunDirectory:
         InputError
             Naming each field, its stored and its requested value.
         """
-        if (self.path / "config.json").exists():
+        if (self.path / CONFIG_FILE).exists():
             stored, requested = self.config(), dict(identity)
             check_same(self.path, with_defaults(stored["recipe"]), requested.pop("recipe"))
             check_same(self.path, stored, requested)
@@ -99,14 +102,14 @@ class RunDirectory:
         """
         self.check(identity)
         remove_temporary_files(self.path)
-        if not (self.path / "config.json").exists():
+        if not (self.path / CONFIG_FILE).exists():
             mean, std = map(list, channel_stats)
             content = {
                 **identity,
                 "machine": machine.model_dump(mode="json"),
                 "pixel_moments": {"mean": mean, "std": std},
             }
-            write_json(self.path / "config.json", content)
+            write_json(self.path / CONFIG_FILE, content)
         self.keep_subset(indices)
 
     def keep_subset(self, indices: NDArray[np.int64]) -> None:
@@ -120,13 +123,25 @@ class RunDirectory:
 
     def config(self) -> Mapping[str, Any]:
         """Read config.json."""
-        return read_json(self.path / "config.json")
+        return read_json(self.path / CONFIG_FILE)
 
     def run(self) -> Run:
-        """Read recipe, size, seed and variant of the run from config.json."""
-        config = self.config()
-        recipe, size, seed = Recipe(**config["recipe"]), config["subset_size"], config["seed"]
-        return Run(recipe=recipe, subset_size=size, seed=seed, variant=config.get("variant", ""))
+        """Read recipe, size, seed and variant of the run from config.json.
+
+        Raises
+        ------
+        InputError
+            If config.json is damaged, or describes a run whose directory is another one.
+        """
+        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
+        try:
+            run = Run(**values)
+        except InputError as error:
+            raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+        parts = run.path.parts
+        if self.path.parts[-len(parts) :] != parts:
+            raise InputError(f"{self.path / CONFIG_FILE} describes another run, {run.path}")
+        return run
 
     @property
     def status(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ConfigDict, Field
 
 from ..config import Machine, Recipe, Record, Run, Study
+from ..console import warn
 from ..errors import InputError
 from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
 from .identity import SCHEMA, check_same
@@ -126,6 +128,26 @@ class StudyDirectory:
         """Sizes and seeds that each command requested so far; empty for a new study."""
         return self.stored.requested if self.stored else ()
 
+    def results_dir(self, requested: Path | None = None) -> Path:
+        """Return the folder for this study's results.
+
+        Parameters
+        ----------
+        requested : Path or None
+            ``--results-dir``. None: the stored one if it lies below the working directory, else
+            the default: a study from somebody else does not decide where files are written.
+        """
+        stored = self.record.machine.results_dir
+        if requested is None and not lies_below(stored):
+            default: Path = Machine.model_fields["results_dir"].default
+            warn(
+                f"note: {self.path / STUDY_FILE} names a results folder outside this one, which "
+                f"only a flag can do: writing to {default / self.name}; to write there, "
+                f"pass --results-dir {shlex.quote(str(stored))}"
+            )
+            stored = default
+        return (requested or stored) / self.name
+
     def planned_runs(self) -> list[Run]:
         """Return every run that was requested so far."""
         runs = (run for study in self.requested for run in study.runs(self.record.recipe))
@@ -217,6 +239,11 @@ class StudyDirectory:
             return (self.path / STUDY_FILE).read_bytes() == self.content
         except FileNotFoundError:
             return self.content is None
+
+
+def lies_below(path: Path) -> bool:
+    """Whether a path stays below the working directory."""
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _created(values: Mapping[str, Any]) -> str:
