@@ -125,7 +125,9 @@ def load(recipe: Recipe) -> ImageDataset:
         If it cannot be found, its columns are ambiguous, or its labels are invalid.
     """
     name = recipe.dataset
-    published_tables, fingerprint, revision, root = _load_tables(name, recipe.dataset_revision)
+    published_tables, fingerprint, revision, root, folder_notes = _load_tables(
+        name, recipe.dataset_revision
+    )
     tables = {source: table for source, table in published_tables.items() if len(table)}
     if not tables:
         raise InputError(f"{name}: the data set has no images")
@@ -138,6 +140,7 @@ def load(recipe: Recipe) -> ImageDataset:
     classes, codes = encode_labels(labels, getattr(feature, "names", None), name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
     splits, notes = assign_splits(published, recipe, len(classes))
+    notes = (*folder_notes, *notes)
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
     if len(classes) < 6:
@@ -157,19 +160,19 @@ def load(recipe: Recipe) -> ImageDataset:
 
 def _load_tables(
     name: str, revision: str | None
-) -> tuple[Mapping[str, Any], str, str | None, Path | None]:
-    """Return the published splits, their fingerprint, commit on the hub, and folder of files."""
+) -> tuple[Mapping[str, Any], str, str | None, Path | None, tuple[str, ...]]:
+    """Return the published splits, fingerprint, commit on the hub, folder of files, and notes."""
     if revision and (name in DATASETS or Path(name).is_dir()):
         raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
     if name in DATASETS:
         tables = DATASETS[name]()
         contents = sorted((source, table._fingerprint) for source, table in tables.items())
-        return tables, f"{name} {contents}", None, None
+        return tables, f"{name} {contents}", None, None, ()
     if Path(name).is_dir():
-        tables, fingerprint = load_folder(Path(name))
-        return tables, fingerprint, None, Path(name).resolve()
+        tables, fingerprint, notes = load_folder(Path(name))
+        return tables, fingerprint, None, Path(name).resolve(), notes
     tables, commit, root = load_from_hub(name, revision)
-    return tables, f"{name}@{commit}", commit, root
+    return tables, f"{name}@{commit}", commit, root, ()
 
 
 def _encoded_images(table: Any, column: str) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .class_folders import list_files, read_class_folders
 
 if TYPE_CHECKING:
     import datasets
@@ -19,8 +20,8 @@ ALTERNATIVES = "or name a local folder, or --dataset digits (embedded)"
 HUB_TIMEOUT = 10  # seconds
 
 
-def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
-    """Load a local folder; return its splits and a fingerprint of file names, sizes and times.
+def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[str, ...]]:
+    """Load a local folder; return splits, fingerprint (file names, sizes and times) and notes.
 
     Raises
     ------
@@ -34,8 +35,15 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
         stat = file.stat()
         digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     _quiet()
+    listing = list_files(path)
     try:
-        return datasets.load_dataset(str(path)), digest.hexdigest()
+        if listing.is_class_folders:
+            tables, notes = read_class_folders(listing)
+        else:
+            tables, notes = datasets.load_dataset(str(path)), ()
+        return tables, digest.hexdigest(), notes
+    except InputError:
+        raise
     except Exception as error:
         damaged = _damaged_parquet(path)
         reason = f"{damaged} is damaged" if damaged else _first_line(error)
