@@ -84,8 +84,7 @@ def resolve_study(
     if flags.resume is None:
         study = StudyDirectory.read(base / (flags.experiment_id or _new_name(base)))
     else:
-        name = flags.experiment_id if flags.resume == NEWEST else flags.resume
-        study = StudyDirectory.find(base, name)
+        study = StudyDirectory.find(base, study_name(flags))
         stored = TrainFlags(
             recipe=study.record.recipe,
             study=study.requested[-1],
@@ -95,6 +94,23 @@ def resolve_study(
             flags = parse_train(words, stored)
     study.check(flags.recipe, flags.study)
     return flags, study
+
+
+def study_name(flags: TrainFlags) -> str | None:
+    """Return the study that ``--resume`` or ``--experiment-id`` names; None: the newest.
+
+    Raises
+    ------
+    InputError
+        If they name two.
+    """
+    resumed = None if flags.resume == NEWEST else flags.resume
+    if resumed and flags.experiment_id not in (None, resumed):
+        raise InputError(
+            f"--resume {resumed} and --experiment-id {flags.experiment_id} name two studies; "
+            "give one name"
+        )
+    return resumed or flags.experiment_id
 
 
 def _new_name(checkpoint_dir: Path) -> str:

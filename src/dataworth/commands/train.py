@@ -18,7 +18,7 @@ from .cost import cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
-from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study
+from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study, study_name
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
@@ -37,7 +37,7 @@ def _train_in_group(words: Sequence[str] | None) -> int:
 def _train(words: Sequence[str] | None) -> int:
     flags = parse_train(words)
     if flags.status:
-        study = StudyDirectory.find(flags.machine.checkpoint_dir, flags.experiment_id)
+        study = StudyDirectory.find(flags.machine.checkpoint_dir, study_name(flags))
         print(status_table(study))
         return DONE
     flags, study = on_rank_zero(lambda: resolve_study(flags, words))
