@@ -445,3 +445,20 @@ def test_learning_curves_have_one_pair_of_lines_per_seed():
     ax = plot_learning(new_axes(), pd.DataFrame(rows))
     assert len(ax.lines) == 2
     assert "nats" in ax.get_ylabel()
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=60),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_means_per_size_are_those_of_a_loop_to_the_last_bit(n, seed):
+    rng = np.random.default_rng(seed)
+    n = rng.permutation(np.repeat(np.array(n, float), rng.integers(1, 40)))
+    measured = Points(n, rng.random(len(n)) + 0.01)
+    for values in (measured.error, rng.standard_normal(len(n))):
+        groups = [values[n == size] for size in np.unique(n)]
+        np.testing.assert_array_equal(measured._per_size(values), [g.mean() for g in groups])
+        totals = measured._per_size(values, total=True)
+        np.testing.assert_array_equal(totals, [g.sum() for g in groups])
+    assert measured.num_runs.tolist() == [np.sum(n == size) for size in np.unique(n)]

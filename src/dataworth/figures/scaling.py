@@ -16,6 +16,7 @@ from ..findings.study import VariantFindings, sample
 from ..scaling.analysis import Analysis
 from ..scaling.forecasting import RELIABLE_FACTOR, interval
 from ..scaling.laws import Array
+from ..scaling.points import MAX_SIZES
 from ..scaling.posterior import Posterior
 from .files import save_printed
 from .learning import plot_learning
@@ -174,6 +175,8 @@ def _label_log_axes(ax: Axes, n: Array) -> None:
     for i in reversed(range(len(n))):  # from the largest; a label that would overlap is left out
         if previous - np.log(n[i]) >= width:
             previous, labels[i] = np.log(n[i]), f"{int(n[i]):,}"
+    if len(n) > MAX_SIZES:  # a tick of each would be a black bar, and take minutes
+        n, labels = n[np.array(labels) != ""], [label for label in labels if label]
     ax.set_xticks(n, labels)
     low, high = ax.get_ylim()
     steps = (
