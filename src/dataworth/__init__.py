@@ -35,6 +35,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     data/                     name or folder -> splits -> nested subsets -> cache -> batches
         datasets.py           DATASETS: from a name or a path to an ImageDataset
         class_folders.py      local class folders: images by split and class, unused files
+        folder_checks.py      local folders: no FIFOs, no README.md that names other folders
         hub.py                download from the Hugging Face hub, or load a local folder
         labels.py             image and label column; labels encoded as class indices
         splits.py             train, validation and test split; missing splits taken from train

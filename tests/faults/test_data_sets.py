@@ -1,6 +1,7 @@
 """Data sets with bad rows, damaged files or too little disk: said before training."""
 
 import io
+import os
 import re
 import shutil
 
@@ -12,6 +13,7 @@ from dataworth.config import Machine, Recipe
 from dataworth.data.cache import MAX_BAD
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.hub import load_folder
+from dataworth.data.images import BadImageError
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
 from tests import made
@@ -262,3 +264,54 @@ def test_a_note_on_unused_files_is_bounded(workplace):
     assert note.startswith("1,000 files are not used: cat/0.heic (no image file), cat/1.heic")
     assert note.endswith("and 990 more")
     assert len(note) < 500
+
+
+@pytest.mark.fault(38)
+def test_files_that_block_their_reader_are_not_opened(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    os.mkfifo(root / "cat" / "x.png")
+    (root / "dog" / "zero.png").symlink_to("/dev/zero")
+    note = loaded(root).notes[0]
+    assert "cat/x.png (no regular file), dog/zero.png (no regular file)" in note
+    tables = made.write_bad_data_set(workplace / "tables", "corrupt-row")
+    os.mkfifo(tables / "data" / "extra-00000-of-00001.parquet")
+    with pytest.raises(InputError, match=r"extra-00000-of-00001\.parquet is no regular file"):
+        loaded(tables)
+
+
+@pytest.mark.fault(38)
+def test_a_huge_image_file_is_refused_before_it_is_read(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    data = loaded(root)
+    os.truncate(root / "cat" / "0.png", 10**12)  # sparse
+    with pytest.raises(BadImageError, match="its file has 1,000,000,000,000 bytes, more than"):
+        data.encoded("train", 0)
+    (root / "cat" / "1.png").unlink()
+    os.mkfifo(root / "cat" / "1.png")
+    with pytest.raises(BadImageError, match="no regular file"):
+        data.encoded("train", 1)
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("file", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("key", ["data_files", "data_dir"])
+@pytest.mark.parametrize("where", ["../other", "/absolute", "https://example.org/x", "a::b"])
+def test_a_readme_that_names_files_outside_the_folder_is_refused(workplace, file, key, where):
+    made.write_bad_data_set(workplace / "other", "corrupt-row")
+    (root := workplace / "images").mkdir()
+    where = where.replace("/absolute", str(workplace / "other"))
+    value = f"{where}/data/*" if key == "data_files" else where
+    text = f"configs:\n- config_name: default\n  {key}: '{value}'\n"
+    (root / file).write_text(f"---\n{text}---\n" if file == "README.md" else text)
+    with pytest.raises(InputError, match=f"{re.escape(file)} names files outside the folder"):
+        loaded(root)
+
+
+def test_a_readme_that_names_files_of_its_folder_is_obeyed(workplace):
+    root = class_folders(workplace / "images", *in_folders("a/cat", "a/dog", "b/cat", "b/dog"))
+    files = "[{split: train, path: 'a/**'}, {split: test, path: 'b/**'}]"
+    text = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n"
+    (root / "README.md").write_text(text)
+    data = loaded(root)
+    assert {split.source for split in data.splits.values()} == {"train", "test"}
+    assert len(data.splits["test"]) == 16

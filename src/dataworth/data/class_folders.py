@@ -35,7 +35,7 @@ TABLE_SUFFIXES = {
     ".bz2", ".gz", ".lz4", ".tar", ".xz", ".zip", ".zst",
 }  # fmt: skip
 OTHER_IMAGES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
-LINK = "a link to a folder"
+LINK, NOT_REGULAR = "a link to a folder", "no regular file"
 MAX_LISTED = 10  # unused files named in a note
 
 Parts = tuple[str, ...]  # of a path, relative to the data set's folder
@@ -175,7 +175,7 @@ def _unusable(entry: os.DirEntry[str], parts: Parts) -> str:
     if stat.S_ISDIR(mode):
         return LINK
     if not stat.S_ISREG(mode):
-        return "no regular file"
+        return NOT_REGULAR
     if any(part.startswith(".") for part in parts):
         return "hidden: its name starts with a dot"
     try:

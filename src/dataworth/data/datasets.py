@@ -31,6 +31,7 @@ MINI_IMAGENET_NOTE = (
     "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
     "from ImageNet's validation images: the two errors are not comparable"
 )
+MAX_FILE_BYTES = 512 * 2**20  # of an image file, refused before it is read
 DIGITS_SEED = 0  # of the test split: the same images for every study
 
 
@@ -53,7 +54,7 @@ class ImageDataset:
         Raises
         ------
         BadImageError
-            If the row has no bytes and no file within the folder.
+            If the row has no bytes and no file within the folder, or the file is too large.
         """
         cell = self.tables[source][row]["image"]
         if cell is None:
@@ -63,6 +64,10 @@ class ImageDataset:
         path = Path(cell["path"] or "").resolve()
         if self.root is None or not path.is_relative_to(self.root):
             raise BadImageError("the row has no bytes, or its file lies outside the data set")
+        if not path.is_file():
+            raise BadImageError(f"no regular file: {path}")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise BadImageError(f"its file has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         return path.read_bytes()
 
     def summary(self) -> DataSummary:

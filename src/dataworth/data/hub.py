@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .class_folders import list_files, read_class_folders
+from .folder_checks import check_regular_files, read_settings
 
 if TYPE_CHECKING:
     import datasets
@@ -36,10 +37,12 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[
         digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     _quiet()
     listing = list_files(path)
+    settings = read_settings(path)
     try:
-        if listing.is_class_folders:
+        if listing.is_class_folders and not settings.get("configs"):
             tables, notes = read_class_folders(listing)
         else:
+            check_regular_files(listing)
             tables, notes = datasets.load_dataset(str(path)), ()
         return tables, digest.hexdigest(), notes
     except InputError:
