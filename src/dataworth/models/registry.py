@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, did_you_mean, short_repr
 from .alexnets import alexnet_bn, alexnet_paper, alexnet_small
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
@@ -53,7 +53,9 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise InputError(f"--model: no model {name!r}{did_you_mean(name, [*MODELS, *names])}")
+        raise InputError(
+            f"--model: no model {short_repr(name)}{did_you_mean(name, [*MODELS, *names])}"
+        )
     options: dict[str, Any] = {"num_classes": num_classes}
     if name.startswith(WITH_DROPOUT):
         options["dropout"] = dropout
