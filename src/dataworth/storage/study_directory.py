@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ConfigDict, Field
 
-from ..config import Machine, Recipe, Record, Run, Study
+from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
 from ..console import warn
 from ..errors import InputError
 from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
@@ -43,7 +43,9 @@ class StudyRecord(Record):
     schema_version: int = SCHEMA
     created: str  # UTC, ISO 8601
     recipe: Recipe
-    requested: tuple[Study, ...] = Field(alias="asked")  # by each command, in order of time
+    requested: tuple[Study, ...] = Field(
+        alias="asked", min_length=1
+    )  # by each command, in order of time
     machine: Machine  # of the last command
     data: DataSummary
 
@@ -79,27 +81,29 @@ class StudyDirectory:
 
     @classmethod
     def find(cls, checkpoint_dir: Path, name: str | None = None) -> Self:
-        """Return the named study, or the most recently started one.
+        """Return the named study, or the most recently started one that is whole.
 
         Raises
         ------
         InputError
-            If there is no such study, or study.json is damaged.
+            If there is no such study, or study.json of the named one is damaged.
         """
         if name is not None:
             study = cls.read(checkpoint_dir / name)
             study.check_exists()
             return study
-        newest, newest_values = None, {}
-        for file in checkpoint_dir.glob(f"*/{STUDY_FILE}"):
-            content = file.read_bytes()
-            values = parse_json(content, file)
-            if newest is None or _created(values) > _created(newest_values):
-                newest, newest_values = cls(file.parent, content=content), values
-        if newest is None:
-            raise InputError(f"no study in {checkpoint_dir}; run train.py first")
-        record = _record(newest.path / STUDY_FILE, newest_values)
-        return cls(newest.path, record, newest.content)
+        studies, num_damaged = [], 0
+        for file in sorted(checkpoint_dir.glob(f"*/{STUDY_FILE}")):
+            try:
+                studies.append(cls.read(file.parent))
+            except (InputError, OSError) as error:
+                reason = f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                warn(f"warning: {reason}; this study is left out")
+                num_damaged += 1
+        if not studies:
+            kind = "whole study" if num_damaged else "study"
+            raise InputError(f"no {kind} in {checkpoint_dir}; run train.py first")
+        return max(studies, key=lambda study: study.record.created)
 
     @property
     def name(self) -> str:
@@ -246,15 +250,14 @@ def lies_below(path: Path) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _created(values: Mapping[str, Any]) -> str:
-    return str(values.get("created", ""))
-
-
 def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
     try:
-        return StudyRecord(**values)
+        record = StudyRecord(**values)
+        for study in record.requested:
+            recipes_by_variant(record.recipe, study.variants)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return record
 
 
 def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
