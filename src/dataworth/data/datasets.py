@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..storage.study_directory import DataSummary
 from .hub import load_folder, load_from_hub
 from .images import BadImageError
-from .labels import encode_labels, find_columns, read_labels
+from .labels import encode_labels, find_columns, match_by_name, read_labels
 from .splits import Split, assign_splits
 from .subsets import stratified_order
 
@@ -140,9 +140,9 @@ def load(recipe: Recipe) -> ImageDataset:
     image_column, label_column = find_columns(features, recipe)
     if recipe.image_column:  # other images of the same rows
         fingerprint = f"{fingerprint} {image_column}"
-    labels = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
-    feature = features[label_column]
-    classes, codes = encode_labels(labels, getattr(feature, "names", None), name)
+    names = getattr(features[label_column], "names", None)
+    labels = {s: _labels(table, label_column, names, (name, s)) for s, table in tables.items()}
+    classes, codes = encode_labels(labels, names, name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
     splits, notes = assign_splits(published, recipe, len(classes))
     notes = (*folder_notes, *notes)
@@ -161,6 +161,12 @@ def load(recipe: Recipe) -> ImageDataset:
         root,
         notes,
     )
+
+
+def _labels(table: Any, column: str, names: list[str] | None, where: tuple[str, str]) -> list[Any]:
+    """Return the labels of a split, numbered after the class names of the first one."""
+    values = read_labels(table, column, *where)
+    return match_by_name(values, getattr(table.features[column], "names", None), names)
 
 
 def _load_tables(

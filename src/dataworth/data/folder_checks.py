@@ -54,6 +54,49 @@ def check_regular_files(listing: Listing) -> None:
             )
 
 
+def restore_class_names(folder: Path, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give each split the class names of its own parquet files, not those of the first split.
+
+    Parameters
+    ----------
+    folder : Path
+    tables : mapping of str to datasets.Dataset
+        As ``datasets.load_dataset`` reads them: numbers of one file, names of another.
+
+    Raises
+    ------
+    InputError
+        If files of one split have different class names.
+    """
+    import datasets
+
+    files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    restored = dict(tables)
+    for split, paths in files.items():
+        names = [_class_names(path) for path in paths if str(path).endswith(".parquet")]
+        if differing := next((i for i, other in enumerate(names) if other != names[0]), None):
+            raise InputError(
+                f"--dataset {folder}: {Path(paths[differing]).name}: its columns have other class "
+                f"names, or another order of them, than those of {Path(paths[0]).name}"
+            )
+        for column, own in (names[0] if names else {}).items():
+            table = restored.get(str(split))
+            if table is not None and getattr(table.features.get(column), "names", own) != own:
+                label = datasets.ClassLabel(names=own)
+                restored[str(split)] = table.cast_column(column, label)
+    return restored
+
+
+def _class_names(path: str) -> dict[str, list[str]]:
+    """Return the class names of each label column of a parquet file."""
+    import datasets
+    import pyarrow.parquet
+
+    features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(path))
+    labels = {c: f for c, f in features.items() if isinstance(f, datasets.ClassLabel)}
+    return {column: list(feature.names) for column, feature in labels.items()}
+
+
 def _yaml_header(path: Path) -> dict[str, Any]:
     """Return the mapping between the lines ``---`` of a README, or the whole of a YAML file."""
     from huggingface_hub.repocard import REGEX_YAML_BLOCK

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .class_folders import list_files, read_class_folders
-from .folder_checks import check_regular_files, read_settings
+from .folder_checks import check_regular_files, read_settings, restore_class_names
 
 if TYPE_CHECKING:
     import datasets
@@ -43,7 +43,8 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[
             tables, notes = read_class_folders(listing)
         else:
             check_regular_files(listing)
-            tables, notes = datasets.load_dataset(str(path)), ()
+            tables = restore_class_names(path, datasets.load_dataset(str(path)))
+            notes = ()
         return tables, digest.hexdigest(), notes
     except InputError:
         raise
