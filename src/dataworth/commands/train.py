@@ -80,10 +80,11 @@ def _launch(plan: StudyPlan, flags: TrainFlags) -> int:
 def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
     """Check the disk, open or build the cache, and print what the user should know of the data."""
     from ..data.pixels import describe_residency
-    from ..data.prepare import open_data
+    from ..data.prepare import open_data, remove_cache_leftovers
     from ..distributed.process_group import own_device
 
     with local_rank_zero_first():
+        remove_cache_leftovers(plan.data_recipe, machine)
         check_disk_space(disk_usage(plan, machine))
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:

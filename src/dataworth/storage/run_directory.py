@@ -160,6 +160,15 @@ class RunDirectory:
         has_snapshot = any((self.path / name).exists() for name in SNAPSHOTS)
         return self.status or ("interrupted" if has_snapshot else "not finished")
 
+    def temporary_bytes(self) -> int:
+        """Count the bytes that are free again when the run is complete: snapshots, leftovers."""
+        leftovers = self.path.glob(".*.tmp")
+        return sum(
+            path.stat().st_size
+            for path in (*leftovers, *(self.path / name for name in SNAPSHOTS))
+            if path.is_file()
+        )
+
     def subset(self) -> NDArray[np.int64]:
         """Read the indices of the training images, shape (n,).
 
