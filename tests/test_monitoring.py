@@ -8,6 +8,8 @@ from functools import cache
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from dataworth.commands.planning import plan_run
 from dataworth.commands.predict import predict
@@ -15,6 +17,8 @@ from dataworth.config import Machine, Recipe, Run
 from dataworth.console import say, warn
 from dataworth.data.prepare import open_data
 from dataworth.evaluation.tables import csv_bytes
+from dataworth.launching.progress import WITH_BATCH_NORM, hint_at_chance
+from dataworth.models.registry import build_model
 from dataworth.prediction.answers import encode_rows
 from dataworth.training import epoch_records
 from dataworth.training.trainer import Trainer
@@ -129,3 +133,28 @@ def test_a_line_keeps_its_own_newlines_and_no_other_control_character(capsys, wr
     write(f"two\nlines {HOSTILE} caf\u00e9")
     output = "".join(capsys.readouterr())
     assert output == "two\nlines \\x1b[31m\\r\\t\\x9b2J\\u202e caf\u00e9\n"
+
+
+def test_the_hint_at_chance_fits_the_model_and_comes_once_per_study(workplace, capsys):
+    words = [*QUICK, "--subset-sizes", "0.25", "0.5", "--epochs", "3"]
+    assert train(*words, "--learning-rate", "1e-9") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "at chance after" in line]
+    assert len(said) == 2
+    assert ["try another --learning-rate" in line for line in said].count(True) == 1
+    assert not any("alexnet-bn" in line for line in said)  # alexnet-small has batch normalisation
+
+
+@pytest.mark.parametrize("model", ["alexnet-small", "resnet18", "squeezenet1_0", *WITH_BATCH_NORM])
+def test_batch_normalisation_is_suggested_only_to_models_without(model):
+    def is_normalised(name):
+        with torch.device("meta"):
+            modules = build_model(name, 10, 224).modules()
+        return any(isinstance(module, nn.BatchNorm2d) for module in modules)
+
+    suggested = WITH_BATCH_NORM.get(model)
+    assert (suggested or "--learning-rate") in hint_at_chance(model)
+    if suggested is None:
+        assert "--model" not in hint_at_chance(model)
+    else:
+        assert not is_normalised(model)
+        assert is_normalised(suggested)
