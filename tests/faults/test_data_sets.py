@@ -256,6 +256,16 @@ def test_images_that_are_not_used_are_named_with_the_reason(workplace):
 
 
 @pytest.mark.fault(38)
+def test_names_that_are_not_utf8_are_named(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    try:
+        (root / "cat" / os.fsdecode(b"\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    assert "1 file is not used: cat/\\udcff.png (its name is not UTF-8)" in loaded(root).notes
+
+
+@pytest.mark.fault(38)
 def test_a_note_on_unused_files_is_bounded(workplace):
     root = class_folders(workplace / "images", *in_folders("cat", "dog"))
     for i in range(1000):

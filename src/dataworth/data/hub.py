@@ -34,7 +34,8 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         stat = file.stat()
-        digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        line = f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     _quiet()
     listing = list_files(path)
     settings = read_settings(path)
