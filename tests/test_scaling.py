@@ -416,7 +416,25 @@ def test_figures_have_labels_and_show_every_size(zeros):
     assert ax.get_ylabel() == "test top-5 error"
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert labels[:4] == ["3,125", "6,250", "12,500", "25,000"]
+    if not zeros:  # the doublings that are forecast
+        assert labels[4:] == ["50,000", "100,000", "200,000"]
     assert ax.get_ylim()[0] > 0
+
+
+def test_single_runs_are_drawn_beside_their_mean():
+    runs = runs_table(False)
+    ax = plot_error(new_axes(), curves(runs, CHANCE)["top_5_error"], sizes_table(runs))
+    by_label = {line.get_label(): line for line in ax.get_lines()}
+    single = by_label["one run"]
+    (mean, *_) = ax.containers[0]
+    ax.get_figure().draw_without_rendering()
+
+    def pixels(line):
+        return line.get_transform().transform(line.get_xydata())
+
+    distance = np.abs(pixels(single)[:, None, 0] - pixels(mean)[None, :, 0]).min()
+    half_widths = (single.get_markersize() + mean.get_markersize()) / 2
+    assert distance * 72 / ax.get_figure().dpi > half_widths  # no marker covers another
 
 
 def test_forecast_and_backtest_are_drawn():
