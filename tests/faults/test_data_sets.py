@@ -1,5 +1,6 @@
 """Data sets with bad rows, damaged files or too little disk: said before training."""
 
+import hashlib
 import io
 import os
 import re
@@ -187,6 +188,22 @@ def test_only_the_uppermost_folders_name_splits(workplace):
     for role, folder in (("train", "train"), ("validation", "val"), ("test", "test")):
         cells = data.tables[data.splits[role].source]["image"]
         assert all(f"/images/{folder}/" in cell["path"] for cell in cells)
+
+
+@pytest.mark.fault(45)
+def test_a_cache_of_other_splits_is_not_used_and_one_of_the_same_is(workplace):
+    """Where the package datasets moves images between splits, an older cache has their pixels."""
+    healthy = [f"{split}/{name}" for split in ("train", "test") for name in ("cat", "Test tube")]
+    root = class_folders(workplace / "images", *in_folders(*healthy))
+    digest = hashlib.sha256()
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        stat = file.stat()
+        line = f"{file.relative_to(root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode())
+    assert loaded(root).fingerprint == digest.hexdigest()
+    (root / "train" / "cat").rename(root / "train" / "test tube")
+    (root / "test" / "cat").rename(root / "test" / "test tube")
+    assert loaded(root).fingerprint.endswith(" top")
 
 
 @pytest.mark.fault(42)

@@ -100,8 +100,8 @@ def list_files(folder: Path) -> Listing:
 
 def read_class_folders(
     listing: Listing,
-) -> tuple[Mapping[str, datasets.Dataset], tuple[str, ...]]:
-    """Return a table of paths and class labels for each split, and notes on unused files.
+) -> tuple[Mapping[str, datasets.Dataset], tuple[str, ...], str]:
+    """Return a table of paths and labels for each split, notes, and a suffix of the fingerprint.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def read_class_folders(
                 f"--dataset {listing.folder}: split {split} has {len(files)} image files, but "
                 f"{len(tables[split])} were read; delete the cache of the package datasets"
             )
-    return tables, listing.note(dropped)
+    return tables, listing.note(dropped), " top" if _was_ambiguous(splits) else ""
 
 
 def shown(parts: Parts) -> str:
@@ -211,6 +211,19 @@ def _split_of(name: str) -> tuple[tuple[int, int], str] | None:
             f"--dataset: the folder {name!r} could be several splits; rename it to train or test"
         )
     return min(matches, default=None)
+
+
+def _was_ambiguous(splits: Mapping[str, Sequence[Parts]]) -> bool:
+    """Whether the package ``datasets`` adds images to other splits: caches of it are not valid."""
+    return any(
+        re.fullmatch(pattern.format(word), name, re.DOTALL)
+        for split, paths in splits.items()
+        for name in set(chain.from_iterable({parts[:-1] for parts in paths}))
+        for other, words in SPLIT_WORDS.items()
+        for word in words
+        for pattern in PATTERNS
+        if other != split
+    )
 
 
 def _assign(listing: Listing) -> tuple[dict[str, list[Parts]], dict[Parts, str]]:

@@ -41,12 +41,12 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[
     settings = read_settings(path)
     try:
         if listing.is_class_folders and not settings.get("configs"):
-            tables, notes = read_class_folders(listing)
+            tables, notes, suffix = read_class_folders(listing)
         else:
             check_regular_files(listing)
             tables = restore_class_names(path, datasets.load_dataset(str(path)))
-            notes = ()
-        return tables, digest.hexdigest(), notes
+            notes, suffix = (), ""
+        return tables, f"{digest.hexdigest()}{suffix}", notes
     except InputError:
         raise
     except Exception as error:
