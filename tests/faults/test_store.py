@@ -17,7 +17,7 @@ from dataworth.data.datasets import load
 from dataworth.errors import DamagedError, InputError
 from dataworth.evaluation.results import read_results
 from dataworth.storage import snapshots
-from dataworth.storage.epoch_log import EpochRow, append_epoch
+from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
 from dataworth.storage.files import digest_path, write_verified, write_whole
 from dataworth.storage.locks import lock_folder
 from dataworth.storage.run_directory import RunDirectory
@@ -268,3 +268,101 @@ def test_a_lock_that_is_a_symbolic_link_is_refused_in_one_line(finished, capsys)
     (line,) = capsys.readouterr().err.splitlines()
     assert "checkpoints/s/lock is a symbolic link" in line
     assert (finished / "mine").read_text() == "precious\n"
+
+
+MIXED_LOGS = {
+    "twice": lambda head, rows: [head, *(row for row in rows for _ in range(2))],
+    "out of order": lambda head, rows: [head, rows[1], rows[0], *rows[2:]],
+    "lacks an epoch": lambda head, rows: [head, rows[0], *rows[2:]],
+    "lacks a column": lambda head, rows: [head, *rows[:2], "3,0.1\n"],
+    "words": lambda head, rows: [head, *rows[:2], "x," * 9 + "x\n"],
+    "other header": lambda head, rows: ["a,b\n", *rows],
+    "header twice": lambda head, rows: [head, head, *rows],
+    "huge": lambda head, rows: [head, *rows, "9" * 200_000 + "\n"],
+    "empty": lambda head, rows: [],
+}
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("kind", MIXED_LOGS)
+def test_a_log_that_is_not_whole_is_named_and_repaired_by_resume(finished, tiny, capsys, kind):
+    path = finished / FIRST / "metrics.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(MIXED_LOGS[kind](head, rows)))
+    assert train("--status") == 0
+    assert evaluate() == 3
+    assert "100/seed-1/metrics.csv does not have one row for each" in capsys.readouterr().err
+    assert list(read_results(finished / "results/s/metrics.json").subset_sizes) == ["200"]
+    assert train("--resume") == 0
+    assert "100/seed-1/metrics.csv" in capsys.readouterr().err
+    assert [row.epoch for row in read_epochs(path.parent)] == [1, 2, 3]
+    if kind == "twice":
+        finish(finished, tiny)
+
+
+@pytest.mark.fault(24)
+def test_mixed_rows_of_an_unfinished_run_are_repaired_by_resume(stopped, place, tiny):
+    path = stopped / "metrics.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, *rows, *rows]))
+    finish(place, tiny)
+
+
+DAMAGED = {
+    "empty": lambda values: b"",
+    "not utf-8": lambda values: b"\xff\xfe\x00",
+    "list": lambda values: b"[1]",
+    "number": lambda values: b"3",
+    "huge number": lambda values: b"9" * 5000,
+    "deep": lambda values: b"[" * 100_000,
+    "no keys": lambda values: b"{}",
+    "strings for all": lambda values: json.dumps(dict.fromkeys(values, "x")).encode(),
+    "null for all": lambda values: json.dumps(dict.fromkeys(values)).encode(),
+    "lists for all": lambda values: json.dumps({key: [] for key in values}).encode(),
+    "true for all": lambda values: json.dumps(dict.fromkeys(values, True)).encode(),
+    "nan for all": lambda values: json.dumps(dict.fromkeys(values, float("nan"))).encode(),
+    "huge for all": lambda values: json.dumps(dict.fromkeys(values, 10**400)).encode(),
+}
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize(
+    "name", ["study.json", "100/seed-1/config.json", "100/seed-1/metrics.csv", "100/seed-1/done"]
+)
+def test_a_damaged_file_of_a_study_is_no_traceback(finished, capsys, name, kind):
+    path = finished / "checkpoints/s" / name
+    whole = path.read_bytes()
+    content = DAMAGED[kind](json.loads(whole) if name.endswith("json") else {"a": 1})
+    path.write_bytes(content)
+    codes = [train("--status", "--resume", "s"), evaluate("--experiment-id", "s")]
+    assert codes == {"study.json": [2, 2], "100/seed-1/config.json": [0, 2]}.get(name, [0, 3])
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.count("\n") == (2 if name == "study.json" else 1)
+    assert path.read_bytes() == content
+    is_json = name.endswith("json")
+    assert train("--resume", "s") == (2 if is_json else 0)
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.count("\n") == 1 or not is_json
+    assert not is_json or name in errors
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize(
+    "value",
+    [None, True, [], {}, "x", float("nan"), 10**400, -1],
+    ids=["null", "true", "list", "object", "string", "nan", "huge", "negative"],
+)
+@pytest.mark.parametrize("name", ["study.json", "100/seed-1/config.json"])
+def test_one_damaged_value_of_a_study_is_one_line(finished, capsys, name, value):
+    path = finished / "checkpoints/s" / name
+    whole = json.loads(path.read_text())
+    for key in set(whole) - {"machine", "pixel_moments", "created", "schema_version"}:
+        for changed in ({**whole, key: value}, {k: v for k, v in whole.items() if k != key}):
+            path.write_text(json.dumps(changed))
+            assert train("--resume", "s") == 2, (key, value)
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("error: ")
+            assert len(line) < 2000

@@ -233,7 +233,7 @@ def plan_run(
 
 
 def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
-    """Compare planned runs with their directories; restore damaged subset files of finished ones.
+    """Compare planned runs with their directories; restore subset files and logs of finished ones.
 
     Parameters
     ----------
@@ -251,6 +251,8 @@ def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
         planned.directory.check(planned.identity)
         if planned.directory.status:
             planned.directory.keep_subset(planned.indices)
+        if planned.directory.usable:
+            planned.directory.repair_log(planned.run.recipe.epochs)
         n = len(planned.indices)
         smallest_batch = n // -(-n // planned.run.recipe.batch_size)
         if smallest_batch < num_ranks:

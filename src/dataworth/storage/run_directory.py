@@ -30,7 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Machine, Run
+from ..console import warn
 from ..errors import DamagedError, InputError
+from .epoch_log import FILE as LOG_FILE
+from .epoch_log import is_whole, keep_epochs
 from .files import (
     read_json,
     read_verified,
@@ -72,7 +75,11 @@ class RunDirectory:
         """
         if (self.path / CONFIG_FILE).exists():
             stored, requested = self.config(), dict(identity)
-            check_same(self.path, with_defaults(stored["recipe"]), requested.pop("recipe"))
+            try:
+                recipe = with_defaults(stored.get("recipe"))
+            except InputError as error:
+                raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+            check_same(self.path, recipe, requested.pop("recipe"))
             check_same(self.path, stored, requested)
 
     def claim(
@@ -147,7 +154,8 @@ class RunDirectory:
     def status(self) -> str | None:
         """``complete`` or ``diverged``; None while the run is unfinished."""
         done = self.path / "done"
-        return done.read_text().strip() if done.exists() else None
+        status = done.read_text(errors="replace").strip() if done.exists() else None
+        return status if status in ("complete", "diverged") else None  # damaged: unfinished
 
     @property
     def usable(self) -> bool:
@@ -188,6 +196,31 @@ class RunDirectory:
         except Exception as error:  # zipfile and numpy raise a dozen types on damaged bytes
             reason = type(error).__name__
         raise DamagedError(f"{path} is damaged: {reason}; train.py --resume writes it again")
+
+    def check_log(self, num_epochs: int) -> None:
+        """Check that metrics.csv has one row for each epoch.
+
+        Raises
+        ------
+        DamagedError
+            If it has not.
+        """
+        if not is_whole(self.path, num_epochs):
+            raise DamagedError(
+                f"{self.path / LOG_FILE} does not have one row for each of {num_epochs} epochs; "
+                "train.py --resume repairs it or trains the run again"
+            )
+
+    def repair_log(self, num_epochs: int) -> None:
+        """Remove surplus rows of metrics.csv; if rows are missing, the run is trained again."""
+        if is_whole(self.path, num_epochs):
+            return
+        keep_epochs(self.path, num_epochs)
+        if is_whole(self.path, num_epochs):
+            warn(f"warning: {self.path / LOG_FILE} had surplus rows; the newest were kept")
+        else:
+            (self.path / "done").unlink()
+            warn(f"warning: {self.path / LOG_FILE} lacks epochs: THE RUN STARTS OVER")
 
     def save_last(self, state: Snapshot) -> None:
         """Save a snapshot to resume from; the one before stays intact if this is interrupted."""
