@@ -480,3 +480,14 @@ def test_means_per_size_are_those_of_a_loop_to_the_last_bit(n, seed):
         totals = measured._per_size(values, total=True)
         np.testing.assert_array_equal(totals, [g.sum() for g in groups])
     assert measured.num_runs.tolist() == [np.sum(n == size) for size in np.unique(n)]
+
+
+def test_a_floor_that_rounds_to_the_level_gives_finite_errors():
+    x, one = np.array([0.25, 1.0, 4.0]), np.ones((1, 1))
+    for name in ("power law from chance", "M4", "stretched exponential"):
+        law = LAWS[name]
+        values = {"level": 0.3 * one, "floor": one}
+        parameters = [values.get(parameter, 0.5 * one) for parameter in law.parameters]
+        errors = law.formula(x, 1.0, *parameters)
+        assert np.isfinite(errors).all()
+        assert errors[0] >= errors[-1] >= 0.3 - 1e-12
