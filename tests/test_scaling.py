@@ -488,6 +488,6 @@ def test_a_floor_that_rounds_to_the_level_gives_finite_errors():
         law = LAWS[name]
         values = {"level": 0.3 * one, "floor": one}
         parameters = [values.get(parameter, 0.5 * one) for parameter in law.parameters]
-        errors = law.formula(x, 1.0, *parameters)
+        (errors,) = law.formula(x, 1.0, *parameters)
         assert np.isfinite(errors).all()
         assert errors[0] >= errors[-1] >= 0.3 - 1e-12
