@@ -1,6 +1,7 @@
 """What a user can get wrong: one line, exit 2, nothing written, no traceback."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -44,6 +45,24 @@ def test_eval_without_a_study_says_what_to_run(workplace, capsys, words):
     assert evaluate(*words) == 2
     assert "run train.py first" in capsys.readouterr().err
     assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"created": "9999", "recipe": 3}'])
+def test_one_damaged_study_does_not_stop_commands_that_name_none(study, workplace, capsys, content):
+    shutil.copytree(study / "checkpoints", workplace / "checkpoints")
+    shutil.copytree(study / "cache", workplace / "cache")
+    (workplace / "checkpoints" / "bad").mkdir()
+    (workplace / "checkpoints" / "bad" / "study.json").write_text(content)
+    for command in (lambda: train("--resume"), lambda: train("--status")):
+        assert command() == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("warning: checkpoints/bad/study.json")
+        assert line.endswith("; this study is left out")
+    assert train("--resume", "bad") == 2
+    assert capsys.readouterr().err.startswith("error: checkpoints/bad/study.json")
+    (workplace / "checkpoints" / "s" / "study.json").write_text("{}")
+    assert train("--status") == 2
+    assert "no whole study in checkpoints" in capsys.readouterr().err
 
 
 @pytest.mark.fault(18)

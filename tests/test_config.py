@@ -154,6 +154,14 @@ def test_bad_words_are_one_line(words, message):
         ("3: 4", "unknown key 3"),
         ("seeds: 1", "seeds"),
         ("dataset: null", "dataset"),
+        ("epochs: true", "--epochs: true where a number or a text is wanted"),
+        ("seeds: [true]", "--seeds: true where"),
+        ("subset_sizes: [0.5, true]", "--subset-sizes: true where"),
+        ("learning_rate: yes", "--learning-rate: true where"),
+        ("workers: no", "--workers: false where"),
+        ("gpus_per_run: on", "--gpus-per-run: true where"),
+        ("epochs: 3\nseeds: [1]\n'epochs': 4", "line 3: 'epochs' is given twice"),
+        ("variants: {a: {epochs: 3}, a: {epochs: 4}}", "line 1: 'a' is given twice"),
     ],
 )
 def test_bad_config_files_are_one_line(workplace, text, message):
@@ -164,6 +172,16 @@ def test_bad_config_files_are_one_line(workplace, text, message):
     assert "c.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [p.name for p in workplace.iterdir()] == ["c.yaml"]
+
+
+def test_a_boolean_setting_is_read_and_merged_keys_are_no_duplicates(workplace):
+    text = (
+        "variants:\n  a: &a {epochs: 3}\n  b: {<<: *a, epochs: 4}\ntensorboard_histograms: true\n"
+    )
+    (workplace / "c.yaml").write_text(text)
+    _, study, machine = read_config(workplace / "c.yaml")
+    assert machine.tensorboard_histograms
+    assert study.variants == (("a", (("epochs", 3),)), ("b", (("epochs", 4),)))
 
 
 @pytest.mark.fault(49)

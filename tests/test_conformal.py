@@ -8,7 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from dataworth.conformal.coverage import BROKEN, coverage_report, expected_coverage
+from dataworth.conformal.coverage import (
+    BROKEN,
+    coverage_report,
+    describe,
+    expected_coverage,
+)
 from dataworth.conformal.scores import (
     METHODS,
     class_thresholds,
@@ -26,6 +31,7 @@ from dataworth.data.datasets import ImageDataset
 from dataworth.data.prepare import PreparedData
 from dataworth.data.splits import Split
 from dataworth.errors import InputError
+from dataworth.evaluation.calibration import probabilities
 from dataworth.evaluation.results import read_results
 from tests.conftest import evaluate
 
@@ -202,3 +208,63 @@ def test_calibrating_on_tested_images_is_refused():
     digests = {"test": np.arange(96, dtype=np.uint8).reshape(3, 32)}
     with pytest.raises(InputError, match="3 images are in validation and in test"):
         check_disjoint(PreparedData(dataset, {}, digests))
+
+
+def coverage_table(misses, total=36):
+    row = {
+        "num_images": 100, "alpha": 0.1, "method": "lac", "mode": "marginal", "subset_size": 1.0,
+        "seed": 1, "coverage": 0.9, "coverage_low": 0.8, "coverage_high": 0.95, "target": 0.9,
+        "mean_set_size": 1.0, "singleton_share": 0.5,
+    }  # fmt: skip
+    verdicts = [BROKEN] * misses + ["holds"] * (total - misses)
+    return pd.DataFrame([{**row, "verdict": verdict} for verdict in verdicts])
+
+
+def test_as_many_misses_as_chance_explains_are_one_calm_line():
+    text = describe(coverage_table(3))
+    assert "3 of 36 intervals miss their target" in text
+    assert "1.8 are expected by chance" in text
+    assert "assumption" not in text.lower()
+    assert text.count("\n") == 2  # the title, the only method, the misses
+    assert "miss" not in describe(coverage_table(0))
+
+
+def test_more_misses_than_chance_explains_are_a_broken_assumption():
+    text = describe(coverage_table(9))
+    assert "9 of 36" in text
+    assert "Broken assumption" in text
+    assert "exchangeable" in text
+    assert text.count("\n") == 2
+
+
+def raps_sets_by_loops(logits, labels, test_logits, draws, test_draws, alpha):
+    """RAPS of Angelopoulos et al. (2021), algorithms 2 and 3 with randomness, class by class."""
+    penalty, free_ranks = 0.01, 5
+
+    def score_of(row, label, draw):
+        exponentials = [math.exp(value - max(row)) for value in row]
+        shares = [value / sum(exponentials) for value in exponentials]
+        rank = sum(share > shares[label] for share in shares) + 1
+        above = sum(share for share in shares if share > shares[label])
+        return above + (1 - draw) * shares[label] + penalty * max(rank - free_ranks, 0)
+
+    scores = sorted(map(score_of, logits, labels, draws))
+    limit = scores[math.ceil((1 - alpha) * (len(scores) + 1)) - 1]
+    return [
+        {label for label in range(len(row)) if score_of(row, label, draw) <= limit}
+        for row, draw in zip(test_logits, test_draws, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3])
+def test_raps_is_that_of_an_implementation_by_loops(alpha):
+    rng = np.random.default_rng(7)
+    logits, test_logits = rng.normal(0, 1.5, (2, 400, 20))
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    draws, test_draws = uniform_draws(0, 400), uniform_draws(1, 400)
+    expected = raps_sets_by_loops(logits, labels, test_logits, draws, test_draws, alpha)
+    scores = METHODS["raps"](probabilities(logits), draws)
+    limits = marginal_threshold(scores, labels, alpha)
+    sets = prediction_sets(METHODS["raps"](probabilities(test_logits), test_draws), limits)
+    assert [set(np.flatnonzero(row).tolist()) for row in sets] == expected
+    assert len({len(members) for members in expected}) > 5  # sets of many sizes were compared

@@ -162,6 +162,66 @@ def test_unusable_labels_are_refused_in_one_line(registered, splits, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_some_labels_of_minus_one_are_no_class(registered, split):
+    labels = {"train": [0, 1] * 20, "test": [0, 1] * 4}
+    labels[split][3] = labels[split][5] = -1
+    with pytest.raises(InputError, match=rf"split {split}: .*-1 in row 3, -1 in row 5"):
+        registered(**{s: table(values, "int") for s, values in labels.items()})
+
+
+def other_class_order(table, names):
+    """The same rows under class names in another order, some of them new."""
+    old = table.features["label"].names
+    codes = [names.index(old[code]) for code in table["label"]]
+    features = hf.Features({**table.features, "label": hf.ClassLabel(names=list(names))})
+    return hf.Dataset.from_dict({"image": table["image"], "label": codes}, features=features)
+
+
+@pytest.mark.fault(41, 42)
+@pytest.mark.parametrize("kind", ["parquet", "registered"])
+def test_classes_in_another_order_are_matched_by_name(registered, workplace, kind):
+    """Not by number, by which each test image would be labelled with the class of another."""
+    train, test = table([0, 1, 2] * 12), table([0, 1, 2] * 4)
+    names = train.features["label"].names
+    moved = other_class_order(test, [names[2], *names[:2], *names[3:]])
+    if kind == "registered":
+        other = registered(train=train, test=moved)
+        expected = registered(train=train, test=test)
+    else:
+        for folder, last in (("moved", moved), ("same", test)):
+            (workplace / folder / "data").mkdir(parents=True)
+            for split, part in (("train", train), ("test", last)):
+                part.to_parquet(workplace / folder / "data" / f"{split}-00000-of-00001.parquet")
+        other, expected = (load(Recipe(dataset=folder)) for folder in ("moved", "same"))
+    assert other.classes == expected.classes
+    assert list(other.splits["test"].labels) == list(expected.splits["test"].labels)
+
+
+@pytest.mark.fault(41, 42)
+def test_a_class_name_that_train_lacks_is_refused(registered):
+    test = other_class_order(table([0, 1, 2, 2] * 3), ["c3", "zebra", "c2", "c1", "c0"])
+    relabelled = test.with_format(None)["label"][:]
+    relabelled[5] = 1
+    test = hf.Dataset.from_dict(
+        {"image": test["image"], "label": relabelled}, features=test.features
+    )
+    with pytest.raises(InputError, match=r"split test: .*'zebra' in row 5"):
+        registered(train=table(FOUR), test=test)
+
+
+@pytest.mark.fault(41, 42)
+def test_parquet_files_of_a_split_that_number_classes_differently_are_refused(workplace):
+    train = table([0, 1, 2] * 12)
+    names = train.features["label"].names
+    (workplace / "set" / "data").mkdir(parents=True)
+    for i, part in enumerate((train, other_class_order(train, names[::-1]))):
+        part.to_parquet(workplace / "set" / "data" / f"train-{i:05}-of-00002.parquet")
+    with pytest.raises(InputError, match=r"train-00001-of-00002\.parquet: .*other class names"):
+        load(Recipe(dataset="set"))
+
+
 @pytest.mark.parametrize("flag", ["image", "label"])
 def test_unknown_columns_are_refused_with_the_known_ones(flag):
     with pytest.raises(InputError, match=f"--{flag}-column: no column 'x'; the columns are image"):

@@ -1,5 +1,7 @@
 """app.py: predictions of each size, the law panel, and safe handling of uploads."""
 
+import http.client
+import json
 import os
 import re
 import socket
@@ -217,6 +219,64 @@ def site(extended, tmp_path_factory):
             process.terminate()  # not SIGINT: what starts the tests may have it ignored
             assert process.wait(30) == 143
     assert list(temporary.iterdir()) == [], "uploads are left behind"
+
+
+def request(site, method, path, headers, body=None):
+    """Status and text of an answer; the headers are sent as they are."""
+    connection = http.client.HTTPConnection(site[0].split("/")[2], timeout=60)
+    try:
+        connection.request(method, "/gradio_api/" + path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def multipart(*contents):
+    parts = [
+        b'--XX\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + content + b"\r\n"
+        for content in contents
+    ]
+    return b"".join(parts) + b"--XX--\r\n"
+
+
+@pytest.mark.fault(54)
+def test_only_the_page_of_this_host_is_answered(site):
+    own = site[0].split("/")[2]
+    port = own.split(":")[1]
+    for host in (own, f"localhost:{port}", f"[::1]:{port}"):
+        assert request(site, "GET", "startup-events", {"Host": host})[0] == 200
+    rebound = {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}
+    assert request(site, "GET", "startup-events", rebound) == (
+        403, "This page is not served under that host name.\n",
+    )  # fmt: skip
+    for host in ("", "evil.example", "127.0.0.1.evil.example", "[::1", "127.0.0.1@evil.example"):
+        assert request(site, "GET", "startup-events", {"Host": host})[0] in (400, 403)
+    form = {"Content-Type": "multipart/form-data; boundary=XX"}
+    for origin in ("http://evil.example", "null", f"http://localhost:{port}", "http://[::1"):
+        headers = form | {"Origin": origin}
+        assert request(site, "POST", "upload", headers, multipart(BOMB))[0] == 403
+    headers = form | {"Origin": f"http://{own}"}
+    assert request(site, "POST", "upload", headers, multipart(BOMB))[0] == 200
+
+
+@pytest.mark.fault(54)
+def test_uploads_are_one_bounded_file_and_nothing_is_fetched(site):
+    form = {"Content-Type": "multipart/form-data; boundary=XX"}
+    assert request(site, "POST", "upload", form, multipart(BOMB))[0] == 200
+    assert request(site, "POST", "upload", form, multipart(BOMB, BOMB))[0] == 413
+    assert request(site, "POST", "upload", form, multipart(bytes(6_000_000)))[0] == 413
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(3)
+        address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/a.png"
+        file = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
+        content = {"data": [file, ""], "fn_index": 0, "session_hash": "s"}
+        headers = {"Content-Type": "application/json"}
+        answer = request(site, "POST", "queue/join", headers, json.dumps(content))
+        assert answer == (403, "Files are uploaded, not fetched from an address.\n")
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
 
 
 @pytest.fixture(scope="module")

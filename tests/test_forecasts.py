@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import import_module
 
@@ -21,7 +22,7 @@ from dataworth.scaling import experiment_design
 from dataworth.scaling.analysis import analyse, to_dict
 from dataworth.scaling.forecasting import forecast as scaling_forecast
 from dataworth.scaling.learning_curve import NotFittedError
-from dataworth.scaling.points import NotIdentifiableError, Points
+from dataworth.scaling.points import MAX_SIZES, NotIdentifiableError, Points
 from tests.conftest import ROOT
 
 POINTS = ROOT / "tests" / "data" / "points.csv"
@@ -105,6 +106,7 @@ def test_needs_no_torch():
         ("n,error\n", "no points; 3 sizes are needed"),
         ("n,error\n1,000,0.5\n", "row 2: 3 cells, the header has 2; write numbers without commas"),
         ("n,error,error\n1,0.5,0.4\n", "several columns error; keep one"),
+        ("n,error\n" + 200_000 * "9,0.5\n", "200,001 rows; at most 200,000: average the errors"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_one_line(tmp_path, capsys, text, line):
@@ -329,3 +331,45 @@ def test_import_of_the_package_is_light():
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def _many_rows(path, num_rows, num_sizes):
+    """Write ``num_rows`` measurements of ``num_sizes`` sizes, in random order."""
+    rng = np.random.default_rng(0)
+    n = rng.permutation(np.resize(np.arange(num_sizes) + 1000.0, num_rows))
+    error = 0.5 * (n / 1000) ** -0.4 * np.exp(0.02 * rng.standard_normal(num_rows))
+    rows = "".join(f"{a:.0f},{b:.6f},5000\n" for a, b in zip(n, error, strict=True))
+    path.write_text("n,error,num_test\n" + rows)
+    return path
+
+
+@pytest.mark.parametrize(("num_rows", "num_sizes"), [(5_000, 5_000), (40_000, 20_000)])
+def test_thousands_of_rows_are_answered_in_seconds(tmp_path, capsys, num_rows, num_sizes):
+    path = _many_rows(tmp_path / "points.csv", num_rows, num_sizes)
+    words = ["--plan", "--json", tmp_path / "law.json", "--plot", tmp_path / "law.png"]
+    start = time.process_time()
+    assert run(path, *words) == 0
+    assert time.process_time() - start < 30
+    law = json.loads((tmp_path / "law.json").read_text())
+    assert len(law["points"]) == num_sizes
+    assert len(law["gain_of_doubling"]) <= MAX_SIZES
+    plan = capsys.readouterr().out.split("Expected reduction")[1]
+    assert plan.count("another seed") <= MAX_SIZES
+    assert f"{1000 + num_sizes - 1:,} images" in plan  # the largest size stays a candidate
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--simulate", 1000, 2000, 4000, "--seeds", 1_000_000],
+         "--simulate: 3 sizes times --seeds 1,000,000 are 3,000,000 runs; at most 10,000"),
+        (["--at", *range(1, 102)], "--at: 101 numbers of images; at most 100"),
+    ],
+)  # fmt: skip
+def test_a_question_that_would_take_hours_is_one_line(capsys, words, line):
+    start = time.process_time()
+    assert run(POINTS, *words) == 2
+    assert time.process_time() - start < 10
+    output = capsys.readouterr()
+    assert line in output.err
+    assert output.err.count("\n") == 1

@@ -1,12 +1,62 @@
 import pytest
 import torch
+import torchvision.models
+from safetensors.torch import load, save
 
 from dataworth import devices
 from dataworth.config import Recipe
 from dataworth.devices import autocast, check_precision, pick_device, seed_torch
 from dataworth.errors import InputError
-from dataworth.models.registry import MODELS, accepts_image_size, build_model, check_image_size
+from dataworth.models.registry import (
+    MODELS,
+    accepts_image_size,
+    build_model,
+    build_on_meta,
+    check_image_size,
+    weight_bytes,
+)
 from dataworth.training.optimization import SCHEDULES, build_optimizer, learning_rate
+
+NAMES = [*MODELS, *torchvision.models.list_models(module=torchvision.models)]
+ONE_OF_EACH_FAMILY = {
+    *MODELS, "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet",
+    "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "regnet_x_400mf", "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1",
+    "swin_t", "swin_v2_t", "vgg11", "vit_b_16",
+}  # fmt: skip
+SIZES = (32, 63, 64, 75, 224, 227)  # pixels; the last two: maxvit_t and alexnet-paper
+MAX_WEIGHT_BYTES = 345_000_000  # larger models are checked on the meta device only
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ONE_OF_EACH_FAMILY else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+)
+def test_every_model_computes_logits_and_loads_its_weights_from_safetensors(name):
+    size = next(size for size in SIZES if accepts_image_size(name, size))
+    check_image_size(name, size)
+    if weight_bytes(name, 3, size) > MAX_WEIGHT_BYTES:
+        with torch.device("meta"):
+            assert build_on_meta(name, 3, size)(torch.empty(2, 3, size, size)).shape == (2, 3)
+        return
+    model = build_model(name, 3, size)
+    other = build_on_meta(name, 3, size).to_empty(device="cpu")  # the weights are all it gets
+    images = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        assert model.train()(images).shape == (2, 3)
+        logits = model.eval()(images)
+        other.load_state_dict(load(save(model.state_dict())))
+        assert torch.equal(other.eval()(images), logits)
+
+
+def test_shapes_are_inferred_for_the_weights_that_are_built():
+    for name in ("regnet_y_400mf", "mnasnet0_5", "swin_t", "alexnet-small"):
+        state = build_model(name, 3, 64).state_dict()
+        inferred = build_on_meta(name, 3, 64).state_dict()
+        assert {k: (v.shape, v.dtype) for k, v in state.items()} == {
+            k: (v.shape, v.dtype) for k, v in inferred.items()
+        }
+        assert all(tensor.is_meta for tensor in inferred.values())
 
 
 @pytest.mark.parametrize("name", [*MODELS, "alexnet", "resnet18", "googlenet"])

@@ -1,17 +1,29 @@
 """What is seen while a study trains: curves for TensorBoard, networks that learn nothing."""
 
+import io
+import json
 import math
 import sys
 from functools import cache
 
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from dataworth.commands.planning import plan_run
+from dataworth.commands.predict import predict
 from dataworth.config import Machine, Recipe, Run
+from dataworth.console import say, warn
 from dataworth.data.prepare import open_data
+from dataworth.evaluation.tables import csv_bytes
+from dataworth.launching.progress import WITH_BATCH_NORM, hint_at_chance
+from dataworth.models.registry import build_model
+from dataworth.prediction.answers import encode_rows
 from dataworth.training import epoch_records
 from dataworth.training.trainer import Trainer
-from tests.conftest import QUICK, train
+from tests import made
+from tests.conftest import QUICK, command, train
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=3, batch_size=64,
@@ -76,3 +88,73 @@ def test_a_network_at_chance_is_reported_once_while_it_trains(workplace, capsys)
     assert f"chance level {math.log(10):.2f}" in said[0]
     assert train(*words) == 0
     assert "at chance" not in capsys.readouterr().err
+
+
+HOSTILE = "\x1b[31m\r\t\x9b2J\u202e"
+
+
+def test_text_that_a_spreadsheet_would_run_is_quoted():
+    names = ["=1+1", "+1", "-2", "@sum(a)", "\tx", "\r=x", "cat", "'=", ""]
+    rows = [
+        {"file": name, "top_1": name, "p": -0.5, "set": [name, "cat"], "set_size": 2}
+        for name in names
+    ]
+    table = pd.read_csv(io.BytesIO(encode_rows(rows, ".csv")), keep_default_na=False)
+    quoted = ["'" + name for name in names[:4]] + [r"\tx", r"\r=x", *names[6:]]
+    assert table.file.tolist() == quoted
+    assert table.top_1.tolist() == quoted
+    assert table.p.tolist() == [-0.5] * len(names)
+    assert table.set.tolist()[0] == "'=1+1|cat"
+    assert json.loads(encode_rows(rows, ".json"))[0]["file"] == "=1+1"  # only spreadsheets run text
+    per_class = csv_bytes(pd.DataFrame({"class": ["=a", "b"], "gain": [-0.25, 1.0]}))
+    assert per_class.decode().splitlines() == ["class,gain", "'=a,-0.25", "b,1.0"]
+
+
+def test_control_characters_of_names_never_reach_the_terminal(
+    extended, monkeypatch, tmp_path, capsys
+):  # fmt: skip
+    monkeypatch.chdir(extended)
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    image = made.encoded(made.scene(), "png")
+    (folder / f"a{HOSTILE}\nerror: forged.png").write_bytes(image)
+    (folder / f"b{HOSTILE}.png").write_text("no image")
+    assert command(predict, "--image-dir", folder) == 3
+    assert command(predict, "--image", folder / f"b{HOSTILE}.png") == 2
+    output = capsys.readouterr()
+    for text in (output.out, output.err):
+        assert not set(HOSTILE.replace("[31m", "").replace("2J", "")) & set(text)
+        assert r"\x1b[31m\r\t\x9b2J\u202e" in text
+    assert not [line for line in output.out.splitlines() if line.startswith("error:")]
+
+
+@pytest.mark.parametrize("write", [say, warn])
+def test_a_line_keeps_its_own_newlines_and_no_other_control_character(capsys, write):
+    write(f"two\nlines {HOSTILE} caf\u00e9")
+    output = "".join(capsys.readouterr())
+    assert output == "two\nlines \\x1b[31m\\r\\t\\x9b2J\\u202e caf\u00e9\n"
+
+
+def test_the_hint_at_chance_fits_the_model_and_comes_once_per_study(workplace, capsys):
+    words = [*QUICK, "--subset-sizes", "0.25", "0.5", "--epochs", "3"]
+    assert train(*words, "--learning-rate", "1e-9") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "at chance after" in line]
+    assert len(said) == 2
+    assert ["try another --learning-rate" in line for line in said].count(True) == 1
+    assert not any("alexnet-bn" in line for line in said)  # alexnet-small has batch normalisation
+
+
+@pytest.mark.parametrize("model", ["alexnet-small", "resnet18", "squeezenet1_0", *WITH_BATCH_NORM])
+def test_batch_normalisation_is_suggested_only_to_models_without(model):
+    def is_normalised(name):
+        with torch.device("meta"):
+            modules = build_model(name, 10, 224).modules()
+        return any(isinstance(module, nn.BatchNorm2d) for module in modules)
+
+    suggested = WITH_BATCH_NORM.get(model)
+    assert (suggested or "--learning-rate") in hint_at_chance(model)
+    if suggested is None:
+        assert "--model" not in hint_at_chance(model)
+    else:
+        assert not is_normalised(model)
+        assert is_normalised(suggested)

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -209,6 +211,76 @@ def test_weights_that_do_not_fit_are_refused_by_name(at_study, extended, photos,
     path.write_bytes(b"no tensors")
     assert predict("--weights", path, "--image", picture) == 2
     assert "is no safetensors file" in capsys.readouterr().err
+
+
+SMALL = {"dataset": "digits", "model": "alexnet-small", "image_size": 32}
+TEN = list("0123456789")
+
+
+@pytest.fixture
+def little_memory():
+    """Allow this process 1 GB more than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 10**9, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.fault(51)
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ({"classes": [""] * 2_000_000}, "alexnet-small with 2000000 classes"),
+        ({"classes": ["name"] * 3_000_000}, "bytes exceeds 16,777,216"),
+        ({"classes": []}, "does not name its recipe and classes"),
+        ({"classes": 10}, "does not name its recipe and classes"),
+        ({"recipe": [[1, 2]]}, "does not name its recipe and classes"),
+        ({"recipe": SMALL | {"model": "vit_h_14", "image_size": 224}}, "does not fit vit_h_14"),
+        ({"recipe": SMALL | {"model": "vit_b_16", "image_size": 33}}, "no vit_b_16 for images of"),
+        ({"recipe": SMALL | {"model": "x" * 999}}, "no model 'xxx"),
+        ({"recipe": SMALL | {"image_size": 20_000}}, "image_size 20000 is above 4096 pixels"),
+        ({"recipe": SMALL | {"image_size": 10**30}}, "is above 4096 pixels"),
+        ({"recipe": SMALL | {"image_size": 0}}, "image-size: input should be greater than 0"),
+        ({"pixel_moments": {"mean": [0.5, 0.5], "std": [1, 1]}}, "of three finite numbers"),
+        ({"pixel_moments": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, "of three finite numbers"),
+        ({"pixel_moments": {"mean": [0, 0, 1e999], "std": [1, 1, 1]}}, "of three finite numbers"),
+        ({"pixel_moments": [1]}, "of three finite numbers"),
+    ],
+)
+def test_files_that_describe_another_model_are_refused_before_it_is_built(
+    at_study, extended, photos, capsys, little_memory, details, message
+):
+    path = at_study / "w.safetensors"
+    run = {"recipe": SMALL, "classes": TEN} | details
+    save_file(load_file(weights_of(extended)), path, {"run": json.dumps(run)})
+    assert predict("--weights", path, "--image", photos / "00.png") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert len(error) < 1000
+
+
+@pytest.mark.fault(51)
+def test_tensors_of_another_kind_are_refused(at_study, extended, photos, capsys):
+    path = at_study / "w.safetensors"
+    metadata = {"run": json.dumps({"recipe": SMALL, "classes": TEN})}
+    for kind, words in ((torch.complex64, "of complex numbers"), (torch.int32, "of integers")):
+        tensors = load_file(weights_of(extended))
+        first = sorted(tensors)[0]
+        save_file(tensors | {first: tensors[first].to(kind)}, path, metadata)
+        assert predict("--weights", path, "--image", photos / "00.png") == 2
+        assert f"{words} in the file" in capsys.readouterr().err
+
+
+@pytest.mark.fault(51)
+def test_a_model_that_cannot_process_its_image_size_is_refused(at_study, photos, capsys):
+    path = at_study / "w.safetensors"
+    recipe = SMALL | {"model": "squeezenet1_1", "image_size": 8}
+    metadata = {"run": json.dumps({"recipe": recipe, "classes": TEN})}
+    save_file(build_model("squeezenet1_1", 10, 32).state_dict(), path, metadata)
+    assert predict("--weights", path, "--image", photos / "00.png") == 2
+    assert "squeezenet1_1 does not accept images of 8 pixels" in capsys.readouterr().err
 
 
 @pytest.mark.fault(11)

@@ -182,6 +182,17 @@ def test_can_be_read_by_everybody(name, request):
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
+@pytest.mark.parametrize("name", ["reported", "several"])
+def test_wide_tables_scroll_in_a_container_of_their_own(name, request):
+    page = page_of(request.getfixturevalue(name), {"several": "h"}.get(name, "s"))
+    parents = [before for before, (tag, _) in itertools.pairwise(page.tags) if tag == "table"]
+    assert parents
+    for tag, attrs in parents:
+        assert (tag, attrs["class"], attrs["tabindex"]) == ("div", "scroll", "0")
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto", page.source)
+    assert re.search(r"\.figures > \* \{[^}]*min-width: 0", page.source)
+
+
 def test_colours_of_text_stand_out():
     style = (HERE / "page.css").read_text()
 

@@ -416,7 +416,25 @@ def test_figures_have_labels_and_show_every_size(zeros):
     assert ax.get_ylabel() == "test top-5 error"
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert labels[:4] == ["3,125", "6,250", "12,500", "25,000"]
+    if not zeros:  # the doublings that are forecast
+        assert labels[4:] == ["50,000", "100,000", "200,000"]
     assert ax.get_ylim()[0] > 0
+
+
+def test_single_runs_are_drawn_beside_their_mean():
+    runs = runs_table(False)
+    ax = plot_error(new_axes(), curves(runs, CHANCE)["top_5_error"], sizes_table(runs))
+    by_label = {line.get_label(): line for line in ax.get_lines()}
+    single = by_label["one run"]
+    (mean, *_) = ax.containers[0]
+    ax.get_figure().draw_without_rendering()
+
+    def pixels(line):
+        return line.get_transform().transform(line.get_xydata())
+
+    distance = np.abs(pixels(single)[:, None, 0] - pixels(mean)[None, :, 0]).min()
+    half_widths = (single.get_markersize() + mean.get_markersize()) / 2
+    assert distance * 72 / ax.get_figure().dpi > half_widths  # no marker covers another
 
 
 def test_forecast_and_backtest_are_drawn():
@@ -445,3 +463,31 @@ def test_learning_curves_have_one_pair_of_lines_per_seed():
     ax = plot_learning(new_axes(), pd.DataFrame(rows))
     assert len(ax.lines) == 2
     assert "nats" in ax.get_ylabel()
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=60),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_means_per_size_are_those_of_a_loop_to_the_last_bit(n, seed):
+    rng = np.random.default_rng(seed)
+    n = rng.permutation(np.repeat(np.array(n, float), rng.integers(1, 40)))
+    measured = Points(n, rng.random(len(n)) + 0.01)
+    for values in (measured.error, rng.standard_normal(len(n))):
+        groups = [values[n == size] for size in np.unique(n)]
+        np.testing.assert_array_equal(measured._per_size(values), [g.mean() for g in groups])
+        totals = measured._per_size(values, total=True)
+        np.testing.assert_array_equal(totals, [g.sum() for g in groups])
+    assert measured.num_runs.tolist() == [np.sum(n == size) for size in np.unique(n)]
+
+
+def test_a_floor_that_rounds_to_the_level_gives_finite_errors():
+    x, one = np.array([0.25, 1.0, 4.0]), np.ones((1, 1))
+    for name in ("power law from chance", "M4", "stretched exponential"):
+        law = LAWS[name]
+        values = {"level": 0.3 * one, "floor": one}
+        parameters = [values.get(parameter, 0.5 * one) for parameter in law.parameters]
+        (errors,) = law.formula(x, 1.0, *parameters)
+        assert np.isfinite(errors).all()
+        assert errors[0] >= errors[-1] >= 0.3 - 1e-12

@@ -296,6 +296,30 @@ def test_resume_takes_the_study_that_is_named(study, workplace, capsys):
     assert "complete in checkpoints/s\n" in capsys.readouterr().out
 
 
+def test_status_shows_the_study_that_is_named(study, workplace, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    shutil.copytree(workplace / "checkpoints" / "s", workplace / "checkpoints" / "a")
+    changed = json.loads((workplace / "checkpoints/s/study.json").read_text())
+    newer = {**changed, "created": "9999"}
+    (workplace / "checkpoints/s/study.json").write_text(json.dumps(newer))
+    for words in (
+        ["--resume", "a"],
+        ["--experiment-id", "a"],
+        ["--resume", "--experiment-id", "a"],
+    ):
+        assert train("--status", *words) == 0
+        assert capsys.readouterr().out.startswith("checkpoints/a\n")
+
+
+def test_two_names_for_one_study_are_refused(study, workplace, capsys):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    for words in ([], ["--status"], ["--list"]):
+        assert train("--resume", "s", "--experiment-id", "t", *words) == 2
+        expected = "error: --resume s and --experiment-id t name two studies; give one name\n"
+        assert capsys.readouterr().err == expected
+    assert train("--resume", "s", "--experiment-id", "s", "--list") == 0
+
+
 def test_a_moved_study_is_resumed_where_it_lies(study, workplace):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     (workplace / "checkpoints").rename(workplace / "elsewhere")

@@ -34,6 +34,8 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     data/                     name or folder -> splits -> nested subsets -> cache -> batches
         datasets.py           DATASETS: from a name or a path to an ImageDataset
+        class_folders.py      local class folders: images by split and class, unused files
+        folder_checks.py      local folders: no FIFOs, no README.md that names other folders
         hub.py                download from the Hugging Face hub, or load a local folder
         labels.py             image and label column; labels encoded as class indices
         splits.py             train, validation and test split; missing splits taken from train
@@ -146,6 +148,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     explorer/                 local web page (gradio)
         page.py               layout and events
         server.py             serves it on 127.0.0.1
+        guard.py              refuses requests of other sites, large uploads, addresses to fetch
         study.py              models, curves and test images of a study
         answers.py            predictions of each subset size for a picture
         law.py                sliders: images for an error, error for images

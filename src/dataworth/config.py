@@ -17,12 +17,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from tyro.conf import Suppress
 
 from .errors import InputError, first_error_message
-from .variants import NAME, Pairs, Variants
+from .variants import NAME, Pairs, VariantName, Variants
 
 
 class Record(BaseModel):
@@ -35,6 +36,17 @@ class Record(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise InputError(first_error_message(error, type(self).model_fields)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true for 1: in YAML, an unquoted ``on`` or ``yes`` is true as well."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        field = cls.model_fields[str(info.field_name)]
+        for item in values:
+            if isinstance(item, bool) and field.annotation is not bool:
+                raise ValueError(f"{str(item).lower()} where a number or a text is wanted")
+        return value
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""
@@ -156,7 +168,7 @@ class Run(Record):
     recipe: Recipe
     subset_size: float | int
     seed: int
-    variant: str = ""  # name of the recipe's variant; empty in a study of one recipe
+    variant: VariantName = ""  # name of the recipe's variant; empty in a study of one recipe
 
     @property
     def path(self) -> Path:

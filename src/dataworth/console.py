@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TextIO
+
+# Of C0 and C1 all but the newline; separators of lines; marks that turn the direction of text.
+CONTROL = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def printable(text: str) -> str:
+    """Escape control characters but newlines: a file or class name may hold any."""
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def printable_name(name: str) -> str:
+    """Escape the control characters of a name, newlines too: it stays within its line."""
+    return printable(name).replace("\n", r"\n")
 
 
 def say(text: str) -> None:
@@ -20,7 +36,7 @@ def warn(text: str) -> None:
 def _write(text: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
     try:  # file names may contain bytes that cannot be encoded
-        _print(text.encode(encoding, "backslashreplace").decode(encoding), stream)
+        _print(printable(text).encode(encoding, "backslashreplace").decode(encoding), stream)
         stream.flush()
     except OSError:  # a closed pipe (``| head``) or terminal does not end a study
         with open(os.devnull, "w") as null:  # noqa: PTH123

@@ -40,6 +40,13 @@ def combinations(values_by_field: Mapping[str, list[str]]) -> Pairs:
     )
 
 
+def check_variant_name(name: str) -> str:
+    """Return the name of a variant if it is a valid folder name; empty: a study of one recipe."""
+    if name and not re.fullmatch(NOT_A_SIZE + NAME, name):
+        raise ValueError(f"{name[:60]!r} is no name for a variant: begin with a letter")
+    return name
+
+
 def check_variants(variants: Pairs) -> Pairs:
     """Return the variants if their names are valid and distinct and their data are the same.
 
@@ -50,8 +57,8 @@ def check_variants(variants: Pairs) -> Pairs:
     """
     names = [name for name, _ in variants]
     for name, changes in variants:
-        if not re.fullmatch(NOT_A_SIZE + NAME, name):
-            raise ValueError(f"{name[:60]!r} is no name for a variant: begin with a letter")
+        if not check_variant_name(name):
+            raise ValueError("'' is no name for a variant: begin with a letter")
         if names.count(name) > 1:
             raise ValueError(f"{name!r} is given twice")
         for field, _ in changes:
@@ -60,6 +67,7 @@ def check_variants(variants: Pairs) -> Pairs:
     return variants
 
 
+VariantName = Annotated[str, AfterValidator(check_variant_name)]
 Variants = Annotated[
     Pairs, BeforeValidator(as_pairs), AfterValidator(check_variants), PlainSerializer(as_mapping)
 ]

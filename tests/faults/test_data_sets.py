@@ -1,6 +1,9 @@
 """Data sets with bad rows, damaged files or too little disk: said before training."""
 
+import hashlib
 import io
+import os
+import re
 import shutil
 
 import datasets as hf
@@ -10,6 +13,8 @@ from PIL import Image
 from dataworth.config import Machine, Recipe
 from dataworth.data.cache import MAX_BAD
 from dataworth.data.datasets import DATASETS, load
+from dataworth.data.hub import load_folder
+from dataworth.data.images import BadImageError
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
 from tests import made
@@ -152,3 +157,188 @@ def test_plan_says_what_a_study_takes_and_writes_nothing(workplace, capsys):
         assert part in shown
     assert list(workplace.iterdir()) == []
     assert load(Recipe(dataset="digits"))
+
+
+def class_folders(root, *names):
+    """Write an image for each path, whose grey level is the position of its name."""
+    for i, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), i).save(path, "png")
+    return root
+
+
+def in_folders(*folders, count=8):
+    return [f"{folder}/{i}.png" for folder in folders for i in range(count)]
+
+
+def loaded(root):
+    return load(Recipe(dataset=str(root)))
+
+
+@pytest.mark.fault(42)
+def test_only_the_uppermost_folders_name_splits(workplace):
+    classes = ("test tube", "locomotive", "valclass", "evaluation", "train station", "val")
+    names = [f"{split}/{name}" for split in ("train", "val", "test") for name in classes]
+    data = loaded(class_folders(workplace / "images", *in_folders(*names)))
+    assert {role: len(split) for role, split in data.splits.items()} == dict.fromkeys(
+        ("train", "validation", "test"), 48
+    )
+    assert data.classes == tuple(sorted(classes))
+    for role, folder in (("train", "train"), ("validation", "val"), ("test", "test")):
+        cells = data.tables[data.splits[role].source]["image"]
+        assert all(f"/images/{folder}/" in cell["path"] for cell in cells)
+
+
+@pytest.mark.fault(45)
+def test_a_cache_of_other_splits_is_not_used_and_one_of_the_same_is(workplace):
+    """Where the package datasets moves images between splits, an older cache has their pixels."""
+    healthy = [f"{split}/{name}" for split in ("train", "test") for name in ("cat", "Test tube")]
+    root = class_folders(workplace / "images", *in_folders(*healthy))
+    digest = hashlib.sha256()
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        stat = file.stat()
+        line = f"{file.relative_to(root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode())
+    assert loaded(root).fingerprint == digest.hexdigest()
+    (root / "train" / "cat").rename(root / "train" / "test tube")
+    (root / "test" / "cat").rename(root / "test" / "test tube")
+    assert loaded(root).fingerprint.endswith(" top")
+
+
+@pytest.mark.fault(42)
+def test_class_folders_with_split_words_are_classes(workplace):
+    classes = ("test tube", "train station", "beaker")
+    data = loaded(class_folders(workplace / "images", *in_folders(*classes)))
+    assert sum(len(split) for split in data.splits.values()) == 24
+    assert {split.source for split in data.splits.values()} == {"train"}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("cat", "a cat", "a-dog", "cat.x"),
+        ("train/cat", "train/dog", "test/cat", "test/dog"),
+        ("training/b/cat", "training/a/dog", "valid/a/cat", "valid/b/dog", "evaluation/a/cat"),
+        ("set/training_set/cat", "set/training_set/dog", "set/test_set/dog", "set/test_set/cat"),
+        ("train/cat", "train-2/cat", "training/dog", "2 train/dog", "test/cat", "other/dog"),
+    ],
+)
+def test_class_folders_are_read_as_by_the_package_datasets(workplace, folders):
+    root = class_folders(workplace / "images", *in_folders(*folders, count=12))
+    ours, theirs = load_folder(root)[0], hf.load_dataset(str(root))
+    assert list(ours) == list(theirs)
+    for split, table in theirs.items():
+        tables = [t.cast_column("image", hf.Image(decode=False)) for t in (ours[split], table)]
+        assert tables[0].features == tables[1].features
+        assert tables[0].to_list() == tables[1].to_list()
+        assert tables[0].cache_files  # on disk: small when sent to a process
+
+
+@pytest.mark.fault(42)
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (in_folders("a/train/cat", "a/test/cat", "b/train/dog"), "must be the uppermost"),
+        (in_folders("training_set/cat", "test_set/dog", "more/dog"), "must be the uppermost"),
+        (in_folders("train", "bus", "car"), "train/0.png lies directly in the folder of a split"),
+        (in_folders("cat", "dog/brown"), "cat/0.png and dog/brown/0.png lie at different depths"),
+        (["cat/train_1.png", "dog/test_1.png"], "the names of the files name splits"),
+        (in_folders("cat"), "all images lie in one class folder, cat"),
+        (["1.png", "2.png"], "1.png lies in no class folder; images must lie in class folders, as"),
+        (["1.txt"], "no images were found; images must lie in class folders, as in images/cat"),
+        (in_folders("train_val/cat", "test_x/dog"), "could be several splits"),
+    ],
+)
+def test_folders_without_clear_classes_are_refused_with_an_example(workplace, names, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        loaded(class_folders(workplace / "images", *names))
+
+
+@pytest.mark.fault(38)
+def test_images_that_are_not_used_are_named_with_the_reason(workplace):
+    names = in_folders("__background__", "a::b", "dog\nbrown", "cat", count=4)
+    root = class_folders(workplace / "images", *names, "cat/.hidden.png")
+    (root / "cat" / "1.heic").write_bytes(b"x")
+    (root / "linked").symlink_to(root / "cat", target_is_directory=True)
+    (root / "cat" / "lost.png").symlink_to("nowhere")
+    (root / "README.md").write_text("text")
+    data = loaded(root)
+    assert data.classes == ("__background__", "a::b", "cat", "dog\nbrown")
+    assert sum(len(split) for split in data.splits.values()) == 16
+    assert data.notes[0] == (
+        "4 files are not used: cat/.hidden.png (hidden: its name starts with a dot), "
+        "cat/1.heic (no image file), cat/lost.png (a broken link), linked (a link to a folder)"
+    )
+
+
+@pytest.mark.fault(38)
+def test_names_that_are_not_utf8_are_named(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    try:
+        (root / "cat" / os.fsdecode(b"\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    assert "1 file is not used: cat/\\udcff.png (its name is not UTF-8)" in loaded(root).notes
+
+
+@pytest.mark.fault(38)
+def test_a_note_on_unused_files_is_bounded(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    for i in range(1000):
+        (root / "cat" / f"{i}.heic").touch()
+    note = loaded(root).notes[0]
+    assert note.startswith("1,000 files are not used: cat/0.heic (no image file), cat/1.heic")
+    assert note.endswith("and 990 more")
+    assert len(note) < 500
+
+
+@pytest.mark.fault(38)
+def test_files_that_block_their_reader_are_not_opened(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    os.mkfifo(root / "cat" / "x.png")
+    (root / "dog" / "zero.png").symlink_to("/dev/zero")
+    note = loaded(root).notes[0]
+    assert "cat/x.png (no regular file), dog/zero.png (no regular file)" in note
+    tables = made.write_bad_data_set(workplace / "tables", "corrupt-row")
+    os.mkfifo(tables / "data" / "extra-00000-of-00001.parquet")
+    with pytest.raises(InputError, match=r"extra-00000-of-00001\.parquet is no regular file"):
+        loaded(tables)
+
+
+@pytest.mark.fault(38)
+def test_a_huge_image_file_is_refused_before_it_is_read(workplace):
+    root = class_folders(workplace / "images", *in_folders("cat", "dog"))
+    data = loaded(root)
+    os.truncate(root / "cat" / "0.png", 10**12)  # sparse
+    with pytest.raises(BadImageError, match="its file has 1,000,000,000,000 bytes, more than"):
+        data.encoded("train", 0)
+    (root / "cat" / "1.png").unlink()
+    os.mkfifo(root / "cat" / "1.png")
+    with pytest.raises(BadImageError, match="no regular file"):
+        data.encoded("train", 1)
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("file", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("key", ["data_files", "data_dir"])
+@pytest.mark.parametrize("where", ["../other", "/absolute", "https://example.org/x", "a::b"])
+def test_a_readme_that_names_files_outside_the_folder_is_refused(workplace, file, key, where):
+    made.write_bad_data_set(workplace / "other", "corrupt-row")
+    (root := workplace / "images").mkdir()
+    where = where.replace("/absolute", str(workplace / "other"))
+    value = f"{where}/data/*" if key == "data_files" else where
+    text = f"configs:\n- config_name: default\n  {key}: '{value}'\n"
+    (root / file).write_text(f"---\n{text}---\n" if file == "README.md" else text)
+    with pytest.raises(InputError, match=f"{re.escape(file)} names files outside the folder"):
+        loaded(root)
+
+
+def test_a_readme_that_names_files_of_its_folder_is_obeyed(workplace):
+    root = class_folders(workplace / "images", *in_folders("a/cat", "a/dog", "b/cat", "b/dog"))
+    files = "[{split: train, path: 'a/**'}, {split: test, path: 'b/**'}]"
+    text = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n"
+    (root / "README.md").write_text(text)
+    data = loaded(root)
+    assert {split.source for split in data.splits.values()} == {"train", "test"}
+    assert len(data.splits["test"]) == 16

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from dataworth.commands.cost import disk_usage
+from dataworth.commands.parsing import parse_train
+from dataworth.commands.planning import plan_study, resolve_study
 from dataworth.storage import snapshots
-from tests.conftest import PATHS
+from tests.conftest import PATHS, train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import Victim
 
@@ -48,6 +51,36 @@ def test_a_full_disk_leaves_the_snapshot_before(place):
     assert {"last.pt", "previous.pt"} <= set(left)
     assert not [name for name in left if name.endswith(".tmp")]
     assert "\nagain 0\n" in done.stdout
+
+
+def charged():
+    """Bytes of checkpoints that the command of the tiny study would still write."""
+    flags, study = resolve_study(parse_train(TINY), TINY)
+    usages = disk_usage(plan_study(flags, study), flags.machine)
+    return next(usage.num_bytes for usage in usages if usage.what == "checkpoints")
+
+
+@pytest.mark.fault(14)
+def test_snapshots_and_leftovers_of_a_killed_command_are_not_charged_again(stopped, place):
+    (stopped / ".last.pt.999999.tmp").write_bytes(bytes(10**6))
+    names = ("last.pt", "previous.pt", ".last.pt.999999.tmp")
+    present = sum((stopped / name).stat().st_size for name in names)
+    remaining = charged()
+    shutil.rmtree(place / "checkpoints")
+    assert charged() - remaining == present
+
+
+@pytest.mark.fault(14, 45)
+def test_the_cache_of_a_killed_command_is_removed_before_space_is_checked(
+    tiny, workplace, monkeypatch
+):
+    (folder,) = (tiny / "cache").glob("digits-*")
+    leftover = workplace / "cache" / folder.name / ".train-999999"
+    leftover.mkdir(parents=True)
+    (leftover / "images.npy").write_bytes(b"x")
+    free = lambda _: shutil._ntuple_diskusage(1, 1, 0 if leftover.exists() else 10**12)  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", free)
+    assert train(*TINY, "--subset-sizes", "100", "--epochs", "1") == 0
 
 
 @pytest.mark.fault(16)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from dataworth.data.datasets import load
 from dataworth.errors import DamagedError, InputError
 from dataworth.evaluation.results import read_results
 from dataworth.storage import snapshots
-from dataworth.storage.files import digest_path, write_verified
+from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
+from dataworth.storage.files import digest_path, write_verified, write_whole
+from dataworth.storage.locks import lock_folder
 from dataworth.storage.run_directory import RunDirectory
 from tests import made
 from tests.conftest import ROOT, evaluate, train
@@ -193,3 +196,173 @@ def test_a_digest_is_what_sha256sum_checks(finished):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest_path(path).read_text() == f"{digest}  best.safetensors\n"
     assert bits(finished)
+
+
+def edited(path, **changes):
+    """Change the top-level values of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("stored", ["{elsewhere}", "../{elsewhere.name}"])
+def test_a_study_cannot_send_its_results_outside(finished, capsys, stored):
+    elsewhere = finished.parent / f"elsewhere-{finished.name}"
+    path = finished / "checkpoints/s/study.json"
+    machine = json.loads(path.read_text())["machine"]
+    stored = stored.format(elsewhere=elsewhere)
+    edited(path, machine={**machine, "results_dir": stored})
+    assert evaluate() == 0
+    assert not elsewhere.exists()
+    assert (finished / "results/s/metrics.json").exists()
+    assert f"pass --results-dir {stored}" in capsys.readouterr().err
+    assert evaluate("--results-dir", stored) == 0
+    assert (elsewhere / "s/metrics.json").exists()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.fault(15)
+def test_train_names_the_results_folder_that_evaluation_needs(finished, capsys):
+    assert train(*TINY, "--results-dir", finished / "my results") == 0
+    command = f"eval.py --results-dir '{finished}/my results' --experiment-id s"
+    assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../../../x", "{folder}/x", "a/b", "0.5"])
+@pytest.mark.parametrize("file", ["study.json", "100/seed-1/config.json"])
+def test_variant_names_of_stored_files_are_checked(finished, capsys, file, name):
+    name, path = name.format(folder=finished), finished / "checkpoints/s" / file
+    study = {"subset_sizes": [100], "seeds": [1], "variants": {name: {"epochs": 2}}}
+    edited(path, **({"asked": [study]} if file == "study.json" else {"variant": name}))
+    before = set(finished.rglob("*"))
+    assert evaluate("--experiment-id", "s") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert file in line
+    assert "is no name for a variant" in line
+    assert {path for path in set(finished.rglob("*")) - before if path.is_file()} == set()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "0.5"])
+def test_variant_names_of_results_are_checked(tiny, tmp_path, name):
+    content = json.loads((tiny / "results/s/metrics.json").read_text())
+    content["runs"][0]["variant"] = name
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="is no name for a variant"):
+        read_results(tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.csv", ".done.{pid}.tmp"])
+def test_files_are_not_written_through_symbolic_links(tmp_path, name):
+    (tmp_path / "mine").write_text("precious\n")
+    (tmp_path / name.format(pid=os.getpid())).symlink_to("mine")
+    row = EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0)
+    with contextlib.suppress(InputError, OSError), lock_folder(tmp_path):
+        write_whole(tmp_path / "done", b"complete\n")
+        append_epoch(tmp_path, row)
+    assert (tmp_path / "mine").read_text() == "precious\n"
+
+
+def test_a_lock_that_is_a_symbolic_link_is_refused_in_one_line(finished, capsys):
+    (finished / "mine").write_text("precious\n")
+    (finished / "checkpoints/s/lock").symlink_to(finished / "mine")
+    assert train(*TINY) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "checkpoints/s/lock is a symbolic link" in line
+    assert (finished / "mine").read_text() == "precious\n"
+
+
+MIXED_LOGS = {
+    "twice": lambda head, rows: [head, *(row for row in rows for _ in range(2))],
+    "out of order": lambda head, rows: [head, rows[1], rows[0], *rows[2:]],
+    "lacks an epoch": lambda head, rows: [head, rows[0], *rows[2:]],
+    "lacks a column": lambda head, rows: [head, *rows[:2], "3,0.1\n"],
+    "words": lambda head, rows: [head, *rows[:2], "x," * 9 + "x\n"],
+    "other header": lambda head, rows: ["a,b\n", *rows],
+    "header twice": lambda head, rows: [head, head, *rows],
+    "huge": lambda head, rows: [head, *rows, "9" * 200_000 + "\n"],
+    "empty": lambda head, rows: [],
+}
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("kind", MIXED_LOGS)
+def test_a_log_that_is_not_whole_is_named_and_repaired_by_resume(finished, tiny, capsys, kind):
+    path = finished / FIRST / "metrics.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(MIXED_LOGS[kind](head, rows)))
+    assert train("--status") == 0
+    assert evaluate() == 3
+    assert "100/seed-1/metrics.csv does not have one row for each" in capsys.readouterr().err
+    assert list(read_results(finished / "results/s/metrics.json").subset_sizes) == ["200"]
+    assert train("--resume") == 0
+    assert "100/seed-1/metrics.csv" in capsys.readouterr().err
+    assert [row.epoch for row in read_epochs(path.parent)] == [1, 2, 3]
+    if kind == "twice":
+        finish(finished, tiny)
+
+
+@pytest.mark.fault(24)
+def test_mixed_rows_of_an_unfinished_run_are_repaired_by_resume(stopped, place, tiny):
+    path = stopped / "metrics.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([head, *rows, *rows]))
+    finish(place, tiny)
+
+
+DAMAGED = {
+    "empty": lambda values: b"",
+    "not utf-8": lambda values: b"\xff\xfe\x00",
+    "list": lambda values: b"[1]",
+    "number": lambda values: b"3",
+    "huge number": lambda values: b"9" * 5000,
+    "deep": lambda values: b"[" * 100_000,
+    "no keys": lambda values: b"{}",
+    "strings for all": lambda values: json.dumps(dict.fromkeys(values, "x")).encode(),
+    "null for all": lambda values: json.dumps(dict.fromkeys(values)).encode(),
+    "lists for all": lambda values: json.dumps({key: [] for key in values}).encode(),
+    "true for all": lambda values: json.dumps(dict.fromkeys(values, True)).encode(),
+    "nan for all": lambda values: json.dumps(dict.fromkeys(values, float("nan"))).encode(),
+    "huge for all": lambda values: json.dumps(dict.fromkeys(values, 10**400)).encode(),
+}
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize(
+    "name", ["study.json", "100/seed-1/config.json", "100/seed-1/metrics.csv", "100/seed-1/done"]
+)
+def test_a_damaged_file_of_a_study_is_no_traceback(finished, capsys, name, kind):
+    path = finished / "checkpoints/s" / name
+    whole = path.read_bytes()
+    content = DAMAGED[kind](json.loads(whole) if name.endswith("json") else {"a": 1})
+    path.write_bytes(content)
+    codes = [train("--status", "--resume", "s"), evaluate("--experiment-id", "s")]
+    assert codes == {"study.json": [2, 2], "100/seed-1/config.json": [0, 2]}.get(name, [0, 3])
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.count("\n") == (2 if name == "study.json" else 1)
+    assert path.read_bytes() == content
+    is_json = name.endswith("json")
+    assert train("--resume", "s") == (2 if is_json else 0)
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.count("\n") == 1 or not is_json
+    assert not is_json or name in errors
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize(
+    "value",
+    [None, True, [], {}, "x", float("nan"), 10**400, -1],
+    ids=["null", "true", "list", "object", "string", "nan", "huge", "negative"],
+)
+@pytest.mark.parametrize("name", ["study.json", "100/seed-1/config.json"])
+def test_one_damaged_value_of_a_study_is_one_line(finished, capsys, name, value):
+    path = finished / "checkpoints/s" / name
+    whole = json.loads(path.read_text())
+    for key in set(whole) - {"machine", "pixel_moments", "created", "schema_version"}:
+        for changed in ({**whole, key: value}, {k: v for k, v in whole.items() if k != key}):
+            path.write_text(json.dumps(changed))
+            assert train("--resume", "s") == 2, (key, value)
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("error: ")
+            assert len(line) < 2000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
 
 from ..config import Machine, Run
@@ -14,21 +13,24 @@ RESULTS_BYTES = 5_000_000  # tables and figures
 
 
 def disk_usage(plan: StudyPlan, machine: Machine) -> list[DiskUsage]:
-    """Return upper bounds of what the unfinished runs will write; nothing if all are finished."""
+    """Return upper bounds of what the unfinished runs will add; nothing if all are finished."""
     from ..data.cache import cache_space
     from ..data.prepare import cache_side, missing_splits
     from ..models.registry import weight_bytes
 
     dataset, side, num_classes = plan.dataset, plan.recipe.image_size, len(plan.dataset.classes)
-    num_runs = Counter(run.recipe for run in unfinished(plan.study, plan.runs))
-    if not num_runs:
+    runs = unfinished(plan.study, plan.runs)
+    if not runs:
         return []
-    weights = {recipe: weight_bytes(recipe.model, num_classes, side) for recipe in num_runs}
+    recipes = {run.recipe for run in runs}
+    weights = {recipe: weight_bytes(recipe.model, num_classes, side) for recipe in recipes}
     snapshot = max(  # current weights, best weights, moments
-        weights[recipe] * (2 + {"sgd": 1}.get(recipe.optimizer, 2)) for recipe in num_runs
+        weights[recipe] * (2 + {"sgd": 1}.get(recipe.optimizer, 2)) for recipe in recipes
     )
-    checkpoints = sum(num_runs[recipe] * weights[recipe] for recipe in num_runs)
-    checkpoints += 3 * snapshot  # one of them being written
+    added = checkpoints = 0
+    for run in runs:  # its old snapshots make way for its new ones, and these for its weights
+        added += weights[run.recipe] - plan.study.run_directory(run).temporary_bytes()
+        checkpoints = max(checkpoints, added + 3 * snapshot)  # one of them being written
     num_predicted = sum(len(dataset.splits[role]) for role in ("validation", "test"))
     results = len(plan.runs) * num_predicted * (4 * num_classes + 8) + RESULTS_BYTES
     missing = missing_splits(dataset, plan.data_recipe, machine)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Run
 from ..distributed.process_group import require_single_process
-from ..errors import InputError
+from ..errors import DamagedError, InputError
 from ..storage.files import remove_temporary_files
 from ..storage.locks import lock_folder
 from ..storage.predictions import remove_temporary_predictions
@@ -34,7 +34,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
     require_single_process("eval.py")
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
-    results_dir = (flags.results_dir or study.record.machine.results_dir) / study.name
+    results_dir = study.results_dir(flags.results_dir)
     from ..findings.study import analyse_variants
     from .eval_output import add_scores, print_findings, write_files, write_report
 
@@ -100,13 +100,22 @@ def _score_runs(
     from ..storage.environment import describe_environment
 
     missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
-    finished = [directory for directory in directories.values() if directory.usable]
+    finished = []
+    for run, directory in directories.items():
+        try:
+            directory.check_log(run.recipe.epochs)
+        except DamagedError as error:
+            missing.setdefault(str(run.path), str(error))
+        else:
+            finished += [directory] if directory.usable else []
     chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
     runs, failures = evaluate_runs(
         finished, stores, flags.batch_size, results_dir, chance_error.top_1_error
     )
     if not runs:
-        raise InputError(f"no usable run in {study.path}: {'; '.join(failures.values())}")
+        raise InputError(
+            f"no usable run in {study.path}: {'; '.join((missing | failures).values())}"
+        )
     scored = {run.path for run in runs}
     return build_results(
         study,

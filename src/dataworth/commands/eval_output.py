@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..config import Run
+from ..console import printable
 from ..errors import InputError
 from ..evaluation.records import ConformalReports, FullScores, SizeStep, StudyResults
 from ..evaluation.results import FILE, keep_added_scores, read_results, write_results
-from ..evaluation.tables import format_table, runs_table
+from ..evaluation.tables import csv_bytes, format_table, runs_table
 from ..figures.conformal import save_conformal_figures
 from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
@@ -127,7 +128,7 @@ def _conformal(
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    write_whole(path, table.to_csv(index=False).encode())
+    write_whole(path, csv_bytes(table))
 
 
 def write_files(
@@ -187,7 +188,7 @@ def print_findings(
             print(f"{forecasts}\n")
     if table := compare_exponents(findings):
         print(f"{table}\n\n", end="")
-    print("".join(f"{note}\n\n" for note in notes), end="")
+    print(printable("".join(f"{note}\n\n" for note in notes)), end="")
     print(f"numbers      {results_dir / FILE}")
     if (results_dir / "figures").exists():
         print(f"figures      {results_dir / 'figures'}")

@@ -25,6 +25,9 @@ from .flags import ForecastFlags
 from .parsing import parse
 
 MAX_IMAGES = 1e18  # larger than any data set; its sums and powers stay finite
+MAX_RUNS = 10_000  # of each simulated study: more take minutes
+MAX_ROWS = 200_000  # of a CSV file: more take minutes
+MAX_FORECASTS = 100  # sizes of one --at: more are a table that nobody reads
 REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("n", "error"), ("num_test",)  # others are ignored
 
 
@@ -42,6 +45,8 @@ def _forecast(words: Sequence[str] | None) -> int:
         raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
     if not all(0 < n < MAX_IMAGES for n in flags.at):
         raise InputError("--at: numbers of images must be above 0 and below 1e18")
+    if len(flags.at) > MAX_FORECASTS:
+        raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
     analysis, name = _analyse(flags.points, flags)
     print(_text(analysis, name, flags))
     if flags.json_file is not None:
@@ -101,6 +106,11 @@ def _simulated_design(flags: ForecastFlags) -> str:
     sizes = sorted(set(flags.simulate))
     if len(sizes) < MIN_SIZES or not all(0 < n < MAX_IMAGES for n in sizes):
         raise InputError("--simulate: give three or more different sizes above 0, below 1e18")
+    if (num_runs := len(sizes) * flags.seeds) > MAX_RUNS:
+        raise InputError(
+            f"--simulate: {len(sizes)} sizes times --seeds {flags.seeds:,} are {num_runs:,} runs; "
+            f"at most {MAX_RUNS:,}"
+        )
     chance = flags.chance or 1.0
     if flags.expect >= chance:
         raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
@@ -185,9 +195,14 @@ def _read_rows(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
     try:
-        return list(csv.reader(io.StringIO(text), strict=True))
+        rows = list(csv.reader(io.StringIO(text), strict=True))
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file: {error}") from None
+    if len(rows) > MAX_ROWS:
+        raise InputError(
+            f"{path}: {len(rows):,} rows; at most {MAX_ROWS:,}: average the errors of each size"
+        )
+    return rows
 
 
 def _number(row: Sequence[str], column: int, name: str, where: str) -> float:

@@ -93,18 +93,36 @@ def _split_variants(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     return words, variant_values
 
 
+class UniqueKeyLoader(yaml.SafeLoader):
+    """YAML loader of plain values that refuses a key which is given twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping whose keys are distinct."""
+        node = super().compose_mapping_node(anchor)
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys:
+                line = key.start_mark.line + 1
+                raise InputError(f"line {line}: {short_repr(key.value)} is given twice")
+            keys.add((key.tag, str(key.value)))
+        return node
+
+
 def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
     """Read a config file.
 
     Raises
     ------
     InputError
-        If the file is missing, is not plain YAML, or has an unknown key or a wrong type.
+        If the file is missing, is not plain YAML, or has an unknown key, a key twice or a wrong
+        type.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
     except OSError as error:
         raise InputError(f"--config {path}: {error.strerror or error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # impossible dates, deep nests
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a plain YAML file: {reason}") from None

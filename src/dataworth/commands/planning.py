@@ -84,8 +84,7 @@ def resolve_study(
     if flags.resume is None:
         study = StudyDirectory.read(base / (flags.experiment_id or _new_name(base)))
     else:
-        name = flags.experiment_id if flags.resume == NEWEST else flags.resume
-        study = StudyDirectory.find(base, name)
+        study = StudyDirectory.find(base, study_name(flags))
         stored = TrainFlags(
             recipe=study.record.recipe,
             study=study.requested[-1],
@@ -95,6 +94,23 @@ def resolve_study(
             flags = parse_train(words, stored)
     study.check(flags.recipe, flags.study)
     return flags, study
+
+
+def study_name(flags: TrainFlags) -> str | None:
+    """Return the study that ``--resume`` or ``--experiment-id`` names; None: the newest.
+
+    Raises
+    ------
+    InputError
+        If they name two.
+    """
+    resumed = None if flags.resume == NEWEST else flags.resume
+    if resumed and flags.experiment_id not in (None, resumed):
+        raise InputError(
+            f"--resume {resumed} and --experiment-id {flags.experiment_id} name two studies; "
+            "give one name"
+        )
+    return resumed or flags.experiment_id
 
 
 def _new_name(checkpoint_dir: Path) -> str:
@@ -217,7 +233,7 @@ def plan_run(
 
 
 def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
-    """Compare planned runs with their directories; restore damaged subset files of finished ones.
+    """Compare planned runs with their directories; restore subset files and logs of finished ones.
 
     Parameters
     ----------
@@ -235,6 +251,8 @@ def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
         planned.directory.check(planned.identity)
         if planned.directory.status:
             planned.directory.keep_subset(planned.indices)
+        if planned.directory.usable:
+            planned.directory.repair_log(planned.run.recipe.epochs)
         n = len(planned.indices)
         smallest_batch = n // -(-n // planned.run.recipe.batch_size)
         if smallest_batch < num_ranks:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import say, warn
+from ..console import printable_name, say, warn
 from ..errors import InputError
 from ..storage.files import write_whole
 from .exit_codes import DONE, INCOMPLETE, INPUT, run_command
@@ -134,13 +134,14 @@ def print_predictions(
         say(f"{classifier.recipe.model}, {classifier.name}{count}")
         for row in (row for row in rows if row["run"] == classifier.name):
             if row["status"] != OK:
-                warn(f"  {row['file']}: {row['status']}")
+                warn(f"  {printable_name(row['file'])}: {printable_name(row['status'])}")
             elif flags.image:
                 say("\n".join(_lines(row, classifier, flags)))
             elif not flags.output:
                 members = f"   {{{', '.join(row['set'])}}}" if "set" in row else ""
                 probability = percent(row["top_1_probability"])
-                say(f"  {row['file']}   {row['top_1']} {probability}{members}")
+                line = f"  {row['file']}   {row['top_1']} {probability}{members}"
+                say(printable_name(line))
 
 
 def _lines(row: Mapping[str, Any], classifier: Classifier, flags: PredictFlags) -> list[str]:
@@ -154,4 +155,4 @@ def _lines(row: Mapping[str, Any], classifier: Classifier, flags: PredictFlags) 
         coverage = f"{100 * (1 - flags.alpha):.4g} % coverage"
         members = ", ".join(row["set"]) or "none above the threshold"
         lines.append(f"  prediction set of {row['set_size']} classes, {coverage}: {members}")
-    return lines
+    return [printable_name(line) for line in lines]

@@ -13,12 +13,12 @@ from ..distributed.process_group import joined_process_group, require_single_pro
 from ..storage.disk_space import check_disk_space
 from ..storage.locks import lock_folder
 from ..storage.status import status_table
-from ..storage.study_directory import StudyDirectory
+from ..storage.study_directory import StudyDirectory, lies_below
 from .cost import cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
-from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study
+from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study, study_name
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
@@ -37,7 +37,7 @@ def _train_in_group(words: Sequence[str] | None) -> int:
 def _train(words: Sequence[str] | None) -> int:
     flags = parse_train(words)
     if flags.status:
-        study = StudyDirectory.find(flags.machine.checkpoint_dir, flags.experiment_id)
+        study = StudyDirectory.find(flags.machine.checkpoint_dir, study_name(flags))
         print(status_table(study))
         return DONE
     flags, study = on_rank_zero(lambda: resolve_study(flags, words))
@@ -80,10 +80,11 @@ def _launch(plan: StudyPlan, flags: TrainFlags) -> int:
 def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
     """Check the disk, open or build the cache, and print what the user should know of the data."""
     from ..data.pixels import describe_residency
-    from ..data.prepare import open_data
+    from ..data.prepare import open_data, remove_cache_leftovers
     from ..distributed.process_group import own_device
 
     with local_rank_zero_first():
+        remove_cache_leftovers(plan.data_recipe, machine)
         check_disk_space(disk_usage(plan, machine))
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
@@ -106,4 +107,6 @@ def _eval_command(machine: Machine) -> str:
     default = Machine.model_fields["checkpoint_dir"].default
     is_elsewhere = machine.checkpoint_dir != default
     folder = f" --checkpoint-dir {shlex.quote(str(machine.checkpoint_dir))}" if is_elsewhere else ""
+    if not lies_below(machine.results_dir):  # a study cannot say so, a flag can
+        folder += f" --results-dir {shlex.quote(str(machine.results_dir))}"
     return f"python eval.py{folder}"

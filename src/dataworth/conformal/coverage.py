@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from ..data.prepare import PreparedData
 from ..evaluation.calibration import probabilities
@@ -33,6 +34,8 @@ from .thresholds import (
 )
 
 BROKEN, SMALL = "broken assumption", "small calibration set"
+CHANCE_OF_MISS = 0.05  # of an interval whose assumptions hold
+SIGNIFICANCE = 0.01  # p-value below which more misses than chance explains are reported
 NOT_IN_TABLE = {"coverage_interval", "expected_coverage", "by_true_class", "by_predicted_class"}
 
 
@@ -220,7 +223,7 @@ def _rows(
 
 
 def describe(table: pd.DataFrame) -> str:
-    """Describe conformal.csv: means over seeds at the largest size, and broken assumptions."""
+    """Describe conformal.csv: means over seeds at the largest size, and missed targets."""
     if not len(table):
         return "no run is better than chance: its prediction sets are not drawn"
     lines = []
@@ -232,22 +235,34 @@ def describe(table: pd.DataFrame) -> str:
             f"mean set size {mean['mean_set_size']:6.2f}   "
             f"one class {100 * mean['singleton_share']:5.1f} %"
         )
-    broken = table[table["verdict"] == BROKEN]
-    for row in broken.itertuples():
-        lines.append(
-            f"{BROKEN.upper()}: {row.subset_size}/seed-{row.seed} {row.method} {row.mode}: "
-            f"coverage {row.coverage:.3f} [{row.coverage_low:.3f}, {row.coverage_high:.3f}] misses "
-            f"{row.target:g}, by more than the size of the calibration set explains in 19 of 20 "
-            "studies; validation and test may not be exchangeable"
-        )
-    if len(broken):
-        lines.append(
-            f"{len(broken)} of {len(table)} intervals miss their target so; "
-            f"{len(table) / 20:.0f} may by chance"
-        )
+    if misses := int((table["verdict"] == BROKEN).sum()):
+        lines.append(describe_misses(misses, len(table)))
     if explained := int((table["verdict"] == SMALL).sum()):
         lines.append(
             f"{explained} of {len(table)} intervals miss their target by no more than the size of "
             "the calibration set explains (conformal.csv names them)"
         )
     return "Prediction sets at the largest size, means over seeds:\n" + "\n".join(lines)
+
+
+def describe_misses(misses: int, total: int) -> str:
+    """Compare the number of intervals that miss their target with what chance explains.
+
+    Parameters
+    ----------
+    misses : int
+        Intervals with the verdict ``BROKEN``.
+    total : int
+        Intervals; each misses with probability 5 % where the assumptions hold.
+    """
+    text = (
+        f"{misses} of {total} intervals miss their target (conformal.csv names them); "
+        f"{CHANCE_OF_MISS * total:.2g} are expected by chance"
+    )
+    p = float(binom.sf(misses - 1, total, CHANCE_OF_MISS))
+    if p >= SIGNIFICANCE:
+        return text
+    return (
+        f"{text}. {BROKEN.capitalize()}: chance does not explain so many (binomial test, "
+        f"p = {p:.1g}); validation and test may not be exchangeable"
+    )

@@ -15,12 +15,13 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import HeldError, InputError
 from ..storage.disk_space import DiskUsage, check_disk_space
 from ..storage.files import sync
 from ..storage.locks import lock_folder
@@ -55,14 +56,26 @@ def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on
     missing = [source for source, n in sizes.items() if not is_intact(folder / source, n)]
     if not missing:
         return
+    remove_leftovers(folder)
     check_disk_space([cache_space(dataset, missing, side, folder)])
     with lock_folder(folder, wait=True):  # of two commands, one builds the cache
-        for leftover in folder.glob(".*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
+        _remove_leftovers(folder)
         for source in missing:
             if not is_intact(folder / source, sizes[source]):
                 _build(folder / source, dataset, source, side, workers, on_bad)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a cache, unless a process builds in it now."""
+    if any(folder.glob(".*")):
+        with suppress(HeldError), lock_folder(folder):
+            _remove_leftovers(folder)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for leftover in folder.glob(".*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
 
 
 def cache_space(

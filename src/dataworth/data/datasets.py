@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..storage.study_directory import DataSummary
 from .hub import load_folder, load_from_hub
 from .images import BadImageError
-from .labels import encode_labels, find_columns, read_labels
+from .labels import encode_labels, find_columns, match_by_name, read_labels
 from .splits import Split, assign_splits
 from .subsets import stratified_order
 
@@ -31,6 +31,7 @@ MINI_IMAGENET_NOTE = (
     "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
     "from ImageNet's validation images: the two errors are not comparable"
 )
+MAX_FILE_BYTES = 512 * 2**20  # of an image file, refused before it is read
 DIGITS_SEED = 0  # of the test split: the same images for every study
 
 
@@ -53,7 +54,7 @@ class ImageDataset:
         Raises
         ------
         BadImageError
-            If the row has no bytes and no file within the folder.
+            If the row has no bytes and no file within the folder, or the file is too large.
         """
         cell = self.tables[source][row]["image"]
         if cell is None:
@@ -63,6 +64,10 @@ class ImageDataset:
         path = Path(cell["path"] or "").resolve()
         if self.root is None or not path.is_relative_to(self.root):
             raise BadImageError("the row has no bytes, or its file lies outside the data set")
+        if not path.is_file():
+            raise BadImageError(f"no regular file: {path}")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise BadImageError(f"its file has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         return path.read_bytes()
 
     def summary(self) -> DataSummary:
@@ -125,7 +130,9 @@ def load(recipe: Recipe) -> ImageDataset:
         If it cannot be found, its columns are ambiguous, or its labels are invalid.
     """
     name = recipe.dataset
-    published_tables, fingerprint, revision, root = _load_tables(name, recipe.dataset_revision)
+    published_tables, fingerprint, revision, root, folder_notes = _load_tables(
+        name, recipe.dataset_revision
+    )
     tables = {source: table for source, table in published_tables.items() if len(table)}
     if not tables:
         raise InputError(f"{name}: the data set has no images")
@@ -133,11 +140,12 @@ def load(recipe: Recipe) -> ImageDataset:
     image_column, label_column = find_columns(features, recipe)
     if recipe.image_column:  # other images of the same rows
         fingerprint = f"{fingerprint} {image_column}"
-    labels = {s: read_labels(table, label_column, name, s) for s, table in tables.items()}
-    feature = features[label_column]
-    classes, codes = encode_labels(labels, getattr(feature, "names", None), name)
+    names = getattr(features[label_column], "names", None)
+    labels = {s: _labels(table, label_column, names, (name, s)) for s, table in tables.items()}
+    classes, codes = encode_labels(labels, names, name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
     splits, notes = assign_splits(published, recipe, len(classes))
+    notes = (*folder_notes, *notes)
     if "mini-imagenet" in name.lower():
         notes = (*notes, MINI_IMAGENET_NOTE)
     if len(classes) < 6:
@@ -155,21 +163,27 @@ def load(recipe: Recipe) -> ImageDataset:
     )
 
 
+def _labels(table: Any, column: str, names: list[str] | None, where: tuple[str, str]) -> list[Any]:
+    """Return the labels of a split, numbered after the class names of the first one."""
+    values = read_labels(table, column, *where)
+    return match_by_name(values, getattr(table.features[column], "names", None), names)
+
+
 def _load_tables(
     name: str, revision: str | None
-) -> tuple[Mapping[str, Any], str, str | None, Path | None]:
-    """Return the published splits, their fingerprint, commit on the hub, and folder of files."""
+) -> tuple[Mapping[str, Any], str, str | None, Path | None, tuple[str, ...]]:
+    """Return the published splits, fingerprint, commit on the hub, folder of files, and notes."""
     if revision and (name in DATASETS or Path(name).is_dir()):
         raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
     if name in DATASETS:
         tables = DATASETS[name]()
         contents = sorted((source, table._fingerprint) for source, table in tables.items())
-        return tables, f"{name} {contents}", None, None
+        return tables, f"{name} {contents}", None, None, ()
     if Path(name).is_dir():
-        tables, fingerprint = load_folder(Path(name))
-        return tables, fingerprint, None, Path(name).resolve()
+        tables, fingerprint, notes = load_folder(Path(name))
+        return tables, fingerprint, None, Path(name).resolve(), notes
     tables, commit, root = load_from_hub(name, revision)
-    return tables, f"{name}@{commit}", commit, root
+    return tables, f"{name}@{commit}", commit, root, ()
 
 
 def _encoded_images(table: Any, column: str) -> Any:

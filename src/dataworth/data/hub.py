@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .class_folders import list_files, read_class_folders
+from .folder_checks import check_regular_files, read_settings, restore_class_names
 
 if TYPE_CHECKING:
     import datasets
@@ -19,8 +21,8 @@ ALTERNATIVES = "or name a local folder, or --dataset digits (embedded)"
 HUB_TIMEOUT = 10  # seconds
 
 
-def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
-    """Load a local folder; return its splits and a fingerprint of file names, sizes and times.
+def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[str, ...]]:
+    """Load a local folder; return splits, fingerprint (file names, sizes and times) and notes.
 
     Raises
     ------
@@ -32,10 +34,21 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str]:
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         stat = file.stat()
-        digest.update(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        line = f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     _quiet()
+    listing = list_files(path)
+    settings = read_settings(path)
     try:
-        return datasets.load_dataset(str(path)), digest.hexdigest()
+        if listing.is_class_folders and not settings.get("configs"):
+            tables, notes, suffix = read_class_folders(listing)
+        else:
+            check_regular_files(listing)
+            tables = restore_class_names(path, datasets.load_dataset(str(path)))
+            notes, suffix = (), ""
+        return tables, f"{digest.hexdigest()}{suffix}", notes
+    except InputError:
+        raise
     except Exception as error:
         damaged = _damaged_parquet(path)
         reason = f"{damaged} is damaged" if damaged else _first_line(error)

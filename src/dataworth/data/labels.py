@@ -73,6 +73,25 @@ def read_labels(table: Any, column: str, name: str, source: str) -> list[Any]:
     return list(values)
 
 
+def match_by_name(
+    values: list[Any], own_names: list[str] | None, names: list[str] | None
+) -> list[Any]:
+    """Return labels renumbered after other class names; a name that is not there stays a name.
+
+    Parameters
+    ----------
+    values : list of int or None
+        Labels of one split.
+    own_names, names : list of str or None
+        Class names of this split, and those to renumber after; None: labels are no numbers.
+    """
+    if names is None or own_names is None or own_names == names:
+        return values
+    codes = {name: code for code, name in enumerate(names)}
+    by_code: dict[Any, Any] = {c: codes.get(name, name) for c, name in enumerate(own_names)}
+    return [by_code.get(value, value if value in (-1, None) else repr(value)) for value in values]
+
+
 def encode_labels(
     labels: Mapping[str, list[Any]], names: list[str] | None, name: str
 ) -> tuple[tuple[str, ...], dict[str, Indices]]:
@@ -101,6 +120,8 @@ def encode_labels(
     labels = {s: v for s, v in labels.items() if not all(label == -1 for label in v)}
     if names is None:
         train = labels.get("train") or next(iter(labels.values()), [])
+        if any(isinstance(value, int) for value in train):  # -1 says that a label is withheld
+            train = [value for value in train if value != -1]
         values = sorted(set(train) - {None})
         codes = {value: code for code, value in enumerate(values)}
         names = [str(value) for value in values]
@@ -114,6 +135,7 @@ def encode_labels(
             more = f" and {len(bad) - MAX_LISTED} more" if bad[MAX_LISTED:] else ""
             listed = ", ".join(bad[:MAX_LISTED]) + more
             reason = f"labels that are none of the {len(names)} classes of train"
-            raise InputError(f"{name}: split {source}: {reason}: {listed}")
+            hint = "; -1 in every row, not in some, says withheld" if -1 in values else ""
+            raise InputError(f"{name}: split {source}: {reason}: {listed}{hint}")
         encoded[source] = np.array([codes[value] for value in values], dtype=np.int64)
     return tuple(names), encoded

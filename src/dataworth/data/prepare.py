@@ -15,7 +15,7 @@ import numpy as np
 
 from ..config import Machine, Recipe
 from ..storage.files import write_json
-from .cache import VERSION, bad_rows, build_cache, check_bad_images
+from .cache import VERSION, bad_rows, build_cache, check_bad_images, remove_leftovers
 from .datasets import ImageDataset, load
 from .decoding import Pixels
 from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats
@@ -113,6 +113,11 @@ def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> l
     """
     folder = _folder(recipe, machine)
     return [s for s in dataset.tables if not (folder / s / "manifest.json").exists()]
+
+
+def remove_cache_leftovers(recipe: Recipe, machine: Machine) -> None:
+    """Remove what killed commands left in the recipe's cache, before its disk space is checked."""
+    remove_leftovers(_folder(recipe, machine))
 
 
 def _folder(recipe: Recipe, machine: Machine) -> Path:

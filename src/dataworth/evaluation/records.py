@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..config import run_path
-from ..variants import Value
+from ..variants import Value, VariantName
 from . import intervals
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -140,7 +140,7 @@ ConformalReports = dict[str, dict[str, dict[str, CoverageReport]]]  # alpha -> m
 class RunScores(ResultsRecord):
     """One trained run and its scores on every split."""
 
-    variant: str = ""  # empty in a study of one recipe
+    variant: VariantName = ""  # empty in a study of one recipe
     model: str = ""
     subset_size: float | int
     seed: Count
@@ -168,7 +168,7 @@ class SizeSummary(ResultsRecord):
 
     num_images: Count
     num_runs: Count
-    variant: str = ""
+    variant: VariantName = ""
     top_1_acc: Share | None = None
     top_1_error: Share
     top_1_error_std: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..console import printable_name
 from .records import SizeSummary, SplitScores, StudyResults
 
 INTERVALS = {"top_1_error_interval", "top_5_error_interval"}
@@ -11,6 +12,30 @@ RUN_COLUMNS = [
     "variant", "model", "subset_size", "num_train_images", "seed", "status", "best_epoch", "split",
     *(name for name in SplitScores.model_fields if name not in INTERVALS),
 ]  # fmt: skip
+
+FORMULA_STARTS = ("=", "+", "-", "@")  # text that spreadsheets run
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Encode a table as CSV, with the text made harmless; numbers stay as they are.
+
+    Class and file names come from strangers. Text that a spreadsheet would run as a formula begins
+    with a single quote (https://owasp.org/www-community/attacks/CSV_Injection), and control
+    characters are escaped: pandas writes a carriage return as it is, which ends the row.
+    """
+    table = table.copy(deep=False)
+    for name in table.select_dtypes(exclude="number"):
+        harmless = table[name].map(_harmless)
+        if not harmless.equals(table[name]):
+            table[name] = harmless
+    return table.to_csv(index=False).encode()
+
+
+def _harmless(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = printable_name(cell)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def runs_table(results: StudyResults) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from threading import Event
 from ..console import say, warn
 from ..errors import InputError
 from .flags import ExplorerFlags
+from .guard import Guard
 
 MAX_QUEUE_SIZE = 30  # waiting requests; further ones are rejected
 MAX_UPLOAD_SIZE = "5mb"
@@ -78,6 +79,7 @@ def launch(page: object, host: str, port: int) -> None:
     port : int
     """
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from .markup import CSS
 
@@ -102,5 +104,10 @@ def launch(page: object, host: str, port: int) -> None:
         mcp_server=False,
         theme=gr.themes.Default(font=system, font_mono=["monospace"], primary_hue="blue"),
         css=CSS,
-        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+        app_kwargs={
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+            "middleware": [Middleware(Guard, host=host)],
+        },
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.transforms import offset_copy
 
 from ..findings import sentences
 from ..findings.curves import METRICS, Curve, metric_name
@@ -16,13 +17,16 @@ from ..findings.study import VariantFindings, sample
 from ..scaling.analysis import Analysis
 from ..scaling.forecasting import RELIABLE_FACTOR, interval
 from ..scaling.laws import Array
+from ..scaling.points import MAX_SIZES
 from ..scaling.posterior import Posterior
 from .files import save_printed
 from .learning import plot_learning
 from .style import BLUE, COLOURS, MARKERS, ORANGE, caption, label_percent, new_axes, percent_tick
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
+RUN_OFFSET = 7.0  # points: single runs are drawn this far left of their mean, which hides them
 LABEL_WIDTH = 0.108  # of the label of a number of images, as a share of the axis
+LABEL_CHARACTERS = 7  # of the longest label with this width
 MAX_DEPTH = 20.0  # the error axis ends at the smallest error divided by this, whatever the band
 DRAWN_FACTOR = 8.0  # the law is drawn up to this many times the largest size
 
@@ -41,7 +45,11 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
     metric, runs = curve.metric, curve.runs
     n, lower, mean, upper = _means(curve, sizes)
     errors = runs[metric].clip(lower=0.5 / runs["num_images"].max())
-    ax.plot(runs["num_train_images"], errors, "o", color=BLUE, ms=4, mfc="none", label="one run")
+    beside = offset_copy(ax.transData, ax.get_figure(root=True), x=-RUN_OFFSET, units="points")
+    ax.plot(
+        runs["num_train_images"], errors, "o", color=BLUE, ms=4, mfc="none", label="one run",
+        transform=beside,
+    )  # fmt: skip
     bars = np.array((mean - lower, upper - mean))
     ax.errorbar(n, mean, bars, fmt="o", color=BLUE, ms=6, capsize=3, label="mean, 95 % interval")
     _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}", mean.min())
@@ -103,7 +111,7 @@ def _finish_error_axes(ax: Axes, analysis: Analysis, name: str, smallest: float)
         _draw_law(ax, analysis.posterior, analysis.points.sizes)
     ax.set(xscale="log", yscale="log")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], smallest / MAX_DEPTH))
-    _label_log_axes(ax, analysis.points.sizes)
+    _label_log_axes(ax, analysis.points.sizes, DRAWN_FACTOR if analysis.posterior else 1.0)
     ax.set_xlabel("training images")
     ax.set_ylabel(name)
     ax.legend(frameon=False)
@@ -150,7 +158,8 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
             ax.plot(x, np.median(posterior.law_error(x), axis=0), line, color=colour, lw=1.2)
     ax.set(xscale="log", yscale="log", xlabel="training images")
     ax.set_ylabel(f"test {metric_name(metric)} (95 % interval)")
-    _label_log_axes(ax, np.array(sorted(all_sizes)))
+    has_law = any(curve.analysis.posterior for curve in curves.values())
+    _label_log_axes(ax, np.array(sorted(all_sizes)), RELIABLE_FACTOR if has_law else 1.0)
     ax.legend(frameon=False)
     ax.grid(which="major", alpha=0.25)
     caption(ax, sample(pd.concat([curve.runs for curve in curves.values()])))
@@ -166,15 +175,19 @@ def _means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Arra
     return n, lower, mean, upper
 
 
-def _label_log_axes(ax: Axes, n: Array) -> None:
-    """Label the measured sizes, and errors in percent, with a density that fits the range."""
-    left, right = ax.get_xlim()
-    width, labels = LABEL_WIDTH * np.log(right / left), [""] * len(n)
-    previous = np.inf
-    for i in reversed(range(len(n))):  # from the largest; a label that would overlap is left out
-        if previous - np.log(n[i]) >= width:
-            previous, labels[i] = np.log(n[i]), f"{int(n[i]):,}"
-    ax.set_xticks(n, labels)
+def _label_log_axes(ax: Axes, n: Array, factor: float) -> None:
+    """Label sizes and errors in percent, with a density that fits the range.
+
+    Parameters
+    ----------
+    ax : Axes
+    n : ndarray of shape (sizes,)
+        Measured sizes, ascending.
+    factor : float
+        Times the largest size, where the forecast ends; its doublings are labelled where there is
+        room.
+    """
+    _label_sizes(ax, n, factor)
     low, high = ax.get_ylim()
     steps = (
         (1, 2, 5)
@@ -188,6 +201,25 @@ def _label_log_axes(ax: Axes, n: Array) -> None:
     ticks = [s * 10.0**p for p in range(-6, 1) for s in steps if low <= s * 10.0**p <= high]
     ax.set_yticks(ticks, [percent_tick(tick) for tick in ticks])
     ax.minorticks_off()
+
+
+def _label_sizes(ax: Axes, n: Array, factor: float) -> None:
+    """Label the measured sizes and the doublings of the largest; see :func:`_label_log_axes`."""
+    left, right = ax.get_xlim()
+    width, largest = LABEL_WIDTH * np.log(right / left), n[-1]
+    labels, labelled = [""] * len(n), list[float]()
+    for i in reversed(range(len(n))):  # from the largest; a label that would overlap is left out
+        if not labelled or labelled[-1] - np.log(n[i]) >= width:
+            labelled.append(np.log(n[i]))
+            labels[i] = f"{int(n[i]):,}"
+    if len(n) > MAX_SIZES:  # a tick of each would be a black bar, and take minutes
+        n, labels = n[np.array(labels) != ""], [label for label in labels if label]
+    last = np.log(largest)
+    for doubling in range(1, int(np.log2(factor)) + 1):
+        ahead, text = largest * 2.0**doubling, f"{int(largest * 2**doubling):,}"
+        if np.log(ahead) - last >= width * max(1.0, len(text) / LABEL_CHARACTERS):
+            n, labels, last = np.append(n, ahead), [*labels, text], np.log(ahead)
+    ax.set_xticks(n, labels)
 
 
 def save_figures(

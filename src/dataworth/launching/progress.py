@@ -7,20 +7,26 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..config import Run
+from ..config import Recipe, Run
 from ..console import say, warn
 from ..storage.epoch_log import EpochRow
 
 LINE_SECONDS = 5.0  # between two lines of one run, without a terminal
 MIN_EPOCHS, MIN_SHARE = 3, 0.1  # epochs, and share of all epochs, before the warning
 LEARNING = 0.99  # a loss below this share of the loss at chance level counts as learning
+WITH_BATCH_NORM = {  # model without batch normalisation -> the same with it
+    "alexnet": "alexnet-bn",
+    "alexnet-paper": "alexnet-bn",
+    **{f"vgg{depth}": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
+}
 
 
 class StudyProgress:
     """A bar of runs over a bar of epochs; without a terminal, a line from time to time."""
 
     def __init__(self, num_runs: int, chance_loss: float) -> None:
-        self.num_runs, self.num_started, self.chance_loss = num_runs, 0, chance_loss
+        self.num_runs, self.num_started = num_runs, 0
+        self.chance_warning = ChanceLevelWarning(chance_loss)
         self.runs = tqdm(total=num_runs, desc="study", unit="run", disable=None)
         self.epochs: tqdm[Any] | None = None
         self.last_line = 0.0
@@ -29,7 +35,7 @@ class StudyProgress:
         """Begin the next run."""
         self.num_started += 1
         self.name = f"run {self.num_started}/{self.num_runs}  {run.path}"
-        self.num_epochs = run.recipe.epochs
+        self.recipe, self.num_epochs = run.recipe, run.recipe.epochs
         self.epochs = tqdm(
             total=self.num_epochs, desc=self.name, unit="epoch", leave=False, disable=None
         )
@@ -39,7 +45,7 @@ class StudyProgress:
         assert self.epochs is not None, "start comes first"
         self.epochs.n = row.epoch
         self.epochs.set_postfix_str(format_scores(row))
-        warn_if_at_chance(self.name, row, self.num_epochs, self.chance_loss)
+        self.chance_warning.check(self.name, row, self.recipe)
         is_last = row.epoch == self.num_epochs
         is_due = time.monotonic() - self.last_line > LINE_SECONDS
         if self.epochs.disable and (is_last or is_due):
@@ -82,23 +88,36 @@ def print_epoch(name: str, row: EpochRow, num_epochs: int) -> None:
     say(f"{name}  epoch {row.epoch}/{num_epochs}  {format_scores(row)}  {rate}")
 
 
-def warn_if_at_chance(name: str, row: EpochRow, num_epochs: int, chance_loss: float) -> None:
-    """Warn once if the training loss is still at chance level after the first epochs.
+class ChanceLevelWarning:
+    """Warns of each run that learns nothing; what to try is said once per study."""
 
-    Parameters
-    ----------
-    name : str
-        Number and path of the run.
-    row : EpochRow
-    num_epochs : int
-        Epochs of the run.
-    chance_loss : float
-        Training loss at chance level, in nats.
-    """
-    is_time = row.epoch == max(MIN_EPOCHS, int(MIN_SHARE * num_epochs))
-    if is_time and row.train_loss > LEARNING * chance_loss:
+    def __init__(self, chance_loss: float) -> None:
+        self.chance_loss = chance_loss  # training loss at chance level, in nats
+        self.has_hinted = False
+
+    def check(self, name: str, row: EpochRow, recipe: Recipe) -> None:
+        """Warn if the training loss is still at chance level after the first epochs.
+
+        Parameters
+        ----------
+        name : str
+            Number and path of the run.
+        row : EpochRow
+        recipe : Recipe
+            Of the run.
+        """
+        is_time = row.epoch == max(MIN_EPOCHS, int(MIN_SHARE * recipe.epochs))
+        if not is_time or row.train_loss <= LEARNING * self.chance_loss:
+            return
+        hint = "" if self.has_hinted else f"; if that lasts, try {hint_at_chance(recipe.model)}"
+        self.has_hinted = True
         warn(
             f"{name}: at chance after {row.epoch} epochs (training loss "
-            f"{row.train_loss:.3f}, chance level {chance_loss:.3f}); if that lasts, try "
-            "another --learning-rate, or --model alexnet-bn"
+            f"{row.train_loss:.3f}, chance level {self.chance_loss:.3f}){hint}"
         )
+
+
+def hint_at_chance(model: str) -> str:
+    """Say what may help a model that learns nothing; batch normalisation only if it has none."""
+    normalised = WITH_BATCH_NORM.get(model)
+    return "another --learning-rate" + (f", or --model {normalised}" if normalised else "")

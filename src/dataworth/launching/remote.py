@@ -19,7 +19,7 @@ from ..storage.epoch_log import read_epochs
 from ..storage.run_directory import PlannedRun, RunDirectory
 from ..training.trainer import Trainer
 from .local import Failures, class_frequency_loss, set_num_threads, train_run
-from .progress import LINE_SECONDS, print_epoch, warn_if_at_chance
+from .progress import LINE_SECONDS, ChanceLevelWarning, print_epoch
 
 POLL_SECONDS = 1.0  # between two reads of the run directories
 LEASE_SECONDS = 150.0  # until the lock of a dead process has ended: on NFS after 90 s
@@ -109,7 +109,7 @@ class ProgressMonitor:
     """Progress of runs that other processes train, read from their directories."""
 
     def __init__(self, planned_runs: Sequence[PlannedRun], data: PreparedData) -> None:
-        self.chance_loss = class_frequency_loss(data)
+        self.chance_warning = ChanceLevelWarning(class_frequency_loss(data))
         runs = [planned.run for planned in planned_runs]
         self.directories = {planned.run: planned.directory for planned in planned_runs}
         self.names = {run: f"run {i}/{len(runs)}  {run.path}" for i, run in enumerate(runs, 1)}
@@ -125,7 +125,7 @@ class ProgressMonitor:
             rows = read_epochs(self.directories[run].path)
             new_rows, self.num_seen[run] = rows[self.num_seen[run] :], len(rows)
             for row in new_rows:
-                warn_if_at_chance(name, row, num_epochs, self.chance_loss)
+                self.chance_warning.check(name, row, run.recipe)
             now = time.monotonic()
             is_due = len(rows) == num_epochs or now - self.last_line[run] > LINE_SECONDS
             if new_rows and is_due:

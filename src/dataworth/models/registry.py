@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError, did_you_mean, short_repr
 from .alexnets import alexnet_bn, alexnet_paper, alexnet_small
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
@@ -52,7 +53,9 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise InputError(f"--model: no model {name!r}{did_you_mean(name, [*MODELS, *names])}")
+        raise InputError(
+            f"--model: no model {short_repr(name)}{did_you_mean(name, [*MODELS, *names])}"
+        )
     options: dict[str, Any] = {"num_classes": num_classes}
     if name.startswith(WITH_DROPOUT):
         options["dropout"] = dropout
@@ -61,9 +64,57 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
     if name.startswith("vit_"):
         options["image_size"] = image_size
     model: nn.Module = torchvision.models.get_model(name, **options)
+    if name.startswith("mnasnet"):
+        _load_without_version(model)
     if name == "alexnet" and _alexnet_map(image_size) == 6:
         model.avgpool = nn.Identity()  # pooling 6 x 6 to 6 x 6 does nothing, at a cost
     return model
+
+
+def _load_without_version(model: nn.Module) -> None:
+    """Let torchvision's MNASNet load weights that name no version, as those of safetensors do.
+
+    It loads nothing but a state dict whose metadata hold the version of its layers; a mapping of
+    tensors, and the safetensors format, have no such metadata. Ours are always of this version.
+    """
+    torchvision_class: Any = type(model)
+
+    class MNASNet(torchvision_class):  # type: ignore[misc]
+        def _load_from_state_dict(
+            self, state: Any, prefix: str, metadata: dict[str, Any], *rest: Any
+        ) -> None:
+            metadata = {"version": self._version} | metadata
+            super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+    model.__class__ = MNASNet
+
+
+class _ValuesOnCpu(TorchFunctionMode):
+    """Keep the values of ranges and lists under ``torch.device("meta")``: RegNet reads them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        holds_values = func is torch.tensor and isinstance(args[0], list)
+        if (holds_values or func is torch.arange) and kwargs.get("device") is None:
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+def build_on_meta(name: str, num_classes: int, image_size: int) -> nn.Module:
+    """Build the model without memory for its weights, for the inference of shapes.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`build_model`.
+    num_classes : int
+    image_size : int
+        Pixels.
+    """
+    with torch.device("meta"), _ValuesOnCpu():
+        return build_model(name, num_classes, image_size).to("meta")
 
 
 def _alexnet_map(image_size: int) -> int:
@@ -85,8 +136,7 @@ def weight_bytes(name: str, num_classes: int, image_size: int) -> int:
     image_size : int
         Pixels.
     """
-    with torch.device("meta"):
-        weights = build_model(name, num_classes, image_size).state_dict().values()
+    weights = build_on_meta(name, num_classes, image_size).state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in weights)
 
 
@@ -109,9 +159,9 @@ def check_image_size(name: str, image_size: int) -> None:
 @lru_cache(maxsize=1024)
 def accepts_image_size(name: str, image_size: int) -> bool:
     """Check, by shape inference on the meta device, whether the model accepts this input size."""
-    with torch.device("meta"):
-        try:
-            model = build_model(name, 2, image_size).eval()
+    try:
+        model = build_on_meta(name, 2, image_size).eval()
+        with torch.device("meta"):
             return isinstance(model(torch.empty(1, 3, image_size, image_size)), Tensor)
-        except (RuntimeError, ValueError, AssertionError):
-            return False
+    except (RuntimeError, ValueError, AssertionError):
+        return False

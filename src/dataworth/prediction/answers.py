@@ -17,6 +17,7 @@ from ..conformal.thresholds import read_thresholds
 from ..data.prepare import cache_side
 from ..errors import InputError
 from ..evaluation.calibration import probabilities
+from ..evaluation.tables import csv_bytes
 from .classifier import Classifier
 from .pictures import Picture, read_batches
 
@@ -120,4 +121,4 @@ def encode_rows(rows: Sequence[Row], suffix: str) -> bytes:
     if "set" in table:
         table["set"] = table["set"].map("|".join, na_action="ignore")
         table["set_size"] = table["set_size"].astype("Int64")
-    return table.to_csv(index=False).encode()
+    return csv_bytes(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 from ..config import Recipe
 from ..data.augmentation import AugmentedEpoch
 from ..data.normalisation import IMAGENET, ChannelStats, normalise
-from ..errors import InputError
-from ..models.registry import build_model
+from ..errors import InputError, short_repr
+from ..models.registry import accepts_image_size, build_model, build_on_meta
 from ..storage.files import read_digest
 from ..storage.run_directory import RunDirectory
 
 REMEDY = "python eval.py sets it aside, then python train.py --resume trains the run again"
+MAX_HEADER_BYTES = 16 * 2**20  # of a weights file; 20,000 class names take about 1 MB
+MAX_IMAGE_SIZE = 4096  # pixels, of models that files describe: an input then takes 200 MB
 Pixels = NDArray[np.uint8]
 
 
@@ -74,6 +77,8 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         If the weights are missing, damaged, or of another model or other classes.
     """
     run, path = directory.run(), directory.path / "best.safetensors"
+    config = directory.config()
+    stats = _read_channel_stats(directory.path / "config.json", config)
     weights, metadata, digest = read_weights(path)
     if "run" in metadata:  # absent in files of earlier versions
         recipe, file_classes, _ = _parse_metadata(path, metadata)
@@ -87,7 +92,6 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         raise InputError(f"{path} has no SHA-256 beside it; --weights {path} loads it unverified")
     if digest != stored_digest:
         raise InputError(f"{path} is damaged: its SHA-256 is not the one beside it; {REMEDY}")
-    config = directory.config()
     return Classifier(
         name=str(run.path),
         model=model,
@@ -96,7 +100,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         device=device,
         path=path,
         digests={"weights_sha256": digest, "data_sha256": config["data_sha256"]},
-        channel_stats=_read_channel_stats(config),
+        channel_stats=stats,
         num_images=len(directory.subset()),
     )
 
@@ -122,19 +126,27 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
     Raises
     ------
     InputError
-        If there is no such file, or it is not a safetensors file.
+        If there is no such file, it is not a safetensors file, or its header is too large.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
+        header_bytes = int.from_bytes(content[:8], "little")
+        if MAX_HEADER_BYTES < header_bytes < len(content):
+            raise InputError(
+                f"{path}: a header of {header_bytes:,} bytes exceeds {MAX_HEADER_BYTES:,}; "
+                "files of this program are far below: not weights to load"
+            )
+        digest = hashlib.sha256(content).hexdigest()
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}, digest
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is no safetensors file: {reason}") from None
 
 
 def _parse_metadata(
@@ -143,39 +155,81 @@ def _parse_metadata(
     """Parse recipe, class names and normalisation from the metadata of a weights file."""
     try:
         run = json.loads(metadata["run"])
-        recipe, classes = dict(run["recipe"]), [str(name) for name in run["classes"]]
-        stats = _read_channel_stats(run)
+        recipe, classes = dict(**run["recipe"]), [str(name) for name in run["classes"]]
+        if not classes:
+            raise ValueError("no classes")
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(
             f"{path} does not name its recipe and classes; give the run instead, by --experiment-id"
         ) from None
     try:
-        return Recipe(**recipe), tuple(classes), stats
+        return Recipe(**recipe), tuple(classes), _read_channel_stats(path, run)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(_at(path, error)) from None
 
 
-def _read_channel_stats(config: Mapping[str, Any]) -> ChannelStats:
+def _at(path: Path, error: Exception) -> str:
+    """Put the path before a message that lacks it."""
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
+def _read_channel_stats(path: Path, config: Mapping[str, Any]) -> ChannelStats:
     """Read the normalisation from a run's config; ImageNet's where an earlier version wrote it."""
     stats = config.get("pixel_moments")
     if stats is None:
         return IMAGENET
-    return tuple(map(float, stats["mean"])), tuple(map(float, stats["std"]))
+    try:
+        mean, std = (tuple(map(float, stats[key])) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        mean, std = (), ()
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise InputError(
+            f"{path}: pixel_moments must be mean and std, each of three finite numbers, std above "
+            f"0; it is {short_repr(stats)}"
+        )
+    return mean, std
 
 
 def _load_model(
     path: Path, weights: Mapping[str, Tensor], recipe: Recipe, num_classes: int
 ) -> nn.Module:
-    """Build the model and load weights, whose names and shapes must match exactly."""
+    """Build the model and load weights, whose names and shapes must match exactly.
+
+    A file may describe a model that takes far more memory than the file itself: nothing is
+    allocated before the shapes agree.
+    """
+    _check_fit(path, weights, recipe, num_classes)
     model = build_model(recipe.model, num_classes, recipe.image_size)
-    model_shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    file_shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
-    for key in sorted(model_shapes.keys() | file_shapes.keys()):
-        in_model, in_file = (shapes.get(key, "absent") for shapes in (model_shapes, file_shapes))
-        if in_model != in_file:
-            raise InputError(
-                f"{path} does not fit {recipe.model} with {num_classes} classes: {key} is "
-                f"{in_file} in the file, {in_model} in the model"
-            )
     model.load_state_dict(weights)
     return model.eval().to(memory_format=torch.channels_last)
+
+
+def _check_fit(path: Path, weights: Mapping[str, Tensor], recipe: Recipe, num_classes: int) -> None:
+    """Compare the tensors of a file with those of the model that it describes."""
+    size = recipe.image_size
+    if size > MAX_IMAGE_SIZE:
+        raise InputError(f"{path}: image_size {size} is above {MAX_IMAGE_SIZE} pixels")
+    try:
+        model = build_on_meta(recipe.model, num_classes, size).state_dict()
+    except InputError as error:  # no such model
+        raise InputError(f"{path}: {error}") from None
+    except (RuntimeError, ValueError, AssertionError):
+        raise InputError(f"{path}: no {recipe.model} for images of {size} pixels") from None
+    for key in sorted(model.keys() | weights.keys()):
+        in_model, in_file = (_describe(tensors.get(key)) for tensors in (model, weights))
+        if in_model != in_file:
+            name = key if key in model else short_repr(key)
+            raise InputError(
+                f"{path} does not fit {recipe.model} with {num_classes} classes: {name} is "
+                f"{in_file} in the file, {in_model} in the model"
+            )
+    if not accepts_image_size(recipe.model, size):
+        raise InputError(f"{path}: {recipe.model} does not accept images of {size} pixels")
+
+
+def _describe(tensor: Tensor | None) -> str:
+    """Return shape and, unless it is the usual one, kind of the numbers of a tensor."""
+    if tensor is None:
+        return "absent"
+    kind = "" if tensor.is_floating_point() else " of integers"
+    return f"{tuple(tensor.shape)}{' of complex numbers' if tensor.is_complex() else kind}"

@@ -115,7 +115,8 @@ def to_dict(
     }  # fmt: skip
     if posterior is None or analysis.vague_posterior is None:
         return common
-    gains = zip(points.sizes, *doubling_gains(posterior, points.sizes), strict=True)
+    sizes = points.spread_sizes
+    gains = zip(sizes, *doubling_gains(posterior, sizes), strict=True)
     return common | {
         "laws": posterior.law_probabilities,
         "exponent": _summary(analysis.vague_posterior.exponent),

@@ -33,7 +33,7 @@ def rank_next_runs(analysis: Analysis, target: float | None = None) -> list[Cand
 
     The first narrows the forecast most per training image. The forecast is of the log number of
     images that the error ``target`` takes, or without a target of the log error at 4 times the
-    largest size.
+    largest size. Of many sizes, only some are candidates: see ``Points.spread_sizes``.
     """
     posterior, points = analysis.posterior, analysis.points
     assert posterior is not None
@@ -42,9 +42,10 @@ def rank_next_runs(analysis: Analysis, target: float | None = None) -> list[Cand
         quantity = np.log(posterior.expected_error(at)[:, 0])
     else:
         quantity = np.log(required_size_draws(posterior, target))
-    sizes = np.array([points.sizes[0] / 2, *points.sizes, points.sizes[-1] * 2])
+    measured = points.spread_sizes
+    sizes = np.array([points.sizes[0] / 2, *measured, points.sizes[-1] * 2])
     predicted = np.log(np.maximum(posterior.expected_error(sizes), 1e-9))
-    variances = _outcome_variances(analysis)
+    variances = _outcome_variances(analysis, np.searchsorted(points.sizes, measured).tolist())
     candidates = [
         CandidateRun(float(n), n not in points.sizes, _reduction(quantity, column, variance))
         for n, column, variance in zip(sizes, predicted.T, variances, strict=True)
@@ -52,10 +53,11 @@ def rank_next_runs(analysis: Analysis, target: float | None = None) -> list[Cand
     return sorted(candidates, key=lambda candidate: -candidate.reduction / candidate.n)
 
 
-def _outcome_variances(analysis: Analysis) -> list[Array]:
+def _outcome_variances(analysis: Analysis, measured: Sequence[int]) -> list[Array]:
     """Variance of the log error of one more run at each candidate size, (draws,) each.
 
-    At a size that has runs already, another seed reduces only the variance between seeds.
+    ``measured`` are the indices of the measured sizes among the candidates. At a size that has runs
+    already, another seed reduces only the variance between seeds.
     """
     posterior, points = analysis.posterior, analysis.points
     assert posterior is not None
@@ -72,7 +74,7 @@ def _outcome_variances(analysis: Analysis) -> list[Array]:
         return np.asarray(1 / np.maximum(1 / after - 1 / before, 1e-12))
 
     smaller, larger = (scatter + seeds[i] + sampling[i] for i in (0, -1))
-    return [smaller, *map(another_seed, range(len(points.sizes))), larger]
+    return [smaller, *map(another_seed, measured), larger]
 
 
 def _reduction(quantity: Array, predicted: Array, variance: Array) -> float:

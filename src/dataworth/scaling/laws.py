@@ -97,7 +97,9 @@ def _broken_power_law(
 def _reducible_share(chance: float, level: Array, floor: Array) -> tuple[Array, Array]:
     """Return the floor as an error, and the share of chance minus floor that is left at x = 1."""
     floor_error = floor * level
-    return floor_error, (level - floor_error) / (chance - floor_error)
+    # A floor in the far tail of its prior rounds to the level itself; logs of 0 are avoided.
+    share = np.maximum((level - floor_error) / (chance - floor_error), np.finfo(float).tiny)
+    return floor_error, share
 
 
 LAWS: dict[str, Law] = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.special import digamma, polygamma
 
@@ -56,7 +56,7 @@ class Points:
     @cached_property
     def num_runs(self) -> Array:
         """Runs of each size, shape (sizes,)."""
-        return self._per_size(self.error, np.size)
+        return self._counts.astype(float)
 
     @property
     def last_num_test(self) -> float | None:
@@ -75,7 +75,8 @@ class Points:
             return np.zeros(len(self.sizes))
         repeated = freedom > 0
         deviations = self.error - self.means[np.searchsorted(self.sizes, self.n)]
-        variances = self._per_size(deviations**2, np.sum)[repeated] / freedom[repeated]
+        squares = self._per_size(deviations**2, total=True)
+        variances = squares[repeated] / freedom[repeated]
         model = np.stack([np.ones(len(self.sizes)), self.sizes[0] / self.sizes], axis=1)
         weight = np.sqrt(freedom[repeated])
         if repeated.sum() < 3:
@@ -119,8 +120,36 @@ class Points:
         num_test = None if self.num_test is None else self.num_test[kept]
         return Points(self.n[kept], self.error[kept], num_test)
 
-    def _per_size(self, values: Array, reduce: Callable[[Array], float] = np.mean) -> Array:
-        return np.array([reduce(values[self.n == size]) for size in self.sizes], dtype=float)
+    @property
+    def spread_sizes(self) -> Array:
+        """The sizes, or ``MAX_SIZES`` of them spread evenly over their logarithms if more."""
+        if len(self.sizes) <= MAX_SIZES:
+            return self.sizes
+        ladder = np.geomspace(self.sizes[0], self.sizes[-1], MAX_SIZES)
+        nearest = np.searchsorted(self.sizes, ladder).clip(0, len(self.sizes) - 1)
+        nearest[-1] = len(self.sizes) - 1
+        spread: Array = self.sizes[np.unique(nearest)]
+        return spread
+
+    @cached_property
+    def _counts(self) -> NDArray[np.intp]:
+        counts: NDArray[np.intp] = np.unique(self.n, return_counts=True)[1]
+        return counts
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        """Indices that sort the runs by size, and within a size as they came."""
+        return np.argsort(self.n, kind="stable")
+
+    def _per_size(self, values: Array, total: bool = False) -> Array:
+        """Mean, or sum, of the values of each size: sizes with equally many runs at once."""
+        values, out = values[self._order], np.empty(len(self.sizes))
+        starts = np.cumsum(self._counts) - self._counts
+        for count in np.unique(self._counts).tolist():
+            chosen = self._counts == count
+            rows = values[starts[chosen][:, None] + np.arange(count)]
+            out[chosen] = rows.sum(axis=1) if total else rows.mean(axis=1)
+        return out
 
 
 def _average_neighbours(x: Array, y: Array, variance: Array) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .files import write_whole
+from .files import open_in_place, write_whole
 
 FILE = "metrics.csv"
 
@@ -30,7 +30,8 @@ class EpochRow:
 
 def append_epoch(folder: Path, row: EpochRow) -> None:
     """Append the measurements of one epoch and wait until they are on the disk."""
-    with (folder / FILE).open("a", newline="") as file:
+    descriptor = open_in_place(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with open(descriptor, "a", newline="") as file:  # noqa: PTH123  a descriptor, not a path
         writer = csv.DictWriter(file, asdict(row), lineterminator="\n")
         if file.tell() == 0:
             writer.writeheader()
@@ -41,27 +42,60 @@ def append_epoch(folder: Path, row: EpochRow) -> None:
 
 def read_epochs(folder: Path) -> list[EpochRow]:
     """Read the complete rows, also while another process appends to them."""
+    return [row for row in _rows(folder) if row is not None]
+
+
+def is_whole(folder: Path, num_epochs: int) -> bool:
+    """Whether there is one row for each epoch, in order, and nothing else.
+
+    Two processes that train one run, on a file system without locks, leave mixed rows.
+
+    Parameters
+    ----------
+    folder : Path
+    num_epochs : int
+        Epochs of the finished run.
+    """
+    epochs = [row and row.epoch for row in _rows(folder)]
+    return epochs == list(range(1, num_epochs + 1))
+
+
+def _rows(folder: Path) -> list[EpochRow | None]:
+    """Return a row, or None where it is damaged, for each complete line after the header."""
     path = folder / FILE
     if not path.exists():
         return []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
-    rows = csv.DictReader(line for line in lines if line.endswith("\n"))
-    return [_row(values) for values in rows if None not in values.values()]
+    try:
+        rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+    except csv.Error:  # a field of megabytes
+        return [None]
+    return [_row(values) for values in rows]
 
 
-def _row(values: dict[str, str]) -> EpochRow:
-    numbers = {key: float(value) if value else None for key, value in values.items()}
-    return EpochRow(**{**numbers, "epoch": int(values["epoch"])})  # type: ignore[arg-type]
+def _row(values: dict[str, str]) -> EpochRow | None:
+    try:
+        numbers = {
+            key: float(value) if value or "top_5" not in key else None
+            for key, value in values.items()
+        }
+        return EpochRow(**{**numbers, "epoch": int(values["epoch"])})  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def keep_epochs(folder: Path, last: int) -> None:
-    """Remove an incomplete line and the rows of epochs after ``last``, which are trained again."""
+    """Keep one row, the newest, of each epoch up to ``last``; later ones are trained again."""
     path = folder / FILE
     if not path.exists():
         return
     lines = path.read_text(errors="replace").splitlines(keepends=True)
-    num_columns = len(fields(EpochRow))
-    rows = [line for line in lines if line.endswith("\n") and line.count(",") == num_columns - 1]
-    epochs = [row.split(",")[0] for row in rows]
-    kept = [row for n, row in zip(epochs, rows, strict=True) if n.isdecimal() and int(n) <= last]
-    write_whole(path, "".join(rows[:1] + kept).encode())
+    columns = [field.name for field in fields(EpochRow)]
+    rows = {}
+    for line in lines:
+        epoch, *others = line.split(",")
+        whole = line.endswith("\n") and len(others) == len(columns) - 1
+        if whole and epoch.isdecimal() and len(epoch) < 10:
+            rows[int(epoch)] = line
+    kept = [rows[epoch] for epoch in sorted(rows) if epoch <= last]
+    write_whole(path, "".join([",".join(columns) + "\n", *kept]).encode())

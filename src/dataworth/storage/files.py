@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +77,8 @@ def staged(path: Path, content: Content) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)  # of a killed process with the same number
+            with temporary.open("xb") as file:  # a new file: a symbolic link is not followed
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -92,6 +95,26 @@ def remove_temporary_files(*folders: Path) -> None:
     for folder in folders:
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+def open_in_place(path: Path, flags: int) -> int:
+    """Open a regular file that is written in place; return its descriptor.
+
+    Raises
+    ------
+    InputError
+        If it is a symbolic link, which may lead to any file of the user, or no regular file.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{path} is a symbolic link and is not followed; remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is no regular file; remove it")
+    return descriptor
 
 
 def sync(path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Recipe, Run
-from ..errors import InputError
+from ..errors import InputError, short_repr
 
 SCHEMA = 1  # of config.json, study.json and the snapshots
 
@@ -43,8 +43,16 @@ def fingerprint(indices: NDArray[np.int64]) -> str:
     return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
 
 
-def with_defaults(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored recipe with the defaults of settings that were added after it was written."""
+def with_defaults(recipe: Any) -> Mapping[str, Any]:
+    """Return a stored recipe with the defaults of settings that were added after it was written.
+
+    Raises
+    ------
+    InputError
+        If it is no recipe.
+    """
+    if not isinstance(recipe, Mapping):
+        raise InputError(f"recipe: expected a mapping of settings, found {short_repr(recipe)}")
     return Recipe(**recipe).model_dump(mode="json")
 
 
@@ -66,7 +74,7 @@ def check_same(path: Path, stored: Mapping[str, Any], requested: Mapping[str, An
     differences = [
         f"{key}: {stored.get(key)!r} stored, {value!r} requested"
         for key, value in requested.items()
-        if stored.get(key) != value
+        if stored.get(key) != value or (stored[key] is True) != (value is True)  # True == 1
     ]
     if differences:
         raise InputError(

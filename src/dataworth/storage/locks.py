@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..console import warn
 from ..errors import HeldError
+from .files import open_in_place
 
 LOCK = "lock"  # file name, within the folder; its text names the process that holds the lock
 TRIES, TRY_SECONDS = 5, 0.01
@@ -43,7 +44,7 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
 def lock_holder(folder: Path) -> str | None:
     """Name the process that holds the lock of a folder, or None; nothing is written."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        descriptor = open_in_place(folder / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
@@ -61,7 +62,7 @@ def _read_holder(descriptor: int) -> str:
 
 def _acquire(path: Path, wait: bool) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_in_place(path, os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor, path, wait)
             if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:

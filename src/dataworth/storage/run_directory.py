@@ -29,8 +29,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Machine, Recipe, Run
+from ..config import Machine, Run
+from ..console import warn
 from ..errors import DamagedError, InputError
+from .epoch_log import FILE as LOG_FILE
+from .epoch_log import is_whole, keep_epochs
 from .files import (
     read_json,
     read_verified,
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+CONFIG_FILE = "config.json"
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of one run."""
@@ -67,9 +73,13 @@ class RunDirectory:
         InputError
             Naming each field, its stored and its requested value.
         """
-        if (self.path / "config.json").exists():
+        if (self.path / CONFIG_FILE).exists():
             stored, requested = self.config(), dict(identity)
-            check_same(self.path, with_defaults(stored["recipe"]), requested.pop("recipe"))
+            try:
+                recipe = with_defaults(stored.get("recipe"))
+            except InputError as error:
+                raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+            check_same(self.path, recipe, requested.pop("recipe"))
             check_same(self.path, stored, requested)
 
     def claim(
@@ -99,14 +109,14 @@ class RunDirectory:
         """
         self.check(identity)
         remove_temporary_files(self.path)
-        if not (self.path / "config.json").exists():
+        if not (self.path / CONFIG_FILE).exists():
             mean, std = map(list, channel_stats)
             content = {
                 **identity,
                 "machine": machine.model_dump(mode="json"),
                 "pixel_moments": {"mean": mean, "std": std},
             }
-            write_json(self.path / "config.json", content)
+            write_json(self.path / CONFIG_FILE, content)
         self.keep_subset(indices)
 
     def keep_subset(self, indices: NDArray[np.int64]) -> None:
@@ -120,19 +130,32 @@ class RunDirectory:
 
     def config(self) -> Mapping[str, Any]:
         """Read config.json."""
-        return read_json(self.path / "config.json")
+        return read_json(self.path / CONFIG_FILE)
 
     def run(self) -> Run:
-        """Read recipe, size, seed and variant of the run from config.json."""
-        config = self.config()
-        recipe, size, seed = Recipe(**config["recipe"]), config["subset_size"], config["seed"]
-        return Run(recipe=recipe, subset_size=size, seed=seed, variant=config.get("variant", ""))
+        """Read recipe, size, seed and variant of the run from config.json.
+
+        Raises
+        ------
+        InputError
+            If config.json is damaged, or describes a run whose directory is another one.
+        """
+        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
+        try:
+            run = Run(**values)
+        except InputError as error:
+            raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+        parts = run.path.parts
+        if self.path.parts[-len(parts) :] != parts:
+            raise InputError(f"{self.path / CONFIG_FILE} describes another run, {run.path}")
+        return run
 
     @property
     def status(self) -> str | None:
         """``complete`` or ``diverged``; None while the run is unfinished."""
         done = self.path / "done"
-        return done.read_text().strip() if done.exists() else None
+        status = done.read_text(errors="replace").strip() if done.exists() else None
+        return status if status in ("complete", "diverged") else None  # damaged: unfinished
 
     @property
     def usable(self) -> bool:
@@ -144,6 +167,15 @@ class RunDirectory:
         """The status of a finished run; ``interrupted`` or ``not finished`` of another."""
         has_snapshot = any((self.path / name).exists() for name in SNAPSHOTS)
         return self.status or ("interrupted" if has_snapshot else "not finished")
+
+    def temporary_bytes(self) -> int:
+        """Count the bytes that are free again when the run is complete: snapshots, leftovers."""
+        leftovers = self.path.glob(".*.tmp")
+        return sum(
+            path.stat().st_size
+            for path in (*leftovers, *(self.path / name for name in SNAPSHOTS))
+            if path.is_file()
+        )
 
     def subset(self) -> NDArray[np.int64]:
         """Read the indices of the training images, shape (n,).
@@ -164,6 +196,31 @@ class RunDirectory:
         except Exception as error:  # zipfile and numpy raise a dozen types on damaged bytes
             reason = type(error).__name__
         raise DamagedError(f"{path} is damaged: {reason}; train.py --resume writes it again")
+
+    def check_log(self, num_epochs: int) -> None:
+        """Check that metrics.csv has one row for each epoch.
+
+        Raises
+        ------
+        DamagedError
+            If it has not.
+        """
+        if not is_whole(self.path, num_epochs):
+            raise DamagedError(
+                f"{self.path / LOG_FILE} does not have one row for each of {num_epochs} epochs; "
+                "train.py --resume repairs it or trains the run again"
+            )
+
+    def repair_log(self, num_epochs: int) -> None:
+        """Remove surplus rows of metrics.csv; if rows are missing, the run is trained again."""
+        if is_whole(self.path, num_epochs):
+            return
+        keep_epochs(self.path, num_epochs)
+        if is_whole(self.path, num_epochs):
+            warn(f"warning: {self.path / LOG_FILE} had surplus rows; the newest were kept")
+        else:
+            (self.path / "done").unlink()
+            warn(f"warning: {self.path / LOG_FILE} lacks epochs: THE RUN STARTS OVER")
 
     def save_last(self, state: Snapshot) -> None:
         """Save a snapshot to resume from; the one before stays intact if this is interrupted."""

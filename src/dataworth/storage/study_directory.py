@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ConfigDict, Field
 
-from ..config import Machine, Recipe, Record, Run, Study
+from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
+from ..console import warn
 from ..errors import InputError
 from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
 from .identity import SCHEMA, check_same
@@ -41,7 +43,9 @@ class StudyRecord(Record):
     schema_version: int = SCHEMA
     created: str  # UTC, ISO 8601
     recipe: Recipe
-    requested: tuple[Study, ...] = Field(alias="asked")  # by each command, in order of time
+    requested: tuple[Study, ...] = Field(
+        alias="asked", min_length=1
+    )  # by each command, in order of time
     machine: Machine  # of the last command
     data: DataSummary
 
@@ -77,27 +81,29 @@ class StudyDirectory:
 
     @classmethod
     def find(cls, checkpoint_dir: Path, name: str | None = None) -> Self:
-        """Return the named study, or the most recently started one.
+        """Return the named study, or the most recently started one that is whole.
 
         Raises
         ------
         InputError
-            If there is no such study, or study.json is damaged.
+            If there is no such study, or study.json of the named one is damaged.
         """
         if name is not None:
             study = cls.read(checkpoint_dir / name)
             study.check_exists()
             return study
-        newest, newest_values = None, {}
-        for file in checkpoint_dir.glob(f"*/{STUDY_FILE}"):
-            content = file.read_bytes()
-            values = parse_json(content, file)
-            if newest is None or _created(values) > _created(newest_values):
-                newest, newest_values = cls(file.parent, content=content), values
-        if newest is None:
-            raise InputError(f"no study in {checkpoint_dir}; run train.py first")
-        record = _record(newest.path / STUDY_FILE, newest_values)
-        return cls(newest.path, record, newest.content)
+        studies, num_damaged = [], 0
+        for file in sorted(checkpoint_dir.glob(f"*/{STUDY_FILE}")):
+            try:
+                studies.append(cls.read(file.parent))
+            except (InputError, OSError) as error:
+                reason = f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                warn(f"warning: {reason}; this study is left out")
+                num_damaged += 1
+        if not studies:
+            kind = "whole study" if num_damaged else "study"
+            raise InputError(f"no {kind} in {checkpoint_dir}; run train.py first")
+        return max(studies, key=lambda study: study.record.created)
 
     @property
     def name(self) -> str:
@@ -125,6 +131,26 @@ class StudyDirectory:
     def requested(self) -> tuple[Study, ...]:
         """Sizes and seeds that each command requested so far; empty for a new study."""
         return self.stored.requested if self.stored else ()
+
+    def results_dir(self, requested: Path | None = None) -> Path:
+        """Return the folder for this study's results.
+
+        Parameters
+        ----------
+        requested : Path or None
+            ``--results-dir``. None: the stored one if it lies below the working directory, else
+            the default: a study from somebody else does not decide where files are written.
+        """
+        stored = self.record.machine.results_dir
+        if requested is None and not lies_below(stored):
+            default: Path = Machine.model_fields["results_dir"].default
+            warn(
+                f"note: {self.path / STUDY_FILE} names a results folder outside this one, which "
+                f"only a flag can do: writing to {default / self.name}; to write there, "
+                f"pass --results-dir {shlex.quote(str(stored))}"
+            )
+            stored = default
+        return (requested or stored) / self.name
 
     def planned_runs(self) -> list[Run]:
         """Return every run that was requested so far."""
@@ -219,15 +245,19 @@ class StudyDirectory:
             return self.content is None
 
 
-def _created(values: Mapping[str, Any]) -> str:
-    return str(values.get("created", ""))
+def lies_below(path: Path) -> bool:
+    """Whether a path stays below the working directory."""
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
     try:
-        return StudyRecord(**values)
+        record = StudyRecord(**values)
+        for study in record.requested:
+            recipes_by_variant(record.recipe, study.variants)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return record
 
 
 def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
