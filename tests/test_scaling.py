@@ -13,10 +13,11 @@ from dataworth.figures.learning import plot_learning
 from dataworth.figures.scaling import plot_backtest, plot_error, plot_points
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
+from dataworth.findings.convergence import convergence_table
 from dataworth.findings.curves import curves, headline
 from dataworth.findings.curves import law_record as laws
 from dataworth.findings.study import describe, describe_forecasts
-from dataworth.findings.tables import gains_table
+from dataworth.findings.tables import describe_gains, gains_table
 from dataworth.scaling import experiment_design
 from dataworth.scaling.analysis import analyse, forecasts, to_dict
 from dataworth.scaling.experiment_design import rank_next_runs, simulate_design
@@ -372,6 +373,44 @@ def test_gain_per_doubling_is_the_difference_of_neighbours():
     table = gains_table(sizes_table(runs_table()))
     expected = -np.diff(table["top_5_error"])
     assert table["top_5_gain_per_doubling"].iloc[1:].to_numpy() == pytest.approx(expected)
+
+
+def test_the_interval_of_a_gain_combines_both_errors():
+    sizes = pd.DataFrame(
+        {
+            "num_images": [100, 400],
+            "top_1_error": [0.5, 0.3],
+            "top_1_error_interval": [(0.47, 0.54), (0.26, 0.33)],
+            "top_5_error": [None, None],
+        }
+    )
+    last = gains_table(sizes).iloc[-1]
+    gain, low, high = (last[f"top_1_gain_per_doubling{end}"] for end in ("", "_low", "_high"))
+    assert (gain, gain - low, high - gain) == pytest.approx(
+        (0.1, np.hypot(0.03, 0.03) / 2, np.hypot(0.04, 0.04) / 2)
+    )
+    assert "from 100 to 400 training images removed 10.0 points" in describe_gains(
+        sizes, "top_1_error"
+    )
+
+
+def test_convergence_counts_steps_to_half_of_the_gain():
+    epochs = pd.DataFrame(
+        {
+            "num_train_images": 250,
+            "seed": 1,
+            "epoch": [1, 2, 3, 4],
+            "seconds": 2.0,
+            "images_per_second": 125.0,
+            "validation_loss": [3.0, 2.0, 1.0, 1.5],
+            "validation_top_1_error": [0.9, 0.7, 0.2, 0.1],
+            "train_top_1_error": [0.8, 0.6, 0.3, 0.2],
+        }
+    )
+    (row,) = convergence_table(epochs, "top_1_error", 0.9, batch_size=100).itertuples()
+    assert (row.best_epoch, row.train_error, row.validation_error) == (3, 0.3, 0.2)
+    # From 0.9 at chance to 0.1: 0.5 is reached 2/5 of the way through epoch 3, of 3 steps.
+    assert row.half_gain_steps == pytest.approx(3 * 2.4)
 
 
 def test_no_complete_run_is_no_curve():

@@ -123,6 +123,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         curves.py             the points of each error metric, with its analysis
         sentences.py          law, backtest, forecasts and targets in words; percent
         tables.py             gains per doubling, comparison, exponents
+        convergence.py        best epoch, errors and steps to half of the gain, per size
 
     figures/                  all drawing; no torch
         style.py              axes, colours, fonts, markers, captions

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ..findings import sentences
+from ..findings.curves import metric_name
+from ..findings.tables import gains_table
 from .evaluation import size_colors
-from .style import BLUE, ORANGE, caption, label_percent
+from .style import BLUE, GREY, ORANGE, caption, label_percent
 
 
 def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
@@ -59,4 +63,61 @@ def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     ax.legend(frameon=False, fontsize=8)
     seeds = epochs.groupby("num_train_images")["seed"].nunique()
     caption(ax, sentences.sample(seeds.index.tolist(), seeds.tolist()))
+    return ax
+
+
+def plot_gains(ax: Axes, sizes: pd.DataFrame, metric: str) -> Axes:
+    """Draw the error removed per doubling of the training set, with 95 % intervals.
+
+    Parameters
+    ----------
+    ax : Axes
+    sizes : DataFrame
+        Means over complete runs, a row per size, smallest first.
+    metric : str
+        Such as top_5_error.
+    """
+    gain = metric.replace("error", "gain_per_doubling")
+    table = gains_table(sizes)
+    names = [f"{n:,}" for n in table["num_images"]]
+    steps = table.iloc[1:]
+    bars = (steps[gain] - steps[f"{gain}_low"], steps[f"{gain}_high"] - steps[gain])
+    labels = [f"{small} to\n{large}" for small, large in pairwise(names)]
+    ax.errorbar(labels, steps[gain], bars, fmt="o", color=BLUE, ms=6, capsize=3)
+    ax.axhline(0, color=GREY, lw=0.8)
+    ax.set_xlabel("training images")
+    ax.set_ylabel(f"{metric_name(metric)} removed per doubling (points)")
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g}")
+    ax.tick_params(axis="x", labelsize=8)
+    caption(ax, sentences.sample(table["num_images"].tolist(), table["num_runs"].tolist()))
+    return ax
+
+
+def plot_convergence(ax: Axes, table: pd.DataFrame, metric: str) -> Axes:
+    """Draw training and validation error of the best epoch, and the steps to half of the gain.
+
+    Parameters
+    ----------
+    ax : Axes
+    table : DataFrame
+        From ``findings.convergence.convergence_table``.
+    metric : str
+        Such as top_5_error.
+    """
+    right = ax.twinx()
+    n = table["num_images"]
+    ax.plot(n, table["validation_error"], "o-", color=BLUE, label="validation, best epoch")
+    ax.plot(n, table["train_error"], "s--", color=BLUE, mfc="none", label="training, same epoch")
+    right.plot(n, table["half_gain_steps"], "D:", color=ORANGE)
+    ax.set(xscale="log", xlabel="training images", ylabel=metric_name(metric))
+    ax.set_xticks(n, [f"{size:,}" for size in n], fontsize=8)
+    ax.set_xticks([], minor=True)
+    right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")
+    right.yaxis.set_minor_locator(NullLocator())
+    right.set_ylabel("optimiser steps to half of the gain (dotted)", color=ORANGE)
+    right.spines["top"].set_visible(False)
+    label_percent(ax.yaxis)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)
     return ax

@@ -13,6 +13,7 @@ from ..evaluation.records import StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import runs_table, sizes_table
 from . import sentences
+from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
 from .sentences import percent
 from .tables import gains_table
@@ -82,6 +83,17 @@ class VariantFindings:
     def figure_path(self, results_dir: Path, name: str) -> Path:
         """Path of a figure of this variant in a folder of results."""
         return results_dir / "figures" / self.variant / f"{name}.png"
+
+    @property
+    def metric(self) -> str:
+        """Metric of the headline; only of a variant with a curve."""
+        return headline(self.curves).metric
+
+    @property
+    def convergence(self) -> pd.DataFrame:
+        """How the runs of each size converged, a row per size."""
+        chance, batch_size = self.results.chance[self.metric], self.results.recipe["batch_size"]
+        return convergence_table(self.epochs, self.metric, chance, int(str(batch_size)))
 
     @property
     def largest_epochs(self) -> pd.DataFrame:
