@@ -51,7 +51,17 @@ NO_TORCH = {
     "signals", "storage",
     "distributed.process_group", "distributed.collectives", "variants",
 }  # fmt: skip
-HEAVY = {"datasets", "torchvision", "sklearn", "ray", "submitit", "captum", "gradio", "jinja2"}
+HEAVY = {
+    "datasets",
+    "torchvision",
+    "sklearn",
+    "ray",
+    "submitit",
+    "captum",
+    "gradio",
+    "jinja2",
+    "timm",
+}
 ISLAND = {
     "numpy", "scipy", "dataclasses", "collections", "functools", "itertools", "typing", "csv",
     "pathlib", "__future__",

@@ -12,6 +12,7 @@ from PIL import Image
 from dataworth.config import Machine, Recipe
 from dataworth.data import cache, decoding, pixels, prepare
 from dataworth.data.augmentation import AugmentedEpoch
+from dataworth.data.class_names import readable_names
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
 from dataworth.data.loaders import get_loader, get_train_loader, get_val_loader
@@ -482,3 +483,10 @@ def test_normalise_is_torchvisions():
     pixels = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
     theirs = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels.permute(0, 3, 1, 2) / 255)
     assert torch.allclose(normalise(pixels), theirs, atol=1e-5)
+
+
+def test_wordnet_ids_are_shown_as_words():
+    ids = ["n02099601", "n03126707", "n02012849"]
+    assert readable_names(ids) == ("golden retriever", "crane n03126707", "crane n02012849")
+    assert readable_names(["n02099601", "cat"]) == ("n02099601", "cat")
+    assert readable_names(["n99999999", "n02099601"]) == ("n99999999", "golden retriever")

@@ -37,6 +37,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         class_folders.py      local class folders: images by split and class, unused files
         folder_checks.py      local folders: no FIFOs, no README.md that names other folders
         hub.py                download from the Hugging Face hub, or load a local folder
+        class_names.py        words for WordNet ids, for people to read
         labels.py             image and label column; labels encoded as class indices
         splits.py             train, validation and test split; missing splits taken from train
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
