@@ -27,7 +27,7 @@ from tests.conftest import QUICK, command, train
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, epochs=3, batch_size=64,
-    learning_rate=0.02,
+    learning_rate=0.02, augment="crop",
 )  # fmt: skip
 RUN = Run(recipe=RECIPE, subset_size=0.25, seed=1)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dataworth.commands.parsing import parse_train
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.augmentation import AugmentedEpoch
@@ -16,7 +17,7 @@ from dataworth.data.prepare import open_data
 from dataworth.data.transforms import resized_crop
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.training.trainer import Trainer
-from tests.conftest import QUICK, train
+from tests.conftest import QUICK, ROOT, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=2, batch_size=60)
@@ -82,6 +83,13 @@ def test_augmentations_crop_and_flip_as_named():
     flips = {name for name, augmented in epochs.items() if augmented.flipped.any()}
     assert crops == {"paper", "crop", "random-resized-crop"}
     assert flips == {"paper", "flip", "random-resized-crop"}
+
+
+def test_digits_are_cropped_and_not_mirrored():
+    recipe = parse_train(["--config", str(ROOT / "configs" / "digits.yaml")]).recipe
+    augmented = AugmentedEpoch.draw(500, 36, 32, 1, 0, recipe.augment)
+    assert np.ptp(augmented.top)
+    assert not augmented.flipped.any()
 
 
 def test_channel_stats_of_the_training_split_are_exact_and_stored(digits):

@@ -198,7 +198,7 @@ def test_a_run_alone_in_a_narrow_terminal_ends_as_in_its_study_under_bars(study,
 def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatch, epochs_done):
     recipe = Recipe(
         dataset="digits", model="alexnet-small", image_size=32, epochs=3, batch_size=64,
-        learning_rate=0.02,
+        learning_rate=0.02, augment="crop",
     )  # fmt: skip
     run, folder = Run(recipe=recipe, subset_size=0.5, seed=1), workplace / "cut"
     bench = Trainer.build(recipe, Machine(checkpoint_seconds=0), open_data(recipe, Machine()))
