@@ -123,10 +123,17 @@ def test_fine_label_is_taken_where_there_is_no_label(monkeypatch):
     assert len(chosen.classes) == 4
 
 
-def test_mini_imagenet_has_a_note_about_its_splits(monkeypatch):
+def test_only_the_hubs_mini_imagenet_has_a_note_about_its_splits(workplace, monkeypatch):
     splits = {name: table(FOUR) for name in ("train", "validation", "test")}
-    monkeypatch.setitem(DATASETS, "timm/mini-imagenet", lambda: splits)
-    assert "not comparable" in load(Recipe()).notes[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(hf, "load_dataset", lambda name, revision: splits)
+        assert "not comparable" in load(Recipe(dataset_revision="main")).notes[0]
+        assert load(Recipe(dataset="me/mini-imagenet", dataset_revision="main")).notes == (FEW,)
+    for name in ("data/mini-imagenet-84", "timm/mini-imagenet"):
+        (workplace / name).mkdir(parents=True)
+        for split, rows in splits.items():
+            rows.to_parquet(workplace / name / f"{split}.parquet")
+        assert load(Recipe(dataset=name)).notes == (FEW,)
 
 
 def crafted_two_labels():

@@ -17,13 +17,14 @@ from dataworth.figures.files import render, save
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
 from dataworth.findings.sentences import percent
-from dataworth.findings.study import read_findings
+from dataworth.findings.study import describe_data, read_findings
 from dataworth.report.page import HERE
 from dataworth.report.run_status import run_entries
 from dataworth.report.sections import answer
 from dataworth.report.tables import targets
 from dataworth.storage.files import read_json, write_json
 from dataworth.storage.locks import lock_folder, lock_holder
+from dataworth.storage.predictions import read_predictions
 from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import evaluate, inside, train
 
@@ -281,6 +282,76 @@ def test_a_study_without_a_complete_run_has_a_page(study, workplace):
     page = page_of(workplace)
     assert "there is no answer yet" in page.text
     assert "not better than chance" in page.text
+
+
+def leaky_folder(root):
+    """Two classes: of 40 test images 2 are in train and 1 is in validation; three bad files."""
+    for split, n, first in (("train", 60, 0), ("validation", 8, 60), ("test", 20, 68)):
+        for k, name in enumerate("ab"):
+            (root / split / name).mkdir(parents=True)
+            for i in range(first, first + n):
+                picture = Image.new("RGB", (8, 8), (200 * (k == 0), 200 * (k == 1), i))
+                picture.save(root / split / name / f"{i}.png")
+    shutil.copy(root / "train/a/0.png", root / "test/a/68.png")
+    shutil.copy(root / "train/b/1.png", root / "test/a/69.png")  # hardly predicted as a
+    shutil.copy(root / "validation/b/60.png", root / "test/b/68.png")
+    (root / "train/a/5.png").write_bytes(b"half")
+    for path in ("train/a/x.heic", "test/b/y.heic"):
+        (root / path).touch()
+    return root
+
+
+@pytest.mark.fault(38, 47)
+def test_leaked_and_unused_images_are_in_the_results(workplace, capsys):
+    words = ["--dataset", leaky_folder(workplace / "leaky"), "--model", "alexnet-small"]
+    words += ["--image-size", "32", "--epochs", "4", "--batch-size", "8", "--experiment-id", "s"]
+    words += ["--subset-sizes", "1.0", "0.5", "--learning-rate", "0.02", "--on-bad-image", "skip"]
+    assert train(*words) == 0
+    stored = json.loads((workplace / "checkpoints/s/study.json").read_text())
+    of_an_older_version = {"revision", "splits", "notes", "classes"}
+    stored["data"] = {key: stored["data"][key] for key in of_an_older_version}
+    (workplace / "checkpoints/s/study.json").write_text(json.dumps(stored))
+    capsys.readouterr()
+    assert evaluate("--report") == 0
+    printed, folder = " ".join(capsys.readouterr().out.split()), workplace / "results/s"
+    results, content = (
+        read_results(folder / "metrics.json"),
+        json.loads((folder / "metrics.json").read_text()),
+    )
+    assert content["data"]["duplicates"] == [
+        {"split": "validation", "also_in": "train", "num_images": 0},
+        {"split": "test", "also_in": "train", "num_images": 2},
+        {"split": "test", "also_in": "validation", "num_images": 1},
+    ]
+    assert content["data"]["unused_files"] == [
+        {"reason": "no image file", "num_files": 2},
+        {"reason": "bad image of train: not a whole image", "num_files": 1},
+    ]
+    for run in results.runs:
+        logits, labels = read_predictions(folder, run.path, "test")
+        wrong = np.delete(logits.argmax(axis=1) != labels, [0, 1, 20])  # a/68, a/69, b/68
+        clean = run.splits["test_without_duplicates"]
+        assert (clean.num_images, clean.top_1_error) == (37, pytest.approx(wrong.mean()))
+        size = results.subset_sizes[repr(run.subset_size)]
+        assert size.without_duplicates.num_test_images == 37
+        assert size.without_duplicates.top_1_error == clean.top_1_error != size.top_1_error
+    (variant,) = read_findings(folder)
+    for text in describe_data(results):
+        assert text in printed
+        assert text in (folder / "report.html").read_text()
+        assert text in variant.markdown
+    assert "2 of 40 test images are also in train" in printed
+    assert "1 of 40 test images is also in validation" in printed
+    assert "3 files are not used: 2 (no image file), 1 (bad image of train: not a" in printed
+    assert "top-1 error without duplicates" in (folder / "report.html").read_text()
+
+
+def test_data_without_leaks_are_not_spoken_of(study):
+    results = read_results(study / "results/s/metrics.json")
+    assert [pair.num_images for pair in results.data.duplicates] == [0, 0, 0]
+    assert results.data.unused_files == ()
+    assert "test_without_duplicates" not in results.runs[0].splits
+    assert describe_data(results) == []
 
 
 def test_targets_are_those_of_forecast_py(reported):

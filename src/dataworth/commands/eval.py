@@ -119,6 +119,7 @@ def _score_runs(
     scored = {run.path for run in runs}
     return build_results(
         study,
+        stores.data.summary(),
         describe_environment(stores.device),
         runs,
         missing | failures,

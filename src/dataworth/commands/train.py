@@ -91,15 +91,18 @@ def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
         say(f"note: {note}")
     if machine.launcher == "local":
         say(describe_residency(data, own_device(machine.device), machine.residency))
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        if num_shared := data.duplicates(first, second):
-            say(f"warning: {num_shared} images of {second} are also in {first}, byte for byte")
+    for pair in data.summary().duplicates:
+        if pair.num_images:
+            say(
+                f"warning: {pair.num_images} images of {pair.split} are also in {pair.also_in}, "
+                "byte for byte"
+            )
     return data
 
 
 def _write_study(plan: StudyPlan, flags: TrainFlags, data: PreparedData) -> None:
     with lock_folder(plan.study.path, wait=True):
-        plan.study.write(plan.recipe, flags.study, flags.machine, data.dataset.summary())
+        plan.study.write(plan.recipe, flags.study, flags.machine, data.summary())
 
 
 def _eval_command(machine: Machine) -> str:

@@ -60,20 +60,15 @@ class Listing:
         tables = sum(suffix in TABLE_SUFFIXES for suffix in suffixes)
         return len(self.images) > tables or not tables
 
-    def note(self, dropped: Mapping[Parts, str]) -> tuple[str, ...]:
-        """Return a note of the files that are not used, ``dropped`` among them."""
+    def missed(self, dropped: Mapping[Parts, str]) -> dict[Parts, str]:
+        """Return the files that are not used and may be missed, sorted, each with the reason."""
         no_image = {parts: "no image file" for parts in self.others}
         reasons = {**no_image, **self.unused, **dropped}
-        listed = [
-            f"{shown(parts)} ({reasons[parts]})"
+        return {
+            parts: reasons[parts]
             for parts in sorted(reasons, key="/".join)
             if reasons[parts] == LINK or parts in dropped or _may_be_image(parts)
-        ]
-        if not listed:
-            return ()
-        more = [f"and {len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
-        count = "1 file is" if len(listed) == 1 else f"{len(listed):,} files are"
-        return (f"{count} not used: {', '.join(listed[:MAX_LISTED] + more)}",)
+        }
 
 
 def list_files(folder: Path) -> Listing:
@@ -100,8 +95,8 @@ def list_files(folder: Path) -> Listing:
 
 def read_class_folders(
     listing: Listing,
-) -> tuple[Mapping[str, datasets.Dataset], tuple[str, ...], str]:
-    """Return a table of paths and labels for each split, notes, and a suffix of the fingerprint.
+) -> tuple[Mapping[str, datasets.Dataset], dict[Parts, str], str]:
+    """Return a table of paths and labels for each split, unused files, suffix of the fingerprint.
 
     Raises
     ------
@@ -142,7 +137,17 @@ def read_class_folders(
                 f"--dataset {listing.folder}: split {split} has {len(files)} image files, but "
                 f"{len(tables[split])} were read; delete the cache of the package datasets"
             )
-    return tables, listing.note(dropped), " top" if _was_ambiguous(splits) else ""
+    return tables, listing.missed(dropped), " top" if _was_ambiguous(splits) else ""
+
+
+def unused_note(missed: Mapping[Parts, str]) -> tuple[str, ...]:
+    """Return a note of the files that are not used, from :meth:`Listing.missed`."""
+    listed = [f"{shown(parts)} ({reason})" for parts, reason in missed.items()]
+    if not listed:
+        return ()
+    more = [f"and {len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
+    count = "1 file is" if len(listed) == 1 else f"{len(listed):,} files are"
+    return (f"{count} not used: {', '.join(listed[:MAX_LISTED] + more)}",)
 
 
 def shown(parts: Parts) -> str:

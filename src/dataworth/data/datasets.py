@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,7 @@ import numpy as np
 
 from ..config import Recipe
 from ..errors import InputError
-from ..storage.study_directory import DataSummary
-from .hub import load_folder, load_from_hub
+from .hub import PublishedData, load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, match_by_name, read_labels
 from .splits import Split, assign_splits
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     import datasets
 
 
-MINI_IMAGENET_NOTE = (
-    "mini-ImageNet's validation split comes from ImageNet's training images and its test split "
-    "from ImageNet's validation images: the two errors are not comparable"
-)
 MAX_FILE_BYTES = 512 * 2**20  # of an image file, refused before it is read
 DIGITS_SEED = 0  # of the test split: the same images for every study
 
@@ -47,6 +42,7 @@ class ImageDataset:
     tables: Mapping[str, datasets.Dataset]  # source -> column "image" of encoded bytes
     root: Path | None  # the only folder in which a row may name an image file
     notes: tuple[str, ...]
+    unused: Mapping[str, int] = field(default_factory=dict)  # reason -> files that are in no split
 
     def encoded(self, source: str, row: int) -> bytes:
         """Return the bytes of one image; a path is followed only within the data set's folder.
@@ -69,13 +65,6 @@ class ImageDataset:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise BadImageError(f"its file has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         return path.read_bytes()
-
-    def summary(self) -> DataSummary:
-        """Return revision, images per split, notes and classes, as stored in study.json."""
-        splits = {role: len(split) for role, split in self.splits.items()}
-        return DataSummary(
-            revision=self.revision, splits=splits, notes=self.notes, classes=self.classes
-        )
 
     @property
     def labels_digest(self) -> str:
@@ -130,36 +119,32 @@ def load(recipe: Recipe) -> ImageDataset:
         If it cannot be found, its columns are ambiguous, or its labels are invalid.
     """
     name = recipe.dataset
-    published_tables, fingerprint, revision, root, folder_notes = _load_tables(
-        name, recipe.dataset_revision
-    )
-    tables = {source: table for source, table in published_tables.items() if len(table)}
+    data = _load_tables(name, recipe.dataset_revision)
+    tables = {source: table for source, table in data.tables.items() if len(table)}
     if not tables:
         raise InputError(f"{name}: the data set has no images")
     features = next(iter(tables.values())).features
     image_column, label_column = find_columns(features, recipe)
-    if recipe.image_column:  # other images of the same rows
-        fingerprint = f"{fingerprint} {image_column}"
+    other_images = f" {image_column}" if recipe.image_column else ""  # of the same rows
     names = getattr(features[label_column], "names", None)
     labels = {s: _labels(table, label_column, names, (name, s)) for s, table in tables.items()}
     classes, codes = encode_labels(labels, names, name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
     splits, notes = assign_splits(published, recipe, len(classes))
-    notes = (*folder_notes, *notes)
-    if "mini-imagenet" in name.lower():
-        notes = (*notes, MINI_IMAGENET_NOTE)
+    notes = (*data.notes, *notes)
     if len(classes) < 6:
         notes = (*notes, f"{len(classes)} classes: there is no top-5 error with fewer than 6")
     used = {split.source for split in splits.values()}
     return ImageDataset(
         name,
-        fingerprint,
-        revision,
+        f"{data.fingerprint}{other_images}",
+        data.revision,
         classes,
         splits,
         {source: _encoded_images(tables[source], image_column) for source in used},
-        root,
+        data.root,
         notes,
+        data.unused,
     )
 
 
@@ -169,21 +154,16 @@ def _labels(table: Any, column: str, names: list[str] | None, where: tuple[str, 
     return match_by_name(values, getattr(table.features[column], "names", None), names)
 
 
-def _load_tables(
-    name: str, revision: str | None
-) -> tuple[Mapping[str, Any], str, str | None, Path | None, tuple[str, ...]]:
-    """Return the published splits, fingerprint, commit on the hub, folder of files, and notes."""
+def _load_tables(name: str, revision: str | None) -> PublishedData:
     if revision and (name in DATASETS or Path(name).is_dir()):
         raise InputError(f"--dataset-revision: {name} is not on the hub and has no revisions")
     if name in DATASETS:
         tables = DATASETS[name]()
         contents = sorted((source, table._fingerprint) for source, table in tables.items())
-        return tables, f"{name} {contents}", None, None, ()
+        return PublishedData(tables, f"{name} {contents}")
     if Path(name).is_dir():
-        tables, fingerprint, notes = load_folder(Path(name))
-        return tables, fingerprint, None, Path(name).resolve(), notes
-    tables, commit, root = load_from_hub(name, revision)
-    return tables, f"{name}@{commit}", commit, root, ()
+        return load_folder(Path(name))
+    return load_from_hub(name, revision)
 
 
 def _encoded_images(table: Any, column: str) -> Any:

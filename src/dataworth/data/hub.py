@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
-from .class_folders import list_files, read_class_folders
+from .class_folders import list_files, read_class_folders, unused_note
 from .folder_checks import check_regular_files, read_settings, restore_class_names
 
 if TYPE_CHECKING:
@@ -19,10 +20,27 @@ if TYPE_CHECKING:
 
 ALTERNATIVES = "or name a local folder, or --dataset digits (embedded)"
 HUB_TIMEOUT = 10  # seconds
+NOTES = {  # by hub id
+    "timm/mini-imagenet": (
+        "mini-ImageNet's validation split comes from ImageNet's training images and its test "
+        "split from ImageNet's validation images: the two errors are not comparable",
+    )
+}
 
 
-def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[str, ...]]:
-    """Load a local folder; return splits, fingerprint (file names, sizes and times) and notes.
+class PublishedData(NamedTuple):
+    """A data set as it is published."""
+
+    tables: Mapping[str, datasets.Dataset]  # by split
+    fingerprint: str  # changes when the data change
+    revision: str | None = None  # commit on the hub
+    root: Path | None = None  # the only folder in which a row may name an image file
+    notes: tuple[str, ...] = ()
+    unused: Mapping[str, int] = {}  # reason -> files that are in no split
+
+
+def load_folder(path: Path) -> PublishedData:
+    """Load a local folder; its fingerprint is of file names, sizes and times.
 
     Raises
     ------
@@ -41,24 +59,23 @@ def load_folder(path: Path) -> tuple[Mapping[str, datasets.Dataset], str, tuple[
     settings = read_settings(path)
     try:
         if listing.is_class_folders and not settings.get("configs"):
-            tables, notes, suffix = read_class_folders(listing)
+            tables, missed, suffix = read_class_folders(listing)
         else:
             check_regular_files(listing)
             tables = restore_class_names(path, datasets.load_dataset(str(path)))
-            notes, suffix = (), ""
-        return tables, f"{digest.hexdigest()}{suffix}", notes
+            missed, suffix = {}, ""
     except InputError:
         raise
     except Exception as error:
         damaged = _damaged_parquet(path)
         reason = f"{damaged} is damaged" if damaged else _first_line(error)
         raise InputError(f"--dataset {path}: cannot be read as images: {reason}") from None
+    fingerprint, unused = f"{digest.hexdigest()}{suffix}", Counter(missed.values())
+    return PublishedData(tables, fingerprint, None, path.resolve(), unused_note(missed), unused)
 
 
-def load_from_hub(
-    name: str, revision: str | None
-) -> tuple[Mapping[str, datasets.Dataset], str, Path]:
-    """Load a data set of the hub; return its splits, its commit, and the folder of its files.
+def load_from_hub(name: str, revision: str | None) -> PublishedData:
+    """Load a data set of the hub.
 
     Raises
     ------
@@ -83,7 +100,7 @@ def load_from_hub(
     cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
     if commit is None:  # offline: the folder of the local copy is named for its commit
         commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
-    return tables, commit, cache
+    return PublishedData(tables, f"{name}@{commit}", commit, cache, NOTES.get(name.lower(), ()))
 
 
 def _resolve(name: str, revision: str | None) -> str:

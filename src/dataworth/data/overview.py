@@ -17,7 +17,7 @@ from .images import decode, header
 from .loaders import get_train_loader
 from .normalisation import ChannelStats
 from .pixels import PixelStores
-from .prepare import PreparedData, open_data
+from .prepare import PAIRS, PreparedData, open_data
 from .subsets import Indices, composition
 
 MAX_SAMPLED = 2000  # images whose headers are read
@@ -41,7 +41,7 @@ def newest_data(
     study = StudyDirectory.find(checkpoint_dir)
     recipe = study.pinned(study.record.recipe)
     sizes = list(study.requested[-1].subset_sizes)
-    return recipe, open_data(recipe, study.record.machine), sizes
+    return recipe, open_data(recipe, study.machine(lambda stored: stored, "cache_dir")), sizes
 
 
 def describe(dataset: ImageDataset) -> str:
@@ -112,8 +112,7 @@ def modes_table(facts: pd.DataFrame) -> pd.DataFrame:
 
 def duplicates_table(data: PreparedData) -> pd.DataFrame:
     """Count the images that two splits share, byte for byte."""
-    pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
-    rows = [{"splits": f"{a}, {b}", "shared images": data.duplicates(a, b)} for a, b in pairs]
+    rows = [{"splits": f"{a}, {b}", "shared images": data.duplicates(a, b)} for a, b in PAIRS]
     return pd.DataFrame(rows).set_index("splits")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import Machine, Recipe
 from ..storage.files import write_json
+from ..storage.study_directory import DataSummary, Duplicates, UnusedFiles
 from .cache import VERSION, bad_rows, build_cache, check_bad_images, remove_leftovers
 from .datasets import ImageDataset, load
 from .decoding import Pixels
@@ -22,6 +25,7 @@ from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats
 from .splits import drop_rows
 
 MAX_LISTED = 20  # bad images named in a note; the manifest has all
+PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,36 @@ class PreparedData:
 
     def duplicates(self, first: str, second: str) -> int:
         """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
-        splits = (self.dataset.splits[name] for name in (first, second))
-        first_digests, second_digests = (
-            [self.digests[split.source][row].tobytes() for row in split.rows] for split in splits
+        return int(self._is_in(second, first).sum())
+
+    @cached_property
+    def distinct_test(self) -> NDArray[np.bool_]:
+        """Whether each test image is in no other split, byte for byte; shape (n,)."""
+        return ~(self._is_in("test", "train") | self._is_in("test", "validation"))
+
+    def _is_in(self, name: str, other: str) -> NDArray[np.bool_]:
+        digests, others = (
+            np.ascontiguousarray(self.digests[split.source][split.rows]).view("S32")[:, 0]
+            for split in (self.dataset.splits[name], self.dataset.splits[other])
         )
-        unique = set(first_digests)
-        return sum(digest in unique for digest in second_digests)
+        return np.isin(digests, others)
+
+    def summary(self) -> DataSummary:
+        """Return what study.json and metrics.json say about the data."""
+        dataset = self.dataset
+        return DataSummary(
+            revision=dataset.revision,
+            splits={role: len(split) for role, split in dataset.splits.items()},
+            notes=dataset.notes,
+            classes=dataset.classes,
+            duplicates=tuple(
+                Duplicates(split=second, also_in=first, num_images=self.duplicates(first, second))
+                for first, second in PAIRS
+            ),
+            unused_files=tuple(
+                UnusedFiles(reason=reason, num_files=n) for reason, n in dataset.unused.items()
+            ),
+        )
 
 
 def cache_side(image_size: int) -> int:
@@ -154,7 +182,7 @@ def _drop_bad_images(
     InputError
         If ``on_bad`` is error, or too many are bad.
     """
-    notes = []
+    notes, unused = [], Counter(dataset.unused)
     for source, rows in bad.items():
         check_bad_images(dataset, source, rows, on_bad)
         if rows:
@@ -162,7 +190,9 @@ def _drop_bad_images(
             more = [f"and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
             reasons = ", ".join(listed[:MAX_LISTED] + more)
             notes.append(f"{len(rows)} bad images of {source} are skipped: {reasons}")
+            kinds = (reason.split(":")[0] for reason in rows.values())
+            unused.update(f"bad image of {source}: {kind}" for kind in kinds)
     if not notes:
         return dataset
     splits = drop_rows(dataset.name, dataset.splits, bad, len(dataset.classes))
-    return replace(dataset, splits=splits, notes=(*dataset.notes, *notes))
+    return replace(dataset, splits=splits, notes=(*dataset.notes, *notes), unused=unused)

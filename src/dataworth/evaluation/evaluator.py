@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from ..storage.predictions import write_predictions
 from ..storage.run_directory import RunDirectory
 from .intervals import beats_chance
 from .metrics import score
-from .records import RunScores, SplitScores
+from .records import WITHOUT_DUPLICATES, RunScores, SplitScores
 
 
 @torch.inference_mode()
@@ -139,7 +139,7 @@ def evaluate_run(
         if split != "train"
     }
     write_predictions(results_dir, run.path, stored)
-    splits = {split: _split_scores(*outputs) for split, outputs in predictions.items()}
+    splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device))
     test = splits["test"]
     trained = beats_chance(test.top_1_error, chance_error, test.num_images)
     return RunScores(
@@ -153,6 +153,16 @@ def evaluate_run(
         status="complete" if trained else "untrained",
         splits=splits,
     )
+
+
+def _score_splits(
+    predictions: Mapping[str, tuple[Tensor, Tensor]], distinct: Tensor
+) -> dict[str, SplitScores]:
+    splits = {split: _split_scores(*outputs) for split, outputs in predictions.items()}
+    if distinct.any() and not distinct.all():
+        logits, labels = predictions["test"]
+        splits[WITHOUT_DUPLICATES] = _split_scores(logits[distinct], labels[distinct])
+    return splits
 
 
 def _split_scores(logits: Tensor, labels: Tensor) -> SplitScores:

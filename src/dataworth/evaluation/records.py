@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..config import run_path
+from ..storage.study_directory import DataSummary
 from ..variants import Value, VariantName
 from . import intervals
 
@@ -18,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Interval = tuple[float, float]  # lower and upper end
 Optionals = tuple[float | None, ...]
+WITHOUT_DUPLICATES = "test_without_duplicates"  # scores on the test images in no other split
 
 
 class ResultsRecord(BaseModel):
@@ -148,7 +150,7 @@ class RunScores(ResultsRecord):
     epochs: Count = 0
     best_epoch: Count
     status: str  # "complete", or "untrained" if it is not better than chance
-    splits: dict[str, SplitScores]
+    splits: dict[str, SplitScores]  # WITHOUT_DUPLICATES only where there are duplicates
     full: FullScores | None = None
     conformal: ConformalReports | None = None
 
@@ -161,6 +163,18 @@ class RunScores(ResultsRecord):
     def complete(self) -> bool:
         """Whether the run is better than chance, so that it counts in means and fits."""
         return self.status == "complete"
+
+
+class MeanErrors(ResultsRecord):
+    """Mean test errors of one subset size on some of the test images."""
+
+    num_test_images: Count
+    top_1_error: Share
+    top_5_error: Share | None
+
+    def error(self, k: int) -> float | None:
+        """Mean top-k error, for k of 1 or 5."""
+        return self.top_1_error if k == 1 else self.top_5_error
 
 
 class SizeSummary(ResultsRecord):
@@ -178,6 +192,7 @@ class SizeSummary(ResultsRecord):
     top_5_error_std: float | None = None
     top_5_error_interval: Interval | None
     loss: float | None = None
+    without_duplicates: MeanErrors | None = None  # on test images that are in no other split
 
     @model_validator(mode="after")
     def _check_interval(self) -> Self:
@@ -201,15 +216,6 @@ class SizeStep(ResultsRecord):
     to_num_images: Count
     top_1_error_drop: float
     top_1_error_drop_interval: Interval  # 95 %
-
-
-class DataSummary(ResultsRecord):
-    """Data set of a study."""
-
-    revision: str | None = None
-    splits: dict[str, Count] = {}
-    notes: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
 
 
 class ChanceErrors(ResultsRecord):
@@ -249,7 +255,7 @@ class StudyResults(ResultsRecord):
     dataset: str = ""
     model: str = ""
     num_classes: Annotated[int, Field(ge=2)]
-    data: DataSummary = DataSummary()
+    data: DataSummary = DataSummary(splits={}, classes=())
     recipe: dict[str, Value] = {}
     environment: Environment
     chance_error: ChanceErrors | None = None

@@ -15,16 +15,18 @@ from pydantic import ValidationError
 
 from ..errors import InputError
 from ..storage.files import write_json
-from ..storage.study_directory import StudyDirectory
+from ..storage.study_directory import DataSummary, StudyDirectory
 from ..variants import Value
 from .intervals import mean_interval
 from .records import (
+    WITHOUT_DUPLICATES,
     ChanceErrors,
-    DataSummary,
     Environment,
     Interval,
+    MeanErrors,
     RunScores,
     SizeSummary,
+    SplitScores,
     StudyResults,
 )
 
@@ -34,6 +36,7 @@ FILE = "metrics.json"
 
 def build_results(
     study: StudyDirectory,
+    data: DataSummary,
     environment: Mapping[str, Value],
     runs: Sequence[RunScores],
     missing: Mapping[str, str],
@@ -45,6 +48,8 @@ def build_results(
     Parameters
     ----------
     study : StudyDirectory
+    data : DataSummary
+        Of the data that the runs were scored on.
     environment : mapping
         Of the evaluation.
     runs : sequence of RunScores
@@ -55,14 +60,14 @@ def build_results(
     training : mapping
         Environments that the runs were trained in.
     """
-    recipe, data = study.record.recipe, study.record.data
+    recipe = study.record.recipe
     return StudyResults(
         schema_version=SCHEMA,
         experiment_id=study.name,
         dataset=recipe.dataset,
         model=", ".join(dict.fromkeys(run.model for run in runs)),
         num_classes=len(data.classes),
-        data=DataSummary.model_validate(data.model_dump()),
+        data=data,
         recipe=recipe.model_dump(mode="json"),
         environment=Environment.model_validate(dict(environment)),
         chance_error=chance_error,
@@ -110,7 +115,22 @@ def _summary(variant: str, group: Sequence[RunScores]) -> SizeSummary:
         top_5_error_interval=None if top_5 is None else top_5.interval,
         loss=sum(test.loss for test in tests) / len(tests),
     )
-    return summary.model_copy(update={"variant": variant}) if variant else summary
+    added: dict[str, object] = {"variant": variant} if variant else {}
+    if all(WITHOUT_DUPLICATES in run.splits for run in group):
+        added["without_duplicates"] = _mean_errors(
+            [run.splits[WITHOUT_DUPLICATES] for run in group]
+        )
+    return summary.model_copy(update=added)
+
+
+def _mean_errors(scores: Sequence[SplitScores]) -> MeanErrors:
+    top_1 = [split.top_1_error for split in scores]
+    top_5 = [split.top_5_error for split in scores if split.top_5_error is not None]
+    return MeanErrors(
+        num_test_images=scores[0].num_images,
+        top_1_error=sum(top_1) / len(top_1),
+        top_5_error=sum(top_5) / len(top_5) if top_5 else None,
+    )
 
 
 class _MeanError(NamedTuple):
@@ -149,7 +169,8 @@ def keep_added_scores(results: StudyResults, earlier: StudyResults) -> StudyResu
 
 
 def _plain_scores(results: StudyResults) -> dict[Path, dict[str, object]]:
-    return {run.path: run.model_dump(exclude={"full", "conformal"}) for run in results.runs}
+    added = {"full": True, "conformal": True, "splits": {WITHOUT_DUPLICATES}}
+    return {run.path: run.model_dump(exclude=added) for run in results.runs}
 
 
 def write_results(folder: Path, results: StudyResults) -> None:
@@ -173,6 +194,8 @@ def read_results(path: Path) -> StudyResults:
         raise InputError(f"{path}: not a results file ({type(error).__name__})") from None
     except ValidationError as error:
         raise InputError(f"{path}: {_first_error(error)}") from None
+    except InputError as error:  # of the record that study.json has as well
+        raise InputError(f"{path}: not a results file: {str(error).removeprefix('--')}") from None
 
 
 def _first_error(error: ValidationError) -> str:

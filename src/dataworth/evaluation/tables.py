@@ -61,10 +61,21 @@ def runs_table(results: StudyResults) -> pd.DataFrame:
 def sizes_table(results: StudyResults) -> pd.DataFrame:
     """Return one row per subset size: the means over complete runs, smallest first."""
     rows = [
-        {"subset_size": size, **summary.model_dump()}
+        {
+            "subset_size": size,
+            **summary.model_dump(exclude={"without_duplicates"}),
+            **_without_duplicates(summary),
+        }
         for size, summary in results.subset_sizes.items()
     ]
     return pd.DataFrame(rows)
+
+
+def _without_duplicates(summary: SizeSummary) -> dict[str, float | None]:
+    errors = summary.without_duplicates
+    if errors is None:
+        return {}
+    return {f"top_{k}_error_without_duplicates": errors.error(k) for k in (1, 5)}
 
 
 def format_table(results: StudyResults) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..evaluation.records import StudyResults
+from ..evaluation.records import DataSummary, SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import runs_table, sizes_table
 from . import sentences
@@ -34,6 +34,51 @@ def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
     curve = headline(curves)
     law = sentences.law(curve.analysis, metric_name(curve.metric))
     return f"{describe_drop(curve.metric, sizes)} {law}"
+
+
+def describe_data(results: StudyResults) -> list[str]:
+    """Describe images that are in two splits, and files in none; empty if there are none."""
+    return [*_describe_duplicates(results), *_describe_unused_files(results.data)]
+
+
+def _describe_duplicates(results: StudyResults) -> list[str]:
+    data = results.data
+    pairs = [
+        f"{pair.num_images:,} of {data.splits.get(pair.split, 0):,} {pair.split} images "
+        f"{'is' if pair.num_images == 1 else 'are'} also in {pair.also_in}"
+        for pair in data.duplicates
+        if pair.num_images
+    ]
+    if not pairs:
+        return []
+    errors = [
+        f"{f'{name}: ' if summary.variant else ''}{_error_without_duplicates(summary)}"
+        for name, part in results.variants().items()
+        for summary in list(part.subset_sizes.values())[-1:]
+        if summary.without_duplicates
+    ]
+    without = f" Without these test images, {'; '.join(errors)}." if errors else ""
+    return [f"Byte for byte, {', '.join(pairs)}.{without}"]
+
+
+def _error_without_duplicates(summary: SizeSummary) -> str:
+    clean = summary.without_duplicates
+    assert clean is not None, "the caller checks"
+    errors = [
+        f"top-{k} {percent(error)} instead of {percent(plain)}"
+        for k in (1, 5)
+        if (error := clean.error(k)) is not None and (plain := summary.error(k)) is not None
+    ]
+    return f"the test error at {summary.num_images:,} training images is {', '.join(errors)}"
+
+
+def _describe_unused_files(data: DataSummary) -> list[str]:
+    reasons = [f"{files.num_files:,} ({files.reason})" for files in data.unused_files]
+    total = sum(files.num_files for files in data.unused_files)
+    if not total:
+        return []
+    subject = "1 file is" if total == 1 else f"{total:,} files are"
+    return [f"{subject} not used: {', '.join(reasons)}."]
 
 
 def describe_drop(metric: str, sizes: pd.DataFrame) -> str:
@@ -78,7 +123,8 @@ class VariantFindings:
     def markdown(self) -> str:
         """Findings as a paragraph of Markdown."""
         study = self.results.experiment_id
-        return f"**{study}, {self.name}.** {describe(self.curves, self.sizes)}"
+        text = [describe(self.curves, self.sizes), *describe_data(self.results)]
+        return f"**{study}, {self.name}.** {' '.join(text)}"
 
     def figure_path(self, results_dir: Path, name: str) -> Path:
         """Path of a figure of this variant in a folder of results."""

@@ -77,6 +77,10 @@ def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
         columns[f"{metric_name(metric).split()[0]} gain per doubling"] = [
             "-" if np.isnan(points) else f"{points:.1f} points" for points in gain
         ]
+        if (clean := f"{metric}_without_duplicates") in table:
+            columns[f"{metric_name(metric)} without duplicates"] = (
+                table[clean].map(percent).tolist()
+            )
     columns["loss"] = [f"{loss:.3f}" for loss in table["loss"]]
     return pd.DataFrame(columns, index=pd.Index(table["subset_size"], name="size"))
 

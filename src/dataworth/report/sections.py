@@ -17,7 +17,7 @@ from ..figures.style import new_axes
 from ..findings import sentences
 from ..findings.curves import Curve, headline, metric_name
 from ..findings.sentences import percent
-from ..findings.study import VariantFindings, describe_drop, sample
+from ..findings.study import VariantFindings, describe_data, describe_drop, sample
 from ..findings.tables import comparison_table
 from . import tables
 from .drawings import Drawing, inline
@@ -115,7 +115,8 @@ def _errors_by_size(curve: Curve) -> str:
 
 def _errors(variant: VariantFindings, key: str) -> Part:
     if not variant.curves:
-        return Part(["No run is complete and better than chance: there is no curve yet."])
+        text = "No run is complete and better than chance: there is no curve yet."
+        return Part([text, *describe_data(variant.results)])
     drawings = []
     for metric, curve in reversed(variant.curves.items()):
         errors = _errors_by_size(curve)
@@ -125,11 +126,12 @@ def _errors(variant: VariantFindings, key: str) -> Part:
     curve = headline(variant.curves)
     caption = f"Test errors: means over seeds [95 % interval]; {sample(curve.runs)}"
     comparison = tables.from_frame(caption, comparison_table(variant.sizes))
+    data = describe_data(variant.results)
     if curve.analysis.posterior is None:
-        return Part([], drawings, [comparison])
+        return Part(data, drawings, [comparison])
     backtests = sentences.backtest(curve.analysis).splitlines()
     return Part(
-        [sentences.exponent_and_floor(curve.analysis), *backtests],
+        [*data, sentences.exponent_and_floor(curve.analysis), *backtests],
         drawings,
         [comparison, tables.forecasts(curve.analysis, metric_name(curve.metric))],
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field
 
@@ -24,15 +24,32 @@ if TYPE_CHECKING:
 STUDY_FILE = "study.json"
 
 
+class Duplicates(Record):
+    """Number of images of a split that are also in another one, byte for byte."""
+
+    split: str
+    also_in: str
+    num_images: int = Field(ge=0)
+
+
+class UnusedFiles(Record):
+    """Number of files that are in no split, for one reason."""
+
+    reason: str
+    num_files: int = Field(ge=0)
+
+
 class DataSummary(Record):
-    """Summary of the data set of a study."""
+    """Summary of the data set of a study, in study.json and in metrics.json."""
 
     model_config = ConfigDict(extra="ignore")
 
     revision: str | None = None  # commit on the hub
-    splits: dict[str, int]  # number of images
+    splits: dict[str, Annotated[int, Field(ge=0)]]  # number of images
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...]
+    duplicates: tuple[Duplicates, ...] = ()  # of each pair of splits; older files have none
+    unused_files: tuple[UnusedFiles, ...] = ()
 
 
 class StudyRecord(Record):
