@@ -244,6 +244,17 @@ def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
 
 
 @pytest.mark.cluster
+def test_slurm_writes_no_logs_through_a_link(workplace, capsys):
+    logs = workplace / "checkpoints/s/.slurm"
+    logs.parent.mkdir(parents=True)
+    logs.symlink_to(workplace / "elsewhere")
+    words = ["--launcher", "slurm", "--slurm", "cluster=local", "--experiment-id", "s"]
+    assert train(*TWO, *words) == 2
+    assert "checkpoints/s/.slurm is a symbolic link and is not followed" in capsys.readouterr().err
+    assert not (workplace / "elsewhere").exists()
+
+
+@pytest.mark.cluster
 def test_slurm_trains_the_same_bits_through_submitits_local_executor(study, workplace):
     words = [*STUDY, "--subset-sizes", "0.25", "--experiment-id", "s", "--launcher", "slurm"]
     done = run_train(*words, "--slurm", "cluster=local", "timeout_min=10")

@@ -74,6 +74,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         study_directory.py    study.json: requested sizes, seeds and variants; list of its runs
         run_directory.py      config.json, subset.npz, best.safetensors, done of a run; its layout
         identity.py           on resume: are recipe, data and subset those of config.json?
+        machine_settings.py   launcher, hosts and outside folders: flags choose them, no stored file
         snapshots.py          last.pt and previous.pt: write, verify, load the newest intact one
         files.py              atomic writes (temporary file, fsync, replace) and SHA-256 files
         locks.py              one process per run and per cache, by kernel locks

@@ -287,7 +287,8 @@ def test_a_slurm_task_that_times_out_is_queued_again_and_resumes(place, undistur
     task.send_signal(signal.SIGUSR2)
     text = end(process)
     assert process.returncode == 0, text
-    logs = "".join(p.read_text() for p in (place / "checkpoints/s/.slurm").glob("*log.err"))
-    logs += "".join(p.read_text() for p in (place / "checkpoints/s/.slurm").glob("*log.out"))
+    files = place / "checkpoints/s/.slurm"
+    logs = "".join(p.read_text() for p in (*files.rglob("*log.err"), *files.rglob("*log.out")))
     assert "Requeued job" in logs
+    assert [path.is_dir() for path in files.iterdir()] == [True], "of a name that nobody knows"
     assert bits(place) == bits(undisturbed)

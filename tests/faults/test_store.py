@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +14,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from dataworth.commands.export import export
 from dataworth.data.datasets import load
 from dataworth.errors import DamagedError, InputError
 from dataworth.evaluation.results import read_results
+from dataworth.explorer.flags import ExplorerFlags
+from dataworth.explorer.study import open_study
+from dataworth.launching.registry import CHECKS, LAUNCHERS
 from dataworth.storage import snapshots
 from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
 from dataworth.storage.files import digest_path, write_verified, write_whole
 from dataworth.storage.locks import lock_folder
 from dataworth.storage.run_directory import RunDirectory
 from tests import made
-from tests.conftest import ROOT, evaluate, train
+from tests.conftest import ROOT, command, evaluate, train
 from tests.faults.actors import DIGITS
 from tests.faults.conftest import FIRST, TINY, bits, finish
 
@@ -203,21 +208,83 @@ def edited(path, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def machine_of_study(folder, **changes):
+    """Change machine settings in study.json; return the changed values."""
+    path = folder / "checkpoints/s/study.json"
+    edited(path, machine={**json.loads(path.read_text())["machine"], **changes})
+
+
 @pytest.mark.fault(15)
-@pytest.mark.parametrize("stored", ["{elsewhere}", "../{elsewhere.name}"])
+@pytest.mark.parametrize("stored", ["{elsewhere}", "../{elsewhere.name}", "link"])
 def test_a_study_cannot_send_its_results_outside(finished, capsys, stored):
     elsewhere = finished.parent / f"elsewhere-{finished.name}"
-    path = finished / "checkpoints/s/study.json"
-    machine = json.loads(path.read_text())["machine"]
     stored = stored.format(elsewhere=elsewhere)
-    edited(path, machine={**machine, "results_dir": stored})
+    (finished / "link").symlink_to(elsewhere)
+    machine_of_study(finished, results_dir=stored)
     assert evaluate() == 0
     assert not elsewhere.exists()
     assert (finished / "results/s/metrics.json").exists()
     assert f"pass --results-dir {stored}" in capsys.readouterr().err
+    words = ["--output", "model"]
+    assert command(export, *words) == 0
+    assert "top-1 " in (finished / "model/README.md").read_text()
+    assert open_study(ExplorerFlags(experiment_id="s")).curves
+    (finished / "results").rename(finished / "mine")
+    assert command(export, *words, "--results-dir", "mine") == 0
+    assert "top-1 " in (finished / "model/README.md").read_text()
+    capsys.readouterr()
+    elsewhere.mkdir()
     assert evaluate("--results-dir", stored) == 0
     assert (elsewhere / "s/metrics.json").exists()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.fault(15, 19)
+def test_a_study_cannot_send_its_cache_outside(finished, capsys):
+    elsewhere = finished.parent / f"cache-{finished.name}"
+    machine_of_study(finished, cache_dir=str(elsewhere))
+    note = f"cache is used; for the other, pass --cache-dir {elsewhere}\n"
+    assert evaluate() == 0
+    assert note in capsys.readouterr().err
+    assert train("--resume") == 0
+    assert note in capsys.readouterr().err
+    assert not elsewhere.exists()
+    assert train("--resume", "--cache-dir", elsewhere) == 0
+    assert elsewhere.exists()
+    assert f"eval.py --cache-dir {elsewhere}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stored", "flags"),
+    [
+        ({"launcher": "ray"}, "--launcher ray"),
+        (
+            {"launcher": "ray", "ray_address": "evil.example:6379"},
+            "--launcher ray --ray-address evil.example:6379",
+        ),
+        (
+            {"launcher": "slurm", "slurm": ["cluster=local", "slurm_setup=[touch hacked]"]},
+            "--launcher slurm --slurm cluster=local 'slurm_setup=[touch hacked]'",
+        ),
+    ],
+)
+def test_a_study_cannot_choose_a_launcher(finished, capsys, monkeypatch, stored, flags):
+    started = []
+    for name in ("ray", "slurm"):
+        monkeypatch.setitem(CHECKS, name, started.append)
+        monkeypatch.setitem(LAUNCHERS, name, lambda runs, machine, data: {})
+    machine_of_study(finished, **stored)
+    for words in ([], ["--plan"], ["--launcher", stored["launcher"]]):
+        if " ".join(words) != flags:
+            assert train("--resume", "s", *words) == 2
+            assert f"check and add {flags}, or add --launcher local" in capsys.readouterr().err
+    assert not started
+    assert train("--resume", "s", *shlex.split(flags)) == 0
+    (machine,) = started
+    for name, value in stored.items():
+        assert getattr(machine, name) == (tuple(value) if isinstance(value, list) else value)
+    assert train("--resume", "s", "--launcher", "local") == 0
+    assert len(started) == 1
 
 
 @pytest.mark.fault(15)

@@ -73,7 +73,7 @@ def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:
     device = pick_device(flags.device)
     prepare_process(device)
     changes = {} if flags.cache_dir is None else {"cache_dir": flags.cache_dir}
-    machine = study.record.machine.replace(**changes)
+    machine = study.machine(lambda stored: stored.replace(**changes), "cache_dir")
     data = open_data(study.pinned(study.record.recipe), machine)
     if flags.conformal:
         check_disjoint(data)

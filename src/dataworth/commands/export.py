@@ -106,8 +106,9 @@ def _export(words: Sequence[str] | None) -> int:
         thresholds = classifier.path.with_name(FILE)
         if thresholds.exists():
             write_whole(flags.output / FILE, thresholds.read_bytes())
+    card = model_card(classifier, path, content, measured_errors(classifier, flags.results_dir))
     write_whole(path, content)
-    write_whole(flags.output / "README.md", model_card(classifier, path, content).encode())
+    write_whole(flags.output / "README.md", card.encode())
     say(f"model        {path}\ncard         {flags.output / 'README.md'}")
     return DONE
 
@@ -144,7 +145,7 @@ def onnx_bytes(classifier: Classifier) -> bytes:
     return content
 
 
-def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
+def model_card(classifier: Classifier, path: Path, content: bytes, measured: str) -> str:
     """Return the model card in Markdown: data, recipe, test error, input and output, limits.
 
     Parameters
@@ -154,6 +155,8 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         Of the model file.
     content : bytes
         Of the model file, for its SHA-256.
+    measured : str
+        Test errors of the run.
     """
     from ..data.prepare import cache_side
 
@@ -175,12 +178,12 @@ def model_card(classifier: Classifier, path: Path, content: bytes) -> str:
         mean=classifier.channel_stats[0],
         std=classifier.channel_stats[1],
         classes=", ".join(classifier.classes),
-        measured=measured_errors(classifier),
+        measured=measured,
         licence=licence.format(dataset=recipe.dataset),
     )
 
 
-def measured_errors(classifier: Classifier) -> str:
+def measured_errors(classifier: Classifier, results_dir: Path | None) -> str:
     """Format the run's test errors with 95 % intervals, if ``eval.py`` has measured them."""
     from ..evaluation.results import read_results
 
@@ -188,7 +191,7 @@ def measured_errors(classifier: Classifier) -> str:
         return "not recorded in the file of weights"
     parent = next(p for p in classifier.path.parents if (p / STUDY_FILE).exists())
     study = StudyDirectory.read(parent)
-    results = study.record.machine.results_dir / study.name / "metrics.json"
+    results = study.results_dir(results_dir) / "metrics.json"
     for run in read_results(results).runs if results.exists() else ():
         if str(run.path) == classifier.name:
             errors = (_measured_error(run.splits["test"], k) for k in (1, 5))

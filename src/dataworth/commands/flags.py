@@ -129,3 +129,4 @@ class ExportFlags(ModelFlags):
 
     format: Literal["safetensors", "onnx"] = Field("safetensors", description="file format")
     output: Path = Field(Path("results/exported"), description="output folder")
+    results_dir: Path | None = Field(None, description="default: as in training")

@@ -85,13 +85,13 @@ def resolve_study(
         study = StudyDirectory.read(base / (flags.experiment_id or _new_name(base)))
     else:
         study = StudyDirectory.find(base, study_name(flags))
-        stored = TrainFlags(
-            recipe=study.record.recipe,
-            study=study.requested[-1],
-            machine=study.record.machine.replace(checkpoint_dir=base),
-        )
         if flags.config is None:
+            stored = TrainFlags(recipe=study.record.recipe, study=study.requested[-1])
             flags = parse_train(words, stored)
+            machine = study.machine(
+                lambda machine: parse_train(words, stored.replace(machine=machine)).machine
+            )
+            flags = flags.replace(machine=machine.replace(checkpoint_dir=base))
     study.check(flags.recipe, flags.study)
     return flags, study
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,9 @@ from ..distributed.collectives import local_rank_zero_first, on_rank_zero
 from ..distributed.process_group import joined_process_group, require_single_process, world_size
 from ..storage.disk_space import check_disk_space
 from ..storage.locks import lock_folder
+from ..storage.machine_settings import flags_to_repeat, machine_flags
 from ..storage.status import status_table
-from ..storage.study_directory import StudyDirectory, lies_below
+from ..storage.study_directory import StudyDirectory
 from .cost import cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
@@ -107,9 +107,6 @@ def _write_study(plan: StudyPlan, flags: TrainFlags, data: PreparedData) -> None
 
 def _eval_command(machine: Machine) -> str:
     """Return the evaluation command; eval.py reads all other settings from the study."""
-    default = Machine.model_fields["checkpoint_dir"].default
-    is_elsewhere = machine.checkpoint_dir != default
-    folder = f" --checkpoint-dir {shlex.quote(str(machine.checkpoint_dir))}" if is_elsewhere else ""
-    if not lies_below(machine.results_dir):  # a study cannot say so, a flag can
-        folder += f" --results-dir {shlex.quote(str(machine.results_dir))}"
-    return f"python eval.py{folder}"
+    is_elsewhere = machine.checkpoint_dir != Machine.model_fields["checkpoint_dir"].default
+    folder = machine_flags(machine, "checkpoint_dir") if is_elsewhere else ""
+    return " ".join(filter(None, ["python eval.py", folder, flags_to_repeat(machine)]))

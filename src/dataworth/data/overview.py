@@ -41,7 +41,7 @@ def newest_data(
     study = StudyDirectory.find(checkpoint_dir)
     recipe = study.pinned(study.record.recipe)
     sizes = list(study.requested[-1].subset_sizes)
-    return recipe, open_data(recipe, study.record.machine), sizes
+    return recipe, open_data(recipe, study.machine(lambda stored: stored, "cache_dir")), sizes
 
 
 def describe(dataset: ImageDataset) -> str:

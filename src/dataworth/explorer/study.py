@@ -81,10 +81,10 @@ def open_study(flags: ExplorerFlags) -> ExplorerStudy:
         If there is no study, none of its runs is finished, or its weights cannot be read.
     """
     directory = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
-    recipe, machine, name = directory.record.recipe, directory.record.machine, directory.name
+    recipe, name = directory.record.recipe, directory.name
     runs = directory.run_directories()
     variants = tuple(dict.fromkeys(run.variant for run, d in runs.items() if d.usable))
-    results_dir = (flags.results_dir or machine.results_dir) / name
+    results_dir = directory.results_dir(flags.results_dir)
     measured: dict[str, MeasuredCurve] = {}
     try:
         measured = measured_curves(read_results(results_dir / "metrics.json"), variants)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from ..storage.run_directory import PlannedRun
 from .local import Failures
 from .remote import POLL_SECONDS, ProgressMonitor, Task, run_machine, split_finished
 
-LOGS = ".slurm"  # folder in the study directory for submitit's files
+LOGS = ".slurm"  # folder in the study directory; each command has a new one in it for submitit
 SOURCE = Path(__file__).parents[2]  # of the package: nodes import it from the shared storage
 MINUTES, MAX_TIMEOUTS = 24 * 60, 100  # of a task by default; how often it is queued again
 
@@ -111,10 +113,12 @@ def _executor(machine: Machine, study_dir: Path) -> Any:
     gpus = machine.gpus_per_run or 0.0
     if gpus not in (0.0, 1.0):
         raise InputError(f"--gpus-per-run {gpus:g}: a task of the job array takes 0 or 1")
+    # submitit unpickles results that it finds: a study of somebody else must not know the name
+    logs = study_dir / LOGS / f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(8)}"
+    if logs.parent.is_symlink():
+        raise InputError(f"{logs.parent} is a symbolic link and is not followed; remove it")
     try:
-        executor = submitit.AutoExecutor(
-            study_dir / LOGS, cluster=cluster, slurm_max_num_timeout=MAX_TIMEOUTS
-        )
+        executor = submitit.AutoExecutor(logs, cluster=cluster, slurm_max_num_timeout=MAX_TIMEOUTS)
         share = {"cpus_per_task": machine.cpus_per_run, "gpus_per_node": int(gpus)}
         executor.update_parameters(**{**share, **settings})
     except (RuntimeError, NameError, AssertionError, ValueError) as error:

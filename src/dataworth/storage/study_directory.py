@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..console import warn
 from ..errors import InputError
 from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
 from .identity import SCHEMA, check_same
+from .machine_settings import NAMES, settings_under
 from .run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class StudyRecord(Record):
     requested: tuple[Study, ...] = Field(
         alias="asked", min_length=1
     )  # by each command, in order of time
-    machine: Machine  # of the last command
+    machine: Machine  # of the last command; StudyDirectory.machine says which of it is used
     data: DataSummary
 
     def to_json(self) -> bytes:
@@ -149,25 +149,16 @@ class StudyDirectory:
         """Sizes and seeds that each command requested so far; empty for a new study."""
         return self.stored.requested if self.stored else ()
 
-    def results_dir(self, requested: Path | None = None) -> Path:
-        """Return the folder for this study's results.
+    def machine(self, apply: Callable[[Machine], Machine], *names: str) -> Machine:
+        """Return the stored machine settings under those of a command, by ``settings_under``."""
+        file = self.path / STUDY_FILE
+        return settings_under(apply, self.record.machine, file, names or NAMES)
 
-        Parameters
-        ----------
-        requested : Path or None
-            ``--results-dir``. None: the stored one if it lies below the working directory, else
-            the default: a study from somebody else does not decide where files are written.
-        """
-        stored = self.record.machine.results_dir
-        if requested is None and not lies_below(stored):
-            default: Path = Machine.model_fields["results_dir"].default
-            warn(
-                f"note: {self.path / STUDY_FILE} names a results folder outside this one, which "
-                f"only a flag can do: writing to {default / self.name}; to write there, "
-                f"pass --results-dir {shlex.quote(str(stored))}"
-            )
-            stored = default
-        return (requested or stored) / self.name
+    def results_dir(self, requested: Path | None = None) -> Path:
+        """Return the folder for this study's results: in ``--results-dir``, else as in training."""
+        changes = {} if requested is None else {"results_dir": requested}
+        machine = self.machine(lambda stored: stored.replace(**changes), "results_dir")
+        return machine.results_dir / self.name
 
     def planned_runs(self) -> list[Run]:
         """Return every run that was requested so far."""
@@ -260,11 +251,6 @@ class StudyDirectory:
             return (self.path / STUDY_FILE).read_bytes() == self.content
         except FileNotFoundError:
             return self.content is None
-
-
-def lies_below(path: Path) -> bool:
-    """Whether a path stays below the working directory."""
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
