@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from dataworth.evaluation.calibration import negative_log_likelihood, probabilit
 from dataworth.evaluation.full import full_scores, per_class_table
 from dataworth.evaluation.per_class import class_drops, classification, paired_drop, verdict
 from dataworth.evaluation.results import read_results
+from dataworth.storage.files import read_json, write_json
+from dataworth.storage.predictions import read_predictions, write_confusion_matrices
 from tests.conftest import evaluate
 
 
@@ -84,7 +87,7 @@ def test_a_constant_network_is_one_bin_whatever_the_order_of_images():
 
 def test_top_k_errors_stop_below_the_number_of_classes():
     logits, labels = sample(4, 50, 4)
-    assert list(full_scores(logits, labels).top_k_errors) == ["1", "2", "3"]
+    assert list(full_scores(logits, labels)[0].top_k_errors) == ["1", "2", "3"]
 
 
 def test_paired_bootstrap_agrees_with_the_paired_t_interval():
@@ -112,7 +115,7 @@ def test_verdicts_follow_the_interval():
 
 def test_a_class_without_test_images_is_in_no_average():
     labels = np.array([0, 0, 1, 2, 2, 2])
-    scores = full_scores(np.eye(4, dtype=np.float32)[labels], labels)
+    scores, _ = full_scores(np.eye(4, dtype=np.float32)[labels], labels)
     assert scores.macro.f1 == 1
     class_scores = {8: [scores.per_class], 16: [scores.per_class]}
     errors = {8: np.ones(6), 16: np.zeros(6)}
@@ -149,8 +152,49 @@ def test_full_scores_agree_with_the_plain_ones(extended):
         assert len(scores.top_k_errors) == 9
         assert scores.negative_log_likelihood == pytest.approx(test.loss, rel=1e-5)
         assert sum(scores.reliability.num_images) == test.num_images
-        accuracy = np.trace(scores.confusion_matrix) / np.sum(scores.confusion_matrix)
-        assert accuracy == pytest.approx(1 - test.top_1_error)
+
+
+def test_confusion_matrices_lie_beside_metrics_json(extended):
+    folder = extended / "results" / "s"
+    assert "confusion" not in (folder / "metrics.json").read_text()
+    with np.load(folder / "confusion_matrices.npz") as matrices:
+        runs = read_results(folder / "metrics.json").runs
+        assert set(matrices) == {str(run.path) for run in runs}
+        for run in runs:
+            logits, labels = read_predictions(folder, run.path, "test")
+            matrix = matrices[str(run.path)]
+            assert np.array_equal(matrix, confusion_matrix(labels, logits.argmax(axis=1)))
+            assert matrix.dtype == np.int32
+
+
+def test_a_thousand_classes_keep_metrics_json_small(workplace):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(5000, 1000)).astype(np.float32), np.arange(5000) % 1000
+    scores, matrix = full_scores(logits, labels)
+    write_confusion_matrices(workplace, {Path("1.0/seed-1"): matrix})
+    assert len(scores.model_dump_json(exclude_unset=True)) < 100_000
+    assert (workplace / "confusion_matrices.npz").stat().st_size < 100_000
+
+
+def test_matrices_in_an_older_metrics_json_are_moved_out_of_it(extended, workplace):
+    shutil.copytree(extended, workplace, dirs_exist_ok=True)
+    path = workplace / "results" / "s" / "metrics.json"
+    content, file = read_json(path), path.with_name("confusion_matrices.npz")
+    with np.load(file) as matrices:
+        expected = {name: matrices[name].tolist() for name in matrices}
+    file.unlink()
+    for run in content["runs"]:
+        run["full"]["confusion_matrix"] = expected[f"{run['subset_size']!r}/seed-{run['seed']}"]
+    write_json(path, content)
+    assert read_results(path).runs[0].full.confusion_matrix is not None
+    assert evaluate() == 0
+    assert "confusion" not in path.read_text()
+    assert (
+        read_results(path).runs[0].full.macro
+        == read_results(extended / "results" / "s" / "metrics.json").runs[0].full.macro
+    )
+    with np.load(file) as matrices:
+        assert {name: matrices[name].tolist() for name in matrices} == expected
 
 
 def test_per_class_table_averages_to_the_error_of_each_size(extended):

@@ -13,7 +13,13 @@ from ..config import Run
 from ..console import printable
 from ..errors import InputError
 from ..evaluation.records import ConformalReports, FullScores, SizeStep, StudyResults
-from ..evaluation.results import FILE, keep_added_scores, read_results, write_results
+from ..evaluation.results import (
+    FILE,
+    confusion_matrices,
+    keep_added_scores,
+    read_results,
+    write_results,
+)
 from ..evaluation.tables import csv_bytes, format_table, runs_table
 from ..figures.conformal import save_conformal_figures
 from ..figures.evaluation import save_full_figures
@@ -23,11 +29,13 @@ from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import VariantFindings, describe, describe_data, describe_forecasts
 from ..findings.tables import exponents_table
 from ..storage.files import write_json, write_whole
+from ..storage.predictions import Labels, write_confusion_matrices
 from ..storage.run_directory import RunDirectory
 from .flags import EvalFlags
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
+    from ..evaluation.full import FullEvaluation
 
 WIDTH = 96  # characters of a printed line
 
@@ -62,6 +70,7 @@ def add_scores(
     """
     results = _with_earlier_scores(results, results_dir)
     full: dict[Path, FullScores] = {}
+    matrices: dict[Path, Labels] = {}
     conformal: dict[Path, ConformalReports] = {}
     steps: dict[str, tuple[SizeStep, ...]] = {}
     notes = []
@@ -70,14 +79,17 @@ def add_scores(
         own = [directory for directory in directories if directory.run().variant == part.variant]
         title = f"{name}: " if part.variant else ""
         if flags.full:
-            scores, steps[name], text = _full(part, own, data, results_dir)
-            full |= scores
-            notes.append(title + text)
+            evaluation = _full(part, own, data, results_dir)
+            full |= evaluation.scores
+            matrices |= evaluation.confusion_matrices
+            steps[name] = evaluation.size_steps
+            notes.append(title + evaluation.text)
         if flags.conformal:
             reports, text = _conformal(part, own, data, flags.alpha, results_dir)
             conformal |= reports
             notes.append(title + text)
     if flags.full:
+        write_confusion_matrices(results_dir, matrices)
         size_steps = steps if len(variants) > 1 else steps.popitem()[1]
         results = results.model_copy(update={"size_steps": size_steps})
     return results.with_scores(full, conformal), notes
@@ -88,7 +100,12 @@ def _with_earlier_scores(results: StudyResults, results_dir: Path) -> StudyResul
         earlier = read_results(results_dir / FILE)
     except InputError:
         return results
-    return keep_added_scores(results, earlier)
+    results = keep_added_scores(results, earlier)
+    matrices, rest = confusion_matrices(results)
+    if matrices:  # an older version wrote them to metrics.json
+        write_confusion_matrices(results_dir, matrices)
+        results = results.with_scores(full=rest)
+    return results
 
 
 def _full(
@@ -96,7 +113,7 @@ def _full(
     directories: Sequence[RunDirectory],
     data: PreparedData,
     results_dir: Path,
-) -> tuple[Mapping[Path, FullScores], tuple[SizeStep, ...], str]:
+) -> FullEvaluation:
     """Evaluate one variant fully; write per_class.csv and the figures."""
     from ..evaluation.full import evaluate_fully
 
@@ -105,8 +122,9 @@ def _full(
         _write_table(evaluation.per_class, results_dir / results.variant / "per_class.csv")
         figures = results_dir / "figures" / results.variant
         scored = results.with_scores(full=evaluation.scores)
-        save_full_figures(scored, evaluation.per_class, figures)
-    return evaluation.scores, evaluation.size_steps, evaluation.text
+        matrices = evaluation.confusion_matrices
+        save_full_figures(scored, evaluation.per_class, matrices, figures)
+    return evaluation
 
 
 def _conformal(
@@ -124,7 +142,8 @@ def _conformal(
     _write_table(evaluation.table, results_dir / results.variant / "conformal.csv")
     if len(evaluation.complete):
         save_conformal_figures(evaluation.complete, results_dir / "figures" / results.variant)
-    return evaluation.reports, describe_coverage(evaluation.complete)
+    now = evaluation.complete["alpha"].isin(alphas)
+    return evaluation.reports, describe_coverage(evaluation.complete[now])
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

@@ -37,18 +37,25 @@ class FullEvaluation:
     """Full scores of the runs of one variant, and the comparison of its sizes."""
 
     scores: Mapping[Path, FullScores]  # by path of the run
+    confusion_matrices: Mapping[Path, Labels]  # (classes, classes); rows are true classes
     size_steps: tuple[SizeStep, ...]
     per_class: pd.DataFrame | None  # content of per_class.csv; None without a complete run
     text: str  # findings in words
 
 
-def full_scores(logits: Logits, labels: Labels) -> FullScores:
+def full_scores(logits: Logits, labels: Labels) -> tuple[FullScores, Labels]:
     """Score one run on one split in every way.
 
     Parameters
     ----------
     logits : float32 ndarray of shape (n, classes)
     labels : int64 ndarray of shape (n,)
+
+    Returns
+    -------
+    scores : FullScores
+    confusion_matrix : int64 ndarray of shape (classes, classes)
+        Numbers of images; rows are true classes.
     """
     num_classes, bins = logits.shape[1], reliability(logits, labels)
     ranks = label_ranks(torch.from_numpy(logits), torch.from_numpy(labels))
@@ -58,7 +65,7 @@ def full_scores(logits: Logits, labels: Labels) -> FullScores:
         if (error := top_k_error(ranks, k, num_classes)) is not None
     }
     classes = classification(logits.argmax(axis=1), labels, num_classes)
-    return FullScores(
+    scores = FullScores(
         top_k_errors=errors,
         negative_log_likelihood=negative_log_likelihood(logits, labels),
         expected_calibration_error=bins.expected_error,
@@ -67,11 +74,11 @@ def full_scores(logits: Logits, labels: Labels) -> FullScores:
             accuracy=tuple(bins.accuracy.tolist()),
             num_images=tuple(bins.count.tolist()),
         ),
-        confusion_matrix=classes.confusion_matrix,
         per_class=classes.per_class,
         macro=classes.macro,
         weighted=classes.weighted,
     )
+    return scores, classes.confusion_matrix
 
 
 def evaluate_fully(
@@ -93,23 +100,24 @@ def evaluate_fully(
         Holds the stored logits.
     """
     scores: dict[Path, FullScores] = {}
+    matrices: dict[Path, Labels] = {}
     class_scores: dict[int, list[ClassScores]] = {}
     wrong: dict[int, list[Array]] = {}
     for run in results.runs:
         logits, labels = read_predictions(results_dir, run.path, "test")
-        scores[run.path] = full_scores(logits, labels)
+        scores[run.path], matrices[run.path] = full_scores(logits, labels)
         if run.complete:
             ranks = label_ranks(torch.from_numpy(logits), torch.from_numpy(labels))
             wrong.setdefault(run.num_images, []).append((ranks > 0).numpy().astype(float))
             class_scores.setdefault(run.num_images, []).append(scores[run.path].per_class)
     if not wrong:
         text = "no run is better than chance: per_class.csv is not written"
-        return FullEvaluation(scores, (), None, text)
+        return FullEvaluation(scores, matrices, (), None, text)
     errors, counts = seed_means(wrong), _class_counts(directories, data)
     table = per_class_table(class_scores, errors, labels, counts, data.dataset.classes)
     steps = _size_steps(errors)
     largest = [scores[run.path] for run in results.complete_runs if run.num_images == max(errors)]
-    return FullEvaluation(scores, steps, table, _describe(largest, steps, table))
+    return FullEvaluation(scores, matrices, steps, table, _describe(largest, steps, table))
 
 
 def _class_counts(directories: Sequence[RunDirectory], data: PreparedData) -> dict[int, Array]:

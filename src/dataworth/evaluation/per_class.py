@@ -22,7 +22,7 @@ NUM_RESAMPLES = 9999  # of the bootstrap; with the sample itself 10,000
 class Classification:
     """Confusion matrix, and precision, recall and F1 with their averages."""
 
-    confusion_matrix: tuple[tuple[int, ...], ...]  # rows are true classes
+    confusion_matrix: Labels  # (classes, classes) numbers of images; rows are true classes
     per_class: ClassScores
     macro: AverageScores  # all classes with test images count the same
     weighted: AverageScores  # by test images
@@ -50,9 +50,8 @@ def classification(predicted: Labels, labels: Labels, num_classes: int) -> Class
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=classes, average=None, zero_division=0
     )
-    matrix = confusion_matrix(labels, predicted, labels=classes)
     return Classification(
-        tuple(map(tuple, matrix.tolist())),
+        confusion_matrix(labels, predicted, labels=classes),
         ClassScores(
             precision=tuple(precision.tolist()),
             recall=tuple(recall.tolist()),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ..config import run_path
 from ..storage.study_directory import DataSummary
@@ -105,7 +105,7 @@ class FullScores(ResultsRecord):
     negative_log_likelihood: float  # nats per image
     expected_calibration_error: float
     reliability: ReliabilityBins
-    confusion_matrix: tuple[tuple[int, ...], ...]  # rows are true classes
+    confusion_matrix: tuple[tuple[int, ...], ...] | None = None  # of older versions; now an .npz
     per_class: ClassScores
     macro: AverageScores
     weighted: AverageScores
@@ -136,7 +136,14 @@ class CoverageReport(ResultsRecord):
     by_predicted_class: GroupCoverage
 
 
-ConformalReports = dict[str, dict[str, dict[str, CoverageReport]]]  # alpha -> method -> mode
+def _check_alpha(text: str) -> str:
+    if not 0 < float(text) < 1:
+        raise ValueError("alpha lies between 0 and 1")
+    return text
+
+
+Alpha = Annotated[str, AfterValidator(_check_alpha)]
+ConformalReports = dict[Alpha, dict[str, dict[str, CoverageReport]]]  # alpha -> method -> mode
 
 
 class RunScores(ResultsRecord):

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..errors import InputError
@@ -22,6 +24,7 @@ from .records import (
     WITHOUT_DUPLICATES,
     ChanceErrors,
     Environment,
+    FullScores,
     Interval,
     MeanErrors,
     RunScores,
@@ -166,6 +169,27 @@ def keep_added_scores(results: StudyResults, earlier: StudyResults) -> StudyResu
         full={run.path: run.full for run in earlier.runs if run.full is not None},
         conformal={run.path: run.conformal for run in earlier.runs if run.conformal is not None},
     )
+
+
+def confusion_matrices(
+    results: StudyResults,
+) -> tuple[dict[Path, NDArray[np.int64]], dict[Path, FullScores]]:
+    """Split off the confusion matrices that older versions wrote to metrics.json.
+
+    Returns
+    -------
+    matrices : dict of Path to int64 ndarray of shape (classes, classes)
+        Path of a run -> its matrix; empty for results of this version.
+    rest : dict of Path to FullScores
+        The other full scores of the same runs.
+    """
+    matrices, rest = {}, {}
+    for run in results.runs:
+        if run.full is not None and run.full.confusion_matrix is not None:
+            scores = dict(run.full)
+            matrices[run.path] = np.array(scores.pop("confusion_matrix"))
+            rest[run.path] = FullScores(**scores)
+    return matrices, rest
 
 
 def _plain_scores(results: StudyResults) -> dict[Path, dict[str, object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,12 @@ def plot_confusion(ax: Axes, confusion: np.ndarray[Any, Any], classes: Sequence[
     return ax
 
 
-def save_full_figures(results: StudyResults, table: pd.DataFrame, folder: Path) -> None:
+def save_full_figures(
+    results: StudyResults,
+    table: pd.DataFrame,
+    matrices: Mapping[Path, np.ndarray[Any, Any]],
+    folder: Path,
+) -> None:
     """Save the reliability diagram, the errors per class, and the confusion matrix.
 
     Parameters
@@ -131,6 +136,8 @@ def save_full_figures(results: StudyResults, table: pd.DataFrame, folder: Path) 
         After ``eval.py --full``.
     table : DataFrame
         The content of per_class.csv.
+    matrices : mapping of Path to ndarray of shape (classes, classes)
+        Path of a run -> its confusion matrix.
     folder : Path
         Where reliability, per_class and confusion (of the largest size, summed over seeds) go.
     """
@@ -139,9 +146,8 @@ def save_full_figures(results: StudyResults, table: pd.DataFrame, folder: Path) 
     save_printed(plot_class_errors(new_axes(), table), folder / "per_class.png")
     largest = max(run.num_images for run in complete)
     runs = [run for run in complete if run.num_images == largest]
-    counts = [run.full.confusion_matrix for run in runs if run.full]
-    classes = results.data.classes
-    ax = plot_confusion(new_axes(6, 5), np.sum(counts, axis=0), classes)
+    counts = np.sum([matrices[run.path] for run in runs], axis=0)
+    ax = plot_confusion(new_axes(6, 5), counts, results.data.classes)
     caption(ax, _sample(runs))
     save_printed(ax, folder / "confusion.png")
 

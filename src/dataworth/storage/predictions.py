@@ -1,4 +1,8 @@
-"""Stored logits of evaluated runs: predictions/<run>.npz in a folder of results."""
+"""Arrays of evaluated runs in a folder of results: logits, confusion matrices.
+
+predictions/<run>.npz      logits and labels of a run
+confusion_matrices.npz     path of a run -> its confusion matrix on test; rows are true classes
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from .files import remove_temporary_files, write_whole
 Logits = NDArray[np.float32]  # (n, classes)
 Labels = NDArray[np.int64]  # (n,)
 FOLDER = "predictions"
+CONFUSION_FILE = "confusion_matrices.npz"
 
 
 def write_predictions(
@@ -35,6 +40,14 @@ def write_predictions(
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes them for allow_pickle
     write_whole(_file(results_dir, run_path), file.getvalue())
+
+
+def write_confusion_matrices(results_dir: Path, matrices: Mapping[Path, NDArray[np.int64]]) -> None:
+    """Replace the stored confusion matrices of a study, one per path of a run."""
+    arrays = {path.as_posix(): matrix.astype(np.int32) for path, matrix in matrices.items()}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_whole(results_dir / CONFUSION_FILE, file.getvalue())
 
 
 def read_predictions(results_dir: Path, run_path: Path, split: str) -> tuple[Logits, Labels]:
