@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -186,6 +187,20 @@ def test_reports_agree_with_each_other(extended):
                 assert report.interval_contains_target == (low <= report.target <= high)
     figures = {path.stem for path in (extended / "results" / "s" / "figures").iterdir()}
     assert {"coverage_0.1", "coverage_0.2", "set_size_0.1", "set_size_0.2"} <= figures
+
+
+def test_rows_of_an_earlier_alpha_are_kept(extended, workplace):
+    shutil.copytree(extended, workplace, dirs_exist_ok=True)
+    folder = workplace / "results" / "s"
+    earlier = pd.read_csv(folder / "conformal.csv")
+    assert evaluate("--conformal", "--alpha", 0.05) == 0
+    table = pd.read_csv(folder / "conformal.csv")
+    assert len(table) == len(earlier) * 3 / 2
+    assert set(table["alpha"]) == {0.05, 0.1, 0.2}
+    kept = table[table["alpha"] != 0.05].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, earlier)
+    runs = read_results(folder / "metrics.json").runs
+    assert {tuple(run.conformal) for run in runs} == {("0.05", "0.1", "0.2")}
 
 
 def test_thresholds_serve_only_what_they_were_made_for(extended):

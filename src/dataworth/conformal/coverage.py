@@ -61,6 +61,8 @@ def evaluate_conformal(
 ) -> ConformalEvaluation:
     """Calibrate every run of one variant on validation, and measure its sets on test.
 
+    Reports for other alphas, of an earlier command and the same scores, are kept.
+
     Parameters
     ----------
     results : StudyResults
@@ -82,12 +84,14 @@ def evaluate_conformal(
         identity = calibration_identity(run_dir, data)
         thresholds = calibrate(run_dir, identity, probabilities(logits), labels, alphas)
         test = read_predictions(results_dir, run.path, "test")
-        reports[run.path] = {
+        measured = {
             repr(alpha): _test_sets(thresholds[repr(alpha)], labels, *test, alpha)
             for alpha in alphas
         }
-        for alpha in alphas:
-            rows += _rows(run, alpha, reports[run.path][repr(alpha)])
+        by_alpha = {**(run.conformal or {}), **measured}
+        reports[run.path] = {alpha: by_alpha[alpha] for alpha in sorted(by_alpha, key=float)}
+        for alpha, report in reports[run.path].items():
+            rows += _rows(run, float(alpha), report)
     for alpha in alphas:
         warn_small_calibration_set(labels, logits.shape[1], alpha)
     return ConformalEvaluation(reports, pd.DataFrame(rows))
