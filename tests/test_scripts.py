@@ -23,3 +23,29 @@ def test_a_clone_runs_its_own_code_from_any_directory(script, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+FULL = "error: standard output: No space left on device"
+
+
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    ("words", "streams", "code", "message"),
+    [
+        ("forecast.py --help", "> /dev/full", 2, FULL),
+        ("forecast.py points.csv", "> /dev/full", 2, FULL),
+        ("forecast.py points.csv", ">&- 2>&- <&-", 0, ""),
+        ("forecast.py no\udcff.csv", "2>&1 > out", 2, r"error: no\udcff.csv: No such file"),
+        ("forecast.py no.csv", "2> /dev/full", 2, ""),
+        ("train.py --print-config", "> /dev/full", 2, FULL),
+    ],
+)
+def test_closed_and_full_streams_make_one_line_at_most(workplace, words, streams, code, message):
+    (workplace / "points.csv").write_text("n,error\n100,0.9\n200,0.8\n400,0.7\n800,0.6\n")
+    done = subprocess.run(
+        f"{sys.executable} {ROOT}/{words} {streams}", shell=True, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    lines = (done.stderr or done.stdout).splitlines()
+    assert len(lines) == bool(message), lines
+    assert "".join(lines).startswith(message)

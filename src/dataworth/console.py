@@ -1,7 +1,9 @@
-"""Console output that cooperates with tqdm and survives a closed pipe."""
+"""Console output that cooperates with tqdm and survives closed, full and ASCII streams."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import sys
@@ -33,14 +35,58 @@ def warn(text: str) -> None:
     _write(text, sys.stderr)
 
 
+class _State:
+    """Why standard output cannot be written, since :func:`open_streams`."""
+
+    lost: OSError | None = None
+
+
+def open_streams() -> None:
+    """Make the three streams usable: the null device for closed ones (``>&-``), escapes in text.
+
+    Without it the next file that is opened would take the number of a closed stream, and get what
+    libraries print. File names may contain bytes that no encoding has.
+    """
+    _State.lost = None
+    for descriptor, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_output() -> OSError | None:
+    """Flush standard output; return why something could not be written, or None."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _lose(sys.stdout, error)
+    return _State.lost
+
+
 def _write(text: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
-    try:  # file names may contain bytes that cannot be encoded
+    try:
         _print(printable(text).encode(encoding, "backslashreplace").decode(encoding), stream)
         stream.flush()
-    except OSError:  # a closed pipe (``| head``) or terminal does not end a study
-        with open(os.devnull, "w") as null:  # noqa: PTH123
-            os.dup2(null.fileno(), stream.fileno())
+    except OSError as error:
+        _lose(stream, error)
+
+
+def _lose(stream: TextIO, error: OSError) -> None:
+    """Write to the null device from now on: a stream that fails does not end a study."""
+    with open(os.devnull, "w") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), stream.fileno())
+    if stream is not sys.stdout:
+        return
+    _State.lost = error
+    if error.errno not in (errno.EPIPE, errno.EIO):  # ``| head``, or a terminal that is gone
+        warn(f"error: standard output: {error.strerror}; what follows is not shown")
 
 
 def _print(text: str, stream: TextIO) -> None:

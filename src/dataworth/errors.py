@@ -16,11 +16,13 @@ Exceptions that never leave their package are defined there: ``BadImageError`` (
 from __future__ import annotations
 
 import difflib
+import os
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # commands handle signals before they import it
+    from pydantic import ValidationError
 
 
 class InputError(Exception):
@@ -37,6 +39,14 @@ class ProcessLostError(InputError):
 
 class DamagedError(Exception):
     """A stored file is missing, corrupt, or not the one that was written: one line, with path."""
+
+
+def os_error_message(error: OSError) -> str:
+    """Format an error of the operating system as one line: the file, if it names one, and why."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return reason
+    return f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def did_you_mean(name: str, valid_names: Iterable[str]) -> str:

@@ -6,9 +6,9 @@ import sys
 from importlib import import_module
 
 from .. import __version__
-from ..errors import did_you_mean
-from ..signals import handle_signals
-from .exit_codes import DONE, INPUT
+from ..console import say
+from ..errors import InputError, did_you_mean
+from .exit_codes import DONE, run_command  # nothing here imports pydantic: see run_subcommand
 
 COMMANDS = {  # name of the command and of its module -> function, one line of help
     "train": ("train", "train one model per subset size and seed, from fresh weights"),
@@ -25,18 +25,27 @@ def main() -> None:
     name, *words = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
         sys.argv = [f"dataworth {name}", *words]  # as --help and environment.json name the command
-        with handle_signals():  # from the first import on
-            module = import_module(f".{name}", __package__)
-            getattr(module, COMMANDS[name][0])(words)
-    if name in ("-h", "--help"):
-        print(usage())
-        sys.exit(DONE)
-    if name == "--version":
-        print(f"dataworth {__version__}")
-        sys.exit(DONE)
-    hint = did_you_mean(name, COMMANDS) or "; see dataworth --help"
-    print(f"error: no command {name!r:.80}{hint}", file=sys.stderr)
-    sys.exit(INPUT)
+        run_subcommand(name)
+    run_command(lambda: _answer(name), "nothing was begun")
+
+
+def run_subcommand(name: str) -> None:
+    """Run a command on the program's own words; its imports are interrupted in one line."""
+
+    def command() -> int:
+        getattr(import_module(f".{name}", __package__), COMMANDS[name][0])()
+        return DONE
+
+    run_command(command, "nothing was begun")
+
+
+def _answer(name: str) -> int:
+    """Print what ``dataworth`` says without a command."""
+    if name not in ("-h", "--help", "--version"):
+        hint = did_you_mean(name, COMMANDS) or "; see dataworth --help"
+        raise InputError(f"no command {name!r:.80}{hint}")
+    say(f"dataworth {__version__}" if name == "--version" else usage())
+    return DONE
 
 
 def usage() -> str:

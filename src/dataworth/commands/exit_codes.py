@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from signal import Signals
 
-from ..console import warn
-from ..errors import InputError
+from ..console import flush_output, open_streams, warn
+from ..errors import InputError, os_error_message
 from ..signals import SignalInterrupt, handle_signals, received_signal
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
 
 DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of the output has ended
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no mistake of ours, whichever file it was
 
 
 def run_command(command: Callable[[], int], after_signal: str) -> None:
@@ -29,14 +31,20 @@ def run_command(command: Callable[[], int], after_signal: str) -> None:
         How to continue after an interruption, for the message.
     """
     with handle_signals():
+        open_streams()
         try:
             code = command()
+        except SystemExit as stop:  # --help
+            code = stop.code if isinstance(stop.code, int) else DONE
         except (SignalInterrupt, Exception) as error:
             if (number := received_signal()) is None:
                 code = _report_error(error)
             else:  # also where a library turned SignalInterrupt into an error of its own
                 warn(f"interrupted by {Signals(number).name}; {after_signal}")
                 code = 128 + number
+        lost = flush_output()
+        if code == DONE and lost and not isinstance(lost, BrokenPipeError):
+            code = INPUT
     sys.exit(code)
 
 
@@ -45,11 +53,11 @@ def _report_error(error: BaseException) -> int:
     if isinstance(error, InputError):
         warn(f"error: {error}")
         return INPUT
-    if isinstance(error, OSError) and error.filename is not None:
-        warn(f"error: {error.filename}: {error.strerror}")
-        return INPUT
-    if isinstance(error, BrokenPipeError):  # ``| head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    if isinstance(error, OSError):
+        if error.filename is None and (lost := flush_output()):  # of print, in a library
+            return BROKEN_PIPE if isinstance(lost, BrokenPipeError) else INPUT
+        if error.filename is not None or error.errno in FULL:
+            warn(f"error: {os_error_message(error)}")
+            return INPUT
     warn("".join(traceback.format_exception(error)).rstrip())
     return BUG

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..console import say
 from ..errors import InputError
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
@@ -39,7 +40,7 @@ def forecast(words: Sequence[str] | None = None) -> None:
 def _forecast(words: Sequence[str] | None) -> int:
     flags = parse(ForecastFlags, words, ForecastFlags())
     if flags.simulate:
-        print(_simulated_design(flags))
+        say(_simulated_design(flags))
         return DONE
     if flags.points is None:
         raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
@@ -48,18 +49,18 @@ def _forecast(words: Sequence[str] | None) -> int:
     if len(flags.at) > MAX_FORECASTS:
         raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
     analysis, name = _analyse(flags.points, flags)
-    print(_text(analysis, name, flags))
+    say(_text(analysis, name, flags))
     if flags.json_file is not None:
         targets = () if flags.target is None else (flags.target,)
         write_json(flags.json_file, to_dict(analysis, flags.at, targets))
-        print(f"numbers  {flags.json_file}")
+        say(f"numbers  {flags.json_file}")
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
         from ..figures.style import new_axes
 
         save(plot_points(new_axes(), analysis, name), flags.plot)
-        print(f"figure   {flags.plot}")
+        say(f"figure   {flags.plot}")
     return DONE
 
 

@@ -54,6 +54,10 @@ def parse(command: type[Command], words: Sequence[str] | None, default: Command)
         if stop.code in (0, None):
             raise
         raise InputError(_one_line(errors.getvalue())) from None
+    except OSError as error:  # of the help text, longer than a buffer
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise InputError(f"standard output: {error.strerror}") from None
 
 
 def parse_train(

@@ -38,11 +38,11 @@ def _train(words: Sequence[str] | None) -> int:
     flags = parse_train(words)
     if flags.status:
         study = StudyDirectory.find(flags.machine.checkpoint_dir, study_name(flags))
-        print(status_table(study))
+        say(status_table(study))
         return DONE
     flags, study = on_rank_zero(lambda: resolve_study(flags, words))
     if flags.print_config:
-        print(to_yaml(flags.recipe, flags.study, flags.machine), end="")
+        say(to_yaml(flags.recipe, flags.study, flags.machine).rstrip("\n"))
         return DONE
     with local_rank_zero_first():
         plan = plan_study(flags, study)
