@@ -22,7 +22,7 @@ from dataworth.config import Recipe
 from dataworth.data.prepare import load_dataset
 from dataworth.evaluation.calibration import probabilities
 from dataworth.evaluation.results import read_results
-from dataworth.explorer import law, markup
+from dataworth.explorer import guard, law, markup
 from dataworth.explorer.answers import decode_upload, predict
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.explorer.page import respond
@@ -277,6 +277,60 @@ def test_uploads_are_one_bounded_file_and_nothing_is_fetched(site):
         assert answer == (403, "Files are uploaded, not fetched from an address.\n")
         with pytest.raises(TimeoutError):
             elsewhere.accept()
+
+
+@pytest.mark.fault(54)
+def test_no_answer_shows_a_path_of_the_server(site, explored):
+    form = {"Content-Type": "multipart/form-data; boundary=XX"}
+    body = multipart(explored.examples[0].data)
+    shown = [request(site, "POST", "upload", form, body)[1]]
+    (path,) = json.loads(shown[0])
+    assert re.fullmatch(r"uploads/[0-9a-f]{64}/a\.png", path)
+    with urllib.request.urlopen(f"{site[0]}config") as answer:
+        config = answer.read().decode()
+    functions = json.loads(config)["dependencies"]
+    index = next(f["id"] for f in functions if ["upload"] in [t[1:] for t in f["targets"]])
+    headers = {"Content-Type": "application/json"}
+    for name, refused in ((path, False), (f"{site[1]}/a.png", True), ("uploads/../a.png", True)):
+        file = {"path": name, "meta": {"_type": "gradio.FileData"}}
+        content = {"data": [file, ""], "fn_index": index, "session_hash": "paths"}
+        status, text = request(site, "POST", "queue/join", headers, json.dumps(content))
+        assert status == (403 if refused else 200)
+        shown.append(text)
+    shown.append(request(site, "GET", "queue/data?session_hash=paths", {})[1])
+    assert "323 training images" in shown[-1]
+    shown += [config, request(site, "GET", f"file={path}", {})[1]]
+    for text in shown:
+        assert not re.search(r"/tmp|explorer-|checkpoints", text)
+        assert str(site[1]) not in text
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize("method", ["OPTIONS", "GET"])
+def test_other_origins_get_no_cors_headers(site, method):
+    connection = http.client.HTTPConnection(site[0].split("/")[2], timeout=60)
+    for origin in ("http://evil.example", "http://localhost:9", "null"):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        connection.request(method, "/gradio_api/upload", headers=asked)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 403
+        assert not [name for name, _ in answer.getheaders() if name.startswith("access-control")]
+    connection.close()
+
+
+@pytest.mark.fault(54)
+def test_uploads_together_are_bounded_and_old_ones_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "MAX_TOTAL_BYTES", 100_000)
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(bytes(50_000))
+    with pytest.raises(guard.RefusedError, match="Too many uploads"):
+        guard.make_room(tmp_path, 10_000)
+    os.utime(tmp_path / "old/a.png", (1, 1))
+    guard.make_room(tmp_path, 10_000)
+    assert not (tmp_path / "old/a.png").exists()
+    assert (tmp_path / "new/a.png").exists()
 
 
 @pytest.fixture(scope="module")

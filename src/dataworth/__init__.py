@@ -151,7 +151,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     explorer/                 local web page (gradio)
         page.py               layout and events
         server.py             serves it on 127.0.0.1
-        guard.py              refuses requests of other sites, large uploads, addresses to fetch
+        guard.py              refuses requests of other sites and large uploads, hides paths
         study.py              models, curves and test images of a study
         answers.py            predictions of each subset size for a picture
         law.py                sliders: images for an error, error for images

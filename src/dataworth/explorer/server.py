@@ -5,8 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
+from typing import Any
 
 from ..console import say, warn
 from ..errors import InputError
@@ -42,7 +46,7 @@ def serve(flags: ExplorerFlags) -> int:
 
         page = build(open_study(flags))
         try:
-            launch(page, flags.host, flags.port)
+            launch(page, flags.host, flags.port, Path(uploads))
             say(f"explorer     http://{flags.host}:{flags.port}    stop with Ctrl-C")
             Event().wait()
         finally:
@@ -69,7 +73,7 @@ def check_address(host: str, port: int) -> None:
         warn(f"warning: --host {host}: anyone who can reach this machine can use the page")
 
 
-def launch(page: object, host: str, port: int) -> None:
+def launch(page: object, host: str, port: int, uploads: Path) -> None:
     """Start the server in a background thread.
 
     Parameters
@@ -77,11 +81,18 @@ def launch(page: object, host: str, port: int) -> None:
     page : gradio.Blocks
     host : str
     port : int
+    uploads : Path
+        Folder in which gradio stores uploaded files.
     """
     import gradio as gr
-    from starlette.middleware import Middleware
 
     from .markup import CSS
+
+    @asynccontextmanager
+    async def guarded(app: Any) -> AsyncIterator[None]:
+        """Put the guard before gradio's middleware, which answers preflight requests itself."""
+        app.middleware_stack = Guard(app.middleware_stack, host, uploads)
+        yield
 
     assert isinstance(page, gr.Blocks)
     system = ["system-ui", "sans-serif"]  # no font is downloaded
@@ -108,6 +119,6 @@ def launch(page: object, host: str, port: int) -> None:
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
-            "middleware": [Middleware(Guard, host=host)],
+            "lifespan": guarded,
         },
     )
