@@ -13,11 +13,13 @@ from scipy.stats import ttest_1samp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
-from dataworth.evaluation import evaluator
+from dataworth.evaluation import results as results_module
 from dataworth.evaluation.calibration import negative_log_likelihood, probabilities, reliability
 from dataworth.evaluation.full import full_scores, per_class_table
 from dataworth.evaluation.per_class import class_drops, classification, paired_drop, verdict
 from dataworth.evaluation.results import read_results
+from dataworth.evaluation.tables import chance_table
+from dataworth.findings.sentences import percent
 from dataworth.storage.files import read_json, write_json
 from dataworth.storage.predictions import read_predictions, write_confusion_matrices
 from tests.conftest import evaluate
@@ -128,19 +130,25 @@ def test_a_class_without_test_images_is_in_no_average():
     assert table[table["class"] != "d"]["recall"].notna().all()
 
 
-def test_untrained_runs_are_in_no_mean(study, workplace, monkeypatch, capsys):
+def test_a_size_at_chance_is_shown_and_is_in_no_mean(study, workplace, monkeypatch, capsys):
     shutil.copytree(study, workplace, dirs_exist_ok=True)
-    answers = itertools.cycle([True, False])  # the second seed of each size
-    monkeypatch.setattr(evaluator, "beats_chance", lambda *numbers: next(answers))
+    answers = itertools.cycle([False, True, True])  # the smallest size
+    monkeypatch.setattr(results_module, "beats_chance", lambda *numbers: next(answers))
     assert evaluate("--full", "--conformal", "--report") == 0
     output, folder = capsys.readouterr().out, workplace / "results" / "s"
-    runs = read_results(folder / "metrics.json").complete_runs
-    (last,) = (run for run in runs if run.subset_size == 1.0)
-    assert f"macro F1 {last.full.macro.f1:.3f}" in output
-    table = pd.read_csv(folder / "conformal.csv").query("num_images == num_images.max()")
-    assert set(table["status"]) == {"complete", "untrained"}
-    first = table.query("status == 'complete' and method == 'lac' and mode == 'marginal'")
-    assert f"mean set size {first['mean_set_size'].item():6.2f}" in output
+    results = read_results(folder / "metrics.json")
+    assert list(results.subset_sizes) == ["0.5", "1.0"]
+    assert {run.subset_size for run in results.runs if not run.complete} == {0.25}
+    points = read_json(folder / "scaling_law.json")["metrics"]["top_1_error"]["points"]
+    assert [point["n"] for point in points] == [647, 1293]
+    assert set(pd.read_csv(folder / "per_class.csv")["num_images"]) == {647, 1293}
+    sizes = pd.read_csv(folder / "conformal.csv").groupby("status")["num_images"].unique()
+    assert sizes["untrained"].tolist() == [323]
+    (error,) = chance_table(results)["top_1_error"]
+    at_chance = f"a top-1 error of {percent(error)} with 323 training images (2 runs)"
+    for text in (output, (folder / "report.html").read_text()):
+        assert "2 (at chance)" in text
+        assert at_chance in " ".join(text.split())
 
 
 def test_full_scores_agree_with_the_plain_ones(extended):

@@ -10,14 +10,14 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from dataworth.figures.learning import plot_learning
-from dataworth.figures.scaling import plot_backtest, plot_error, plot_points
+from dataworth.figures.scaling import plot_backtest, plot_curves, plot_error, plot_points
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
 from dataworth.findings.convergence import convergence_table
 from dataworth.findings.curves import curves, headline
 from dataworth.findings.curves import law_record as laws
 from dataworth.findings.study import describe, describe_forecasts
-from dataworth.findings.tables import describe_gains, gains_table
+from dataworth.findings.tables import comparison_table, describe_gains, gains_table
 from dataworth.scaling import experiment_design
 from dataworth.scaling.analysis import analyse, forecasts, to_dict
 from dataworth.scaling.experiment_design import rank_next_runs, simulate_design
@@ -362,6 +362,26 @@ def test_untrained_runs_stay_out_of_the_fit():
     curve = curves(runs_table(), CHANCE)["top_5_error"]
     assert len(curve.runs) == 8
     assert curve.analysis.points.num_runs == pytest.approx([2, 2, 2, 2])
+
+
+def test_sizes_at_chance_are_drawn_and_named_as_such():
+    runs = runs_table(sizes=3)
+    runs.loc[runs["num_train_images"] == N[0], "status"] = "untrained"
+    curve = curves(runs, CHANCE)["top_5_error"]
+    assert N[0] not in curve.analysis.points.sizes
+    sizes = sizes_table(runs)
+    for ax in (
+        plot_error(new_axes(), curve, sizes),
+        plot_curves(new_axes(), {"small": curve, "large": curve}, {"small": sizes, "large": sizes}),
+    ):
+        drawn = [line for line in ax.lines if "at chance, not fitted" in str(line.get_label())]
+        assert drawn
+        assert all(line.get_xdata() == pytest.approx(N[0], rel=0.02) for line in drawn)
+        assert N[0] in ax.get_xticks()
+    sizes = sizes.assign(num_runs=2, subset_size=1.0, loss=1.0)
+    table = comparison_table(sizes, sizes.head(1).assign(num_images=int(N[0])))
+    assert table["runs"].tolist() == ["2 (at chance)", "2", "2"]
+    assert table["top-5 gain per doubling"].tolist()[:2] == ["-", "-"]
 
 
 def test_headline_is_top_5_unless_it_reaches_zero():

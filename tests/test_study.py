@@ -360,14 +360,16 @@ def test_a_diverged_run_is_named_and_is_no_point_of_the_curve(workplace, capsys)
     assert "no finished run" in capsys.readouterr().err
 
 
-def test_a_run_at_chance_is_untrained_and_stays_out_of_every_mean(workplace, capsys):
+def test_a_size_at_chance_is_untrained_and_stays_out_of_every_mean(workplace, capsys):
     words = [*QUICK, "--experiment-id", "s", "--subset-sizes", "0.25", "--learning-rate", "1e-9"]
     assert train(*words) == 0
     assert evaluate() == 0
     results = read_results(workplace / "results" / "s" / "metrics.json")
     assert results.runs[0].status == "untrained"
     assert results.subset_sizes == {}
-    assert "untrained: 0.25/seed-42 is not better than chance" in capsys.readouterr().out
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1 (at chance)" in output
+    assert "At chance level, and in no mean and no fit: a top-1 error of" in output
 
 
 def test_list_prints_the_runs_and_writes_nothing(workplace, capsys):

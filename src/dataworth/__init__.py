@@ -87,7 +87,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     evaluation/               logits -> ranks -> errors with intervals -> records -> metrics.json
         evaluator.py          run a trained model on every split: logits, then scores
         metrics.py            rank of the true label; top-k error and mean loss of given logits
-        intervals.py          interval of a measured point: Wilson, Student t over seeds; chance
+        intervals.py          interval of a measured point: Wilson, seeds pooled or not; chance
         records.py            typed records of metrics.json, the schema of the results
         results.py            build, read and write metrics.json; means per size
         tables.py             metrics.json as tables: one row per run and split, one per size

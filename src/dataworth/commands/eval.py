@@ -109,9 +109,7 @@ def _score_runs(
         else:
             finished += [directory] if directory.usable else []
     chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
-    runs, failures = evaluate_runs(
-        finished, stores, flags.batch_size, results_dir, chance_error.top_1_error
-    )
+    runs, failures = evaluate_runs(finished, stores, flags.batch_size, results_dir)
     if not runs:
         raise InputError(
             f"no usable run in {study.path}: {'; '.join((missing | failures).values())}"

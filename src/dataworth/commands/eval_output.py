@@ -26,7 +26,13 @@ from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
 from ..figures.scaling import plot_variants, save_figures
 from ..findings.curves import METRICS, headline, law_record
-from ..findings.study import VariantFindings, describe, describe_data, describe_forecasts
+from ..findings.study import (
+    VariantFindings,
+    describe,
+    describe_chance,
+    describe_data,
+    describe_forecasts,
+)
 from ..findings.tables import exponents_table
 from ..storage.files import write_json, write_whole
 from ..storage.predictions import Labels, write_confusion_matrices
@@ -197,14 +203,12 @@ def print_findings(
     results_dir : Path
     """
     print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
-    for run in results.runs:
-        if not run.complete:
-            print(f"untrained: {run.path} is not better than chance; it is in no mean and no fit")
     for text in describe_data(results):
         print(f"\n{fill(printable(text), WIDTH)}")
     for variant in findings:
         title = f"{variant.variant}: " if variant.variant else ""
-        print(f"\n{fill(title + describe(variant.curves, variant.sizes), WIDTH)}\n")
+        paragraphs = [describe(variant.curves, variant.sizes), *describe_chance(variant.results)]
+        print(f"\n{fill(title + ' '.join(paragraphs), WIDTH)}\n")
         if forecasts := describe_forecasts(variant.curves):
             print(f"{forecasts}\n")
     if table := compare_exponents(findings):

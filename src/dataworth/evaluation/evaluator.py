@@ -18,7 +18,6 @@ from ..models.registry import build_model
 from ..storage.identity import check_same
 from ..storage.predictions import write_predictions
 from ..storage.run_directory import RunDirectory
-from .intervals import beats_chance
 from .metrics import score
 from .records import WITHOUT_DUPLICATES, RunScores, SplitScores
 
@@ -66,7 +65,6 @@ def evaluate_runs(
     stores: PixelStores,
     batch_size: int,
     results_dir: Path,
-    chance_error: float,
 ) -> tuple[list[RunScores], dict[str, str]]:
     """Score several runs.
 
@@ -84,7 +82,7 @@ def evaluate_runs(
     runs, failures = [], {}
     for directory in tqdm(directories, desc="evaluating", unit="run", disable=None):
         try:
-            runs.append(evaluate_run(directory, stores, batch_size, results_dir, chance_error))
+            runs.append(evaluate_run(directory, stores, batch_size, results_dir))
         except DamagedError as error:
             failures[str(directory.run().path)] = str(error)
     return runs, failures
@@ -95,7 +93,6 @@ def evaluate_run(
     stores: PixelStores,
     batch_size: int,
     results_dir: Path,
-    chance_error: float,
 ) -> RunScores:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
@@ -107,8 +104,6 @@ def evaluate_run(
         Images per forward pass.
     results_dir : Path
         Receives the logits.
-    chance_error : float
-        Top-1 error of guessing on test: a run that is not better is ``untrained``.
 
     Raises
     ------
@@ -140,8 +135,6 @@ def evaluate_run(
     }
     write_predictions(results_dir, run.path, stored)
     splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device))
-    test = splits["test"]
-    trained = beats_chance(test.top_1_error, chance_error, test.num_images)
     return RunScores(
         variant=run.variant,
         model=recipe.model,
@@ -150,7 +143,7 @@ def evaluate_run(
         num_images=len(subset),
         epochs=recipe.epochs,
         best_epoch=best_epoch,
-        status="complete" if trained else "untrained",
+        status="complete",  # until the runs of its size are judged together
         splits=splits,
     )
 

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-UNTRAINED_P = 0.001  # a run whose p-value against chance level is not below this is "untrained"
+UNTRAINED_P = 0.001  # runs of a size whose p-value against chance is not below it: "untrained"
+PRIOR_FREEDOM = 4  # degrees of freedom of the pooled variance of seeds, beside those of the size
 Z = 1.959963984540054  # of a 95 % interval: the normal quantile at 0.975
 
 
-def wilson_interval(error: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share measured on ``n`` images (Wilson 1927): sampling noise alone."""
-    centre = (error + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    variance = error * (1 - error) / n + Z**2 / (4 * n**2)
-    half = Z * math.sqrt(variance) / (1 + Z**2 / n)
+def wilson_interval(error: float, n: int, z: float = Z) -> tuple[float, float]:
+    """Interval of a share measured on some images (Wilson 1927): sampling noise alone.
+
+    Parameters
+    ----------
+    error : float
+        The share.
+    n : int
+        Images.
+    z : float
+        Normal quantile at the upper end; by default that of a 95 % interval.
+    """
+    centre = (error + z**2 / (2 * n)) / (1 + z**2 / n)
+    variance = error * (1 - error) / n + z**2 / (4 * n**2)
+    half = z * math.sqrt(variance) / (1 + z**2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def mean_interval(
     mean: float, deviation: float | None, num_runs: int, num_test: int
 ) -> tuple[float, float]:
-    """95 % interval of the mean error over seeds.
+    """95 % interval of the mean error over seeds, from the runs of one size alone.
 
     Sampling noise of the test images (Wilson's interval at the mean: all runs share one test set)
     and of the seeds (Student's t on their sample deviation) add in quadrature on each side; with a
@@ -39,13 +51,68 @@ def mean_interval(
     """
     from scipy.stats import t
 
-    low, high = wilson_interval(mean, num_test)
     seeds = 0.0
     if deviation is not None:
         seeds = float(t.ppf(0.975, num_runs - 1)) * deviation / math.sqrt(num_runs)
+    return _in_quadrature(mean, wilson_interval(mean, num_test), seeds)
+
+
+def pooled_intervals(
+    errors: Sequence[Sequence[float]], num_test: int, level: float = 0.95
+) -> list[tuple[float, float]]:
+    """Intervals of the mean errors of several sizes, with the variance of seeds pooled over them.
+
+    The variance between seeds is measured in units of the binomial variance e (1 - e) of the mean
+    error e, in which the sizes of a curve differ least (LOG.md). The variance of each size is
+    shrunk towards the pooled one, as if the latter were an observation of ``PRIOR_FREEDOM`` degrees
+    of freedom (moderated variance: Smyth 2004, section 3, https://doi.org/10.2202/1544-6115.1027;
+    of a dispersion: Lund et al. 2012). Student's t then has the degrees of freedom of both, and at
+    most those of all sizes together, as in limma. Smyth estimates the prior's degrees of freedom
+    from thousands of variances; five sizes cannot, and such intervals would be too narrow
+    (tests/test_metrics.py), so that they are fixed. The part of the seeds and Wilson's interval
+    for the test images, which all runs share, add in quadrature as in :func:`mean_interval`.
+
+    Parameters
+    ----------
+    errors : sequence of sequence of float
+        Of each size: the error of every run.
+    num_test : int
+        Test images.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    list of tuple of float
+        Lower and upper end per size; Wilson's where no size has two runs.
+    """
+    from scipy.stats import norm, t
+
+    z = float(norm.ppf((1 + level) / 2))
+    means = [sum(runs) / len(runs) for runs in errors]
+    tests = [wilson_interval(mean, num_test, z) for mean in means]
+    num_runs = np.array([len(runs) for runs in errors])
+    freedom, total = num_runs - 1, int(num_runs.sum()) - len(errors)
+    if total == 0:
+        return tests
+    rates = (np.array(means) * num_test + 0.5) / (num_test + 1)  # above 0 at zero errors
+    binomial = rates * (1 - rates)
+    squares = np.array(
+        [sum((run - mean) ** 2 for run in runs) for runs, mean in zip(errors, means, strict=True)]
+    )
+    squares /= binomial
+    prior = PRIOR_FREEDOM * squares.sum() / total
+    variances = (prior + squares) / (PRIOR_FREEDOM + freedom) * binomial
+    quantiles = t.ppf((1 + level) / 2, np.minimum(PRIOR_FREEDOM + freedom, total))
+    seeds = (quantiles * np.sqrt(variances / num_runs)).tolist()
+    return [_in_quadrature(*parts) for parts in zip(means, tests, seeds, strict=True)]
+
+
+def _in_quadrature(mean: float, test: tuple[float, float], seeds: float) -> tuple[float, float]:
+    """Widen an interval of test sampling noise by the half width of that of the seeds."""
     return (
-        max(0.0, mean - math.hypot(mean - low, seeds)),
-        min(1.0, mean + math.hypot(high - mean, seeds)),
+        max(0.0, mean - math.hypot(mean - test[0], seeds)),
+        min(1.0, mean + math.hypot(test[1] - mean, seeds)),
     )
 
 
@@ -55,17 +122,24 @@ def chance_error(labels: NDArray[np.int64], k: int = 1) -> float:
     return float(1 - counts[:k].sum() / len(labels))
 
 
-def beats_chance(error: float, chance: float, n: int) -> bool:
-    """Whether an error is significantly below chance level (one-sided binomial, p < 0.001).
+def beats_chance(errors: Sequence[float], chance: float, n: int) -> bool:
+    """Whether the runs of one size are together better than chance (one-sided, p < 0.001).
+
+    The mean error is tested as if a single run had made it on the ``n`` images that all runs share
+    (binomial test). Whatever the correlation of runs that answer the same images, the variance of
+    their mean is at most that of one run, so that the test is conservative; and the luckier runs of
+    a size can no longer stand for it alone (selection bias).
 
     Parameters
     ----------
-    error, chance : float
-        Shares.
+    errors : sequence of float
+        Of every run of the size, shares.
+    chance : float
+        Error at chance level, a share.
     n : int
-        Images that the error was measured on.
+        Test images.
     """
     from scipy.stats import binomtest
 
-    wrong = round(error * n)
+    wrong = math.ceil(round(n * sum(errors) / len(errors), 6))  # never better than the mean
     return bool(binomtest(wrong, n, chance, alternative="less").pvalue < UNTRAINED_P)

@@ -156,7 +156,7 @@ class RunScores(ResultsRecord):
     num_images: Count  # of the training subset
     epochs: Count = 0
     best_epoch: Count
-    status: str  # "complete", or "untrained" if it is not better than chance
+    status: str  # "complete", or "untrained" if the runs of its size are no better than chance
     splits: dict[str, SplitScores]  # WITHOUT_DUPLICATES only where there are duplicates
     full: FullScores | None = None
     conformal: ConformalReports | None = None
@@ -168,7 +168,7 @@ class RunScores(ResultsRecord):
 
     @property
     def complete(self) -> bool:
-        """Whether the run is better than chance, so that it counts in means and fits."""
+        """Whether its size is better than chance, so that the run counts in means and fits."""
         return self.status == "complete"
 
 
@@ -193,11 +193,13 @@ class SizeSummary(ResultsRecord):
     top_1_acc: Share | None = None
     top_1_error: Share
     top_1_error_std: float | None = None
-    top_1_error_interval: Interval  # 95 %, sampling noise of images and seeds
+    top_1_error_interval: Interval  # 95 %, sampling noise of images and seeds: Student's t
+    top_1_error_pooled_interval: Interval | None = None  # the variance of seeds is pooled
     top_5_acc: Share | None = None
     top_5_error: Share | None
     top_5_error_std: float | None = None
     top_5_error_interval: Interval | None
+    top_5_error_pooled_interval: Interval | None = None
     loss: float | None = None
     without_duplicates: MeanErrors | None = None  # on test images that are in no other split
 
@@ -212,8 +214,10 @@ class SizeSummary(ResultsRecord):
         return self.top_1_error if k == 1 else self.top_5_error
 
     def interval(self, k: int) -> Interval | None:
-        """95 % interval of the mean top-k error, for k of 1 or 5."""
-        return self.top_1_error_interval if k == 1 else self.top_5_error_interval
+        """95 % interval of the mean top-k error, for k of 1 or 5: pooled, or Student's if older."""
+        if k == 1:
+            return self.top_1_error_pooled_interval or self.top_1_error_interval
+        return self.top_5_error_pooled_interval or self.top_5_error_interval
 
 
 class SizeStep(ResultsRecord):
@@ -274,7 +278,7 @@ class StudyResults(ResultsRecord):
 
     @property
     def complete_runs(self) -> list[RunScores]:
-        """Runs that are better than chance."""
+        """Runs of the sizes that are better than chance."""
         return [run for run in self.runs if run.complete]
 
     @property

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..storage.files import write_json
 from ..storage.study_directory import DataSummary, StudyDirectory
 from ..variants import Value
-from .intervals import mean_interval
+from .intervals import beats_chance, mean_interval, pooled_intervals
 from .records import (
     WITHOUT_DUPLICATES,
     ChanceErrors,
@@ -64,7 +64,7 @@ def build_results(
         Environments that the runs were trained in.
     """
     recipe = study.record.recipe
-    return StudyResults(
+    results = StudyResults(
         schema_version=SCHEMA,
         experiment_id=study.name,
         dataset=recipe.dataset,
@@ -76,9 +76,34 @@ def build_results(
         chance_error=chance_error,
         runs=tuple(_in_order(runs)),
         missing=dict(missing),
-        subset_sizes=summarise(runs),
+        subset_sizes={},
         training={key: tuple(values) for key, values in training.items()},
     )
+    return summarised(results)
+
+
+def summarised(results: StudyResults) -> StudyResults:
+    """Judge every size against chance, and average its runs, from the stored scores of the runs."""
+    runs = judge_sizes(results.runs, results.chance["top_1_error"])
+    return results.model_copy(update={"runs": tuple(runs), "subset_sizes": summarise(runs)})
+
+
+def judge_sizes(runs: Iterable[RunScores], chance: float) -> list[RunScores]:
+    """Give all runs of a size the status complete, or untrained if it is at chance level.
+
+    Parameters
+    ----------
+    runs : iterable of RunScores
+    chance : float
+        Top-1 error at chance level, a share.
+    """
+    judged = []
+    for group in (group for sizes in _by_size(runs).values() for group in sizes):
+        tests = [run.splits["test"] for run in group]
+        trained = beats_chance([test.top_1_error for test in tests], chance, tests[0].num_images)
+        status = "complete" if trained else "untrained"
+        judged += [run.model_copy(update={"status": status}) for run in group]
+    return judged
 
 
 def _in_order(runs: Iterable[RunScores]) -> list[RunScores]:
@@ -88,24 +113,54 @@ def _in_order(runs: Iterable[RunScores]) -> list[RunScores]:
     return sorted(runs, key=lambda run: (variants.index(run.variant), run.num_images, run.seed))
 
 
-def summarise(runs: Sequence[RunScores]) -> dict[str, SizeSummary]:
-    """Average the test scores of complete runs, per variant and subset size, smallest first."""
-    groups: dict[tuple[str, int], list[RunScores]] = {}
-    for run in _in_order(run for run in runs if run.complete):
-        groups.setdefault((run.variant, run.num_images), []).append(run)
-    return {
-        f"{variant}/{group[0].subset_size!r}".removeprefix("/"): _summary(variant, group)
-        for (variant, _), group in groups.items()
-    }
+def _by_size(runs: Iterable[RunScores]) -> dict[str, list[list[RunScores]]]:
+    """Group runs by variant and size, smallest size first."""
+    groups: dict[str, dict[int, list[RunScores]]] = {}
+    for run in _in_order(runs):
+        groups.setdefault(run.variant, {}).setdefault(run.num_images, []).append(run)
+    return {variant: list(sizes.values()) for variant, sizes in groups.items()}
 
 
-def _summary(variant: str, group: Sequence[RunScores]) -> SizeSummary:
+def summarise(runs: Iterable[RunScores], status: str = "complete") -> dict[str, SizeSummary]:
+    """Average the test scores of runs, per variant and subset size, smallest first.
+
+    Parameters
+    ----------
+    runs : iterable of RunScores
+    status : str
+        Of the runs that count: complete, or untrained for the sizes at chance level.
+    """
+    summaries = {}
+    for variant, sizes in _by_size(run for run in runs if run.status == status).items():
+        pooled = {k: _pooled_intervals(sizes, k) for k in (1, 5)}
+        for i, group in enumerate(sizes):
+            added: dict[str, object] = {"variant": variant} if variant else {}
+            for k, intervals in pooled.items():
+                added[f"top_{k}_error_pooled_interval"] = intervals[i]
+            if all(WITHOUT_DUPLICATES in run.splits for run in group):
+                added["without_duplicates"] = _mean_errors(
+                    [run.splits[WITHOUT_DUPLICATES] for run in group]
+                )
+            key = f"{variant}/{group[0].subset_size!r}".removeprefix("/")
+            summaries[key] = _summary(group).model_copy(update=added)
+    return summaries
+
+
+def _pooled_intervals(sizes: Sequence[Sequence[RunScores]], k: int) -> list[Interval | None]:
+    tests = [[run.splits["test"] for run in group] for group in sizes]
+    errors = [[error for test in group if (error := test.error(k)) is not None] for group in tests]
+    if any(map(lambda shares, group: len(shares) < len(group), errors, tests)):  # undefined top-5
+        return [None] * len(sizes)
+    return [*pooled_intervals(errors, tests[0][0].num_images)]
+
+
+def _summary(group: Sequence[RunScores]) -> SizeSummary:
     tests = [run.splits["test"] for run in group]
     top_1, top_5 = (
         _mean_error([test.error(k) for test in tests], tests[0].num_images) for k in (1, 5)
     )
     assert top_1 is not None, "every run has a top-1 error"
-    summary = SizeSummary(
+    return SizeSummary(
         num_images=group[0].num_images,
         num_runs=len(group),
         top_1_acc=1 - top_1.mean,
@@ -118,12 +173,6 @@ def _summary(variant: str, group: Sequence[RunScores]) -> SizeSummary:
         top_5_error_interval=None if top_5 is None else top_5.interval,
         loss=sum(test.loss for test in tests) / len(tests),
     )
-    added: dict[str, object] = {"variant": variant} if variant else {}
-    if all(WITHOUT_DUPLICATES in run.splits for run in group):
-        added["without_duplicates"] = _mean_errors(
-            [run.splits[WITHOUT_DUPLICATES] for run in group]
-        )
-    return summary.model_copy(update=added)
 
 
 def _mean_errors(scores: Sequence[SplitScores]) -> MeanErrors:

@@ -6,8 +6,10 @@ import pandas as pd
 
 from ..console import printable_name
 from .records import SizeSummary, SplitScores, StudyResults
+from .results import summarise
 
 INTERVALS = {"top_1_error_interval", "top_5_error_interval"}
+POOLED_INTERVALS = {"top_1_error_pooled_interval", "top_5_error_pooled_interval"}
 RUN_COLUMNS = [
     "variant", "model", "subset_size", "num_train_images", "seed", "status", "best_epoch", "split",
     *(name for name in SplitScores.model_fields if name not in INTERVALS),
@@ -59,11 +61,15 @@ def runs_table(results: StudyResults) -> pd.DataFrame:
 
 
 def sizes_table(results: StudyResults) -> pd.DataFrame:
-    """Return one row per subset size: the means over complete runs, smallest first."""
+    """Return one row per subset size: the means over complete runs, smallest first.
+
+    Its intervals are the pooled ones of :meth:`SizeSummary.interval`.
+    """
     rows = [
         {
             "subset_size": size,
-            **summary.model_dump(exclude={"without_duplicates"}),
+            **summary.model_dump(exclude={*POOLED_INTERVALS, "without_duplicates"}),
+            **{f"top_{k}_error_interval": summary.interval(k) for k in (1, 5)},
             **_without_duplicates(summary),
         }
         for size, summary in results.subset_sizes.items()
@@ -78,17 +84,33 @@ def _without_duplicates(summary: SizeSummary) -> dict[str, float | None]:
     return {f"top_{k}_error_without_duplicates": errors.error(k) for k in (1, 5)}
 
 
+def chance_table(results: StudyResults) -> pd.DataFrame:
+    """Return the rows of :func:`sizes_table` for the sizes of one variant at chance level."""
+    prefix, at_chance = f"{results.variant}/", _sizes_at_chance(results).items()
+    sizes = {size.removeprefix(prefix): summary for size, summary in at_chance}
+    return sizes_table(results.model_copy(update={"subset_sizes": sizes}))
+
+
+def _sizes_at_chance(results: StudyResults) -> dict[str, SizeSummary]:
+    """Average the untrained runs of each size; in older files, other runs of it may count."""
+    fitted = {(run.variant, run.num_images) for run in results.complete_runs}
+    runs = [run for run in results.runs if (run.variant, run.num_images) not in fitted]
+    scored = [run for run in runs if "test" in run.splits and run.splits["test"].num_images]
+    return summarise(scored, "untrained")
+
+
 def format_table(results: StudyResults) -> str:
     """Format the mean test errors per subset size as a text table, in percent."""
+    at_chance = _sizes_at_chance(results)
     rows = [
         {
             "size": size,
             "images": f"{summary.num_images:,}",
-            "runs": summary.num_runs,
+            "runs": f"{summary.num_runs}{' (at chance)' if size in at_chance else ''}",
             "top-1 error": _error_cell(summary, 1),
             "top-5 error": _error_cell(summary, 5),
         }
-        for size, summary in results.subset_sizes.items()
+        for size, summary in (at_chance | results.subset_sizes).items()
     ]
     return pd.DataFrame(rows).to_string(index=False) if rows else "no complete run"
 

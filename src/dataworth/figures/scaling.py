@@ -21,7 +21,17 @@ from ..scaling.points import MAX_SIZES
 from ..scaling.posterior import Posterior
 from .files import save_printed
 from .learning import plot_learning
-from .style import BLUE, COLOURS, MARKERS, ORANGE, caption, label_percent, new_axes, percent_tick
+from .style import (
+    BLUE,
+    COLOURS,
+    GREY,
+    MARKERS,
+    ORANGE,
+    caption,
+    label_percent,
+    new_axes,
+    percent_tick,
+)
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
 RUN_OFFSET = 7.0  # points: single runs are drawn this far left of their mean, which hides them
@@ -52,7 +62,16 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
     )  # fmt: skip
     bars = np.array((mean - lower, upper - mean))
     ax.errorbar(n, mean, bars, fmt="o", color=BLUE, ms=6, capsize=3, label="mean, 95 % interval")
-    _finish_error_axes(ax, curve.analysis, f"test {metric_name(metric)}", mean.min())
+    untrained = curve.at_chance
+    if len(untrained):
+        ax.plot(
+            untrained["num_train_images"], untrained[metric], "x", color=GREY, ms=6,
+            label="at chance, not fitted",
+        )  # fmt: skip
+    _finish_error_axes(
+        ax, curve.analysis, f"test {metric_name(metric)}", mean.min(),
+        untrained["num_train_images"].unique(),
+    )  # fmt: skip
     caption(ax, sample(runs))
     return ax
 
@@ -106,12 +125,15 @@ def plot_backtest(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
     return ax
 
 
-def _finish_error_axes(ax: Axes, analysis: Analysis, name: str, smallest: float) -> None:
+def _finish_error_axes(
+    ax: Axes, analysis: Analysis, name: str, smallest: float, not_fitted: Array | None = None
+) -> None:
     if analysis.posterior is not None:
         _draw_law(ax, analysis.posterior, analysis.points.sizes)
     ax.set(xscale="log", yscale="log")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], smallest / MAX_DEPTH))
-    _label_log_axes(ax, analysis.points.sizes, DRAWN_FACTOR if analysis.posterior else 1.0)
+    sizes = np.union1d(analysis.points.sizes, [] if not_fitted is None else not_fitted)
+    _label_log_axes(ax, sizes, DRAWN_FACTOR if analysis.posterior else 1.0)
     ax.set_xlabel("training images")
     ax.set_ylabel(name)
     ax.legend(frameon=False)
@@ -150,6 +172,13 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
         all_sizes |= set(n.tolist())
         bars = np.array((mean - lower, upper - mean))
         ax.errorbar(n * shift, mean, bars, fmt=marker, color=colour, ms=5, capsize=2, label=name)
+        at_chance = curve.at_chance
+        if len(at_chance):
+            ax.plot(
+                at_chance["num_train_images"] * shift, at_chance[metric], "x", color=colour,
+                label=f"{name}, at chance, not fitted",
+            )  # fmt: skip
+            all_sizes |= set(at_chance["num_train_images"].astype(float))
         if (posterior := curve.analysis.posterior) is None:
             ax.plot(n * shift, mean, color=colour, lw=0.8)
             continue

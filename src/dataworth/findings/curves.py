@@ -20,6 +20,7 @@ class Curve:
 
     metric: str  # such as top_5_error
     runs: pd.DataFrame  # test scores of complete runs, one row per run
+    at_chance: pd.DataFrame  # of the runs of sizes at chance level, which are not fitted
     analysis: Analysis
 
 
@@ -34,8 +35,10 @@ def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
         Metric -> chance level (error of guessing), a share.
     """
     test = test_scores(runs)
+    untrained = runs[(runs["split"] == "test") & (runs["status"] == "untrained")]
+    at_chance = untrained[~untrained["num_train_images"].isin(test["num_train_images"])]
     return {
-        metric: Curve(metric, test, analyse(points(test, metric), chance[metric]))
+        metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric]))
         for metric in METRICS
         if test[metric].notna().any()
     }

@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import InputError
 from ..evaluation.records import DataSummary, SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
-from ..evaluation.tables import runs_table, sizes_table
+from ..evaluation.tables import chance_table, runs_table, sizes_table
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
@@ -81,6 +81,22 @@ def _describe_unused_files(data: DataSummary) -> list[str]:
     return [f"{subject} not used: {', '.join(reasons)}."]
 
 
+def describe_chance(results: StudyResults) -> list[str]:
+    """Describe the sizes of one variant that are at chance level; empty if there are none."""
+    rows = chance_table(results).to_dict("records")
+    if not rows:
+        return []
+    errors = [
+        f"{percent(row['top_1_error'])} with {row['num_images']:,} training images "
+        f"({row['num_runs']} {'run' if row['num_runs'] == 1 else 'runs'})"
+        for row in rows
+    ]
+    return [
+        f"At chance level, and in no mean and no fit: a top-1 error of {', '.join(errors)}; "
+        f"guessing has {percent(results.chance['top_1_error'])}."
+    ]
+
+
 def describe_drop(metric: str, sizes: pd.DataFrame) -> str:
     """Describe the drop of an error from the smallest size to the largest."""
     first, last = sizes.iloc[0], sizes.iloc[-1]
@@ -123,8 +139,17 @@ class VariantFindings:
     def markdown(self) -> str:
         """Findings as a paragraph of Markdown."""
         study = self.results.experiment_id
-        text = [describe(self.curves, self.sizes), *describe_data(self.results)]
+        text = [
+            describe(self.curves, self.sizes),
+            *describe_chance(self.results),
+            *describe_data(self.results),
+        ]
         return f"**{study}, {self.name}.** {' '.join(text)}"
+
+    @property
+    def at_chance(self) -> pd.DataFrame:
+        """Means over the runs of each size at chance level, a row per size."""
+        return chance_table(self.results)
 
     def figure_path(self, results_dir: Path, name: str) -> Path:
         """Path of a figure of this variant in a folder of results."""

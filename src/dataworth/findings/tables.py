@@ -57,12 +57,16 @@ def describe_gains(sizes: pd.DataFrame, metric: str) -> str:
     )
 
 
-def comparison_table(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Format the test scores of each size as text, with the gain per doubling."""
-    table = gains_table(sizes)
+def comparison_table(sizes: pd.DataFrame, at_chance: pd.DataFrame) -> pd.DataFrame:
+    """Format the test scores of each size as text, with the gain per doubling.
+
+    The rows of ``at_chance``, of sizes at chance level, are marked and have no gain.
+    """
+    table = pd.concat([part for part in (at_chance, gains_table(sizes)) if len(part)])
+    marks = [" (at chance)"] * len(at_chance) + [""] * len(sizes)
     columns: dict[str, Any] = {
         "images": [f"{n:,}" for n in table["num_images"]],
-        "runs": table["num_runs"].tolist(),
+        "runs": [f"{n}{mark}" for n, mark in zip(table["num_runs"], marks, strict=True)],
     }
     for metric in METRICS:
         if table[metric].isna().any():

@@ -71,7 +71,7 @@ def run_entries(
 
 def _state(directory: RunDirectory, scores: RunScores | None, reason: str) -> tuple[str, str]:
     if scores is not None:
-        not_trained = "not better than chance: in no mean and no fit"
+        not_trained = "its size is not better than chance: in no mean and no fit"
         return scores.status, not_trained if scores.status == "untrained" else ""
     if directory.status == "diverged":
         return "diverged", "the loss is infinite or NaN"

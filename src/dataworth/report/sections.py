@@ -17,7 +17,13 @@ from ..figures.style import new_axes
 from ..findings import sentences
 from ..findings.curves import Curve, headline, metric_name
 from ..findings.sentences import percent
-from ..findings.study import VariantFindings, describe_data, describe_drop, sample
+from ..findings.study import (
+    VariantFindings,
+    describe_chance,
+    describe_data,
+    describe_drop,
+    sample,
+)
 from ..findings.tables import comparison_table
 from . import tables
 from .drawings import Drawing, inline
@@ -114,9 +120,10 @@ def _errors_by_size(curve: Curve) -> str:
 
 
 def _errors(variant: VariantFindings, key: str) -> Part:
+    notes = [*describe_chance(variant.results), *describe_data(variant.results)]
     if not variant.curves:
         text = "No run is complete and better than chance: there is no curve yet."
-        return Part([text, *describe_data(variant.results)])
+        return Part([text, *notes])
     drawings = []
     for metric, curve in reversed(variant.curves.items()):
         errors = _errors_by_size(curve)
@@ -125,13 +132,12 @@ def _errors(variant: VariantFindings, key: str) -> Part:
         drawings.append(inline(ax, f"{key}-{metric}", alt, LEGEND))
     curve = headline(variant.curves)
     caption = f"Test errors: means over seeds [95 % interval]; {sample(curve.runs)}"
-    comparison = tables.from_frame(caption, comparison_table(variant.sizes))
-    data = describe_data(variant.results)
+    comparison = tables.from_frame(caption, comparison_table(variant.sizes, variant.at_chance))
     if curve.analysis.posterior is None:
-        return Part(data, drawings, [comparison])
+        return Part(notes, drawings, [comparison])
     backtests = sentences.backtest(curve.analysis).splitlines()
     return Part(
-        [*data, sentences.exponent_and_floor(curve.analysis), *backtests],
+        [*notes, sentences.exponent_and_floor(curve.analysis), *backtests],
         drawings,
         [comparison, tables.forecasts(curve.analysis, metric_name(curve.metric))],
     )
