@@ -177,7 +177,7 @@ def model_card(classifier: Classifier, path: Path, content: bytes, measured: str
         side=cache_side(recipe.image_size),
         mean=classifier.channel_stats[0],
         std=classifier.channel_stats[1],
-        classes=", ".join(classifier.classes),
+        classes=", ".join(classifier.class_names),
         measured=measured,
         licence=licence.format(dataset=recipe.dataset),
     )

@@ -109,7 +109,7 @@ def _explain(classifier: Classifier, path: Path, out: Path) -> None:
     top = np.argsort(-probs, kind="stable")[:NUM_EXPLAINED].tolist()
     heatmaps = grad_cam(classifier, picture.pixels, top)
     crop = classifier.centre_crop(picture.pixels[None])[0]
-    names = [classifier.classes[k] for k in top]
+    names = [classifier.class_names[k] for k in top]
     save(plot_grad_cam(crop, heatmaps, names, probs[top].tolist()), out)
     say(f"explanation  {out}")
 
@@ -146,7 +146,7 @@ def print_predictions(
 
 def _lines(row: Mapping[str, Any], classifier: Classifier, flags: PredictFlags) -> list[str]:
     if flags.show_all_probs:
-        probs = [(name, row[f"p({name})"]) for name in classifier.classes]
+        probs = [(name, row[f"p({name})"]) for name in classifier.class_names]
     else:
         ranks = range(1, min(flags.top_k, len(classifier.classes)) + 1)
         probs = [(row[f"top_{k}"], row[f"top_{k}_probability"]) for k in ranks]

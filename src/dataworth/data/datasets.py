@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..config import Recipe
 from ..errors import InputError
+from .class_names import readable_names
 from .hub import PublishedData, load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, match_by_name, read_labels
@@ -65,6 +67,11 @@ class ImageDataset:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise BadImageError(f"its file has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         return path.read_bytes()
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as people read them."""
+        return readable_names(self.classes)
 
     @property
     def labels_digest(self) -> str:

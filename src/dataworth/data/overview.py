@@ -47,7 +47,7 @@ def newest_data(
 def describe(dataset: ImageDataset) -> str:
     """Describe classes, splits and notes of a data set in Markdown."""
     splits = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    examples = ", ".join(f"`{name}`" for name in dataset.classes[:5])
+    examples = ", ".join(f"`{name}`" for name in dataset.class_names[:5])
     notes = "".join(f"\n- {note}" for note in dataset.notes)
     text = (
         f"**{dataset.name}: {len(dataset.classes)} classes**, such as {examples}; {splits} images."
@@ -151,7 +151,7 @@ def augmentation_examples(
         stages[f"epoch {epoch + 1}"] = [
             _denormalise(image, loader.channel_stats) for image in images
         ]
-    return [data.dataset.classes[label] for label in split.labels[indices]], stages
+    return [data.dataset.class_names[label] for label in split.labels[indices]], stages
 
 
 def _denormalise(image: torch.Tensor, stats: ChannelStats) -> NDArray[np.float32]:

@@ -114,7 +114,7 @@ def evaluate_fully(
         text = "no run is better than chance: per_class.csv is not written"
         return FullEvaluation(scores, matrices, (), None, text)
     errors, counts = seed_means(wrong), _class_counts(directories, data)
-    table = per_class_table(class_scores, errors, labels, counts, data.dataset.classes)
+    table = per_class_table(class_scores, errors, labels, counts, data.dataset.class_names)
     steps = _size_steps(errors)
     largest = [scores[run.path] for run in results.complete_runs if run.num_images == max(errors)]
     return FullEvaluation(scores, matrices, steps, table, _describe(largest, steps, table))

@@ -82,7 +82,7 @@ def predict(classifier: Classifier, picture: Picture, thresholds: Array | None) 
     assert picture.pixels is not None, "the picture was decoded"
     shares = probabilities(classifier.logits(picture.pixels[None]))
     order = np.argsort(-shares[0], kind="stable").tolist()
-    names = classifier.classes
+    names = classifier.class_names
     prediction_set = None
     if thresholds is not None:
         scores = METHODS[METHOD](shares, np.array([picture.draw]))

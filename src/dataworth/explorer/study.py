@@ -122,6 +122,6 @@ def example_images(dataset: ImageDataset) -> tuple[Example, ...]:
             with contextlib.suppress(BadImageError, OSError):  # such images are left out everywhere
                 data = dataset.encoded(test.source, row)
                 decode_square(data, 1)
-                examples.append(Example(data, dataset.classes[label]))
+                examples.append(Example(data, dataset.class_names[label]))
                 break
     return tuple(examples)

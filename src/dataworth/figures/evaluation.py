@@ -147,7 +147,7 @@ def save_full_figures(
     largest = max(run.num_images for run in complete)
     runs = [run for run in complete if run.num_images == largest]
     counts = np.sum([matrices[run.path] for run in runs], axis=0)
-    ax = plot_confusion(new_axes(6, 5), counts, results.data.classes)
+    ax = plot_confusion(new_axes(6, 5), counts, table["class"].unique().tolist())
     caption(ax, _sample(runs))
     save_printed(ax, folder / "confusion.png")
 

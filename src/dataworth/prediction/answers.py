@@ -93,7 +93,7 @@ def _row(
     columns: Columns,
 ) -> Row:
     """Format the probabilities (classes,) of one picture as plain values."""
-    classes, row = classifier.classes, Row()
+    classes, row = classifier.class_names, Row()
     order = np.argsort(-probs, kind="stable")
     for rank, k in enumerate(order[: columns.top_k].tolist(), 1):
         row |= {f"top_{rank}": classes[k], f"top_{rank}_probability": float(probs[k])}

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from ..config import Recipe
 from ..data.augmentation import AugmentedEpoch
+from ..data.class_names import readable_names
 from ..data.normalisation import IMAGENET, ChannelStats, normalise
 from ..errors import InputError, short_repr
 from ..models.registry import accepts_image_size, build_model, build_on_meta
@@ -42,6 +44,11 @@ class Classifier:
     digests: Mapping[str, str]  # SHA-256 of weights and data, which conformal thresholds must match
     channel_stats: ChannelStats = IMAGENET  # for the normalisation of inputs
     num_images: int | None = None  # training images, if known
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as people read them."""
+        return readable_names(self.classes)
 
     def centre_crop(self, pixels: Pixels) -> Pixels:
         """Crop images as in evaluation: (b, side, side, 3) -> (b, size, size, 3)."""

@@ -103,7 +103,7 @@ def _mistakes(
     size: Predictions, other_size: Predictions, data: PreparedData, num_mistakes: int
 ) -> list[Mistake]:
     """Select each image at most once, with the most confident of its wrong predictions."""
-    split, classes = data.dataset.splits["test"], data.dataset.classes
+    split, classes = data.dataset.splits["test"], data.dataset.class_names
     confidence = np.where(size.correct, -1.0, size.confidence)
     order = np.argsort(-confidence.max(axis=0), kind="stable")[:num_mistakes]
     mistakes = []
