@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from dataworth.evaluation.results import read_results
+from dataworth.evaluation.results import read_results, summarise
 from dataworth.evaluation.tables import runs_table, sizes_table
 from dataworth.findings import sentences
 from dataworth.findings.curves import curves, headline
@@ -44,6 +44,23 @@ def study_text() -> str:
     backtests = sentences.backtest(headline(laws).analysis)
     paragraphs = [describe(laws, sizes_table(results)), *backtests.splitlines()]
     return "\n\n".join(_wrapped(text) for text in paragraphs)
+
+
+def intervals_text() -> str:
+    """Return a table of both intervals of the mean error, with all seeds and with two of them."""
+    runs = read_results(ROOT / "results" / EPOCHS / "metrics.json").runs
+    two_seeds = [run for run in runs if run.seed in (1, 2)]
+    kinds = [f"{kind}, {seeds} seeds" for seeds in (3, 2) for kind in ("Student", "pooled")]
+    lines = [f"| training images | {' | '.join(kinds)} |", "|---|---|---|---|---|"]
+    sizes = zip(summarise(runs).values(), summarise(two_seeds).values(), strict=True)
+    for all_seeds, two in [*sizes][::3]:
+        cells = [
+            _percent_range(interval)
+            for row in (all_seeds, two)
+            for interval in (row.top_5_error_interval, row.interval(5))
+        ]
+        lines.append(f"| {all_seeds.num_images:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def steps_text() -> str:
@@ -110,6 +127,8 @@ def block() -> str:
             BEGIN,
             "### What `eval.py` prints for the study above",
             study_text(),
+            "### Intervals of the mean top-5 error (95 %)",
+            intervals_text(),
             "### Equal epochs against equal optimiser steps (top-5 error)",
             steps_text(),
             "### Accuracy of forecasts (mean absolute log error)",
@@ -129,6 +148,11 @@ def _json(pattern: str) -> Any:
 def _wrapped(text: str) -> str:
     filled = textwrap.fill(text.replace(" %", "\N{NO-BREAK SPACE}%"), WIDTH)
     return filled.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _percent_range(interval: tuple[float, float]) -> str:
+    low, high = map(sentences.percentage_points, interval)
+    return f"{low} to {high} %"
 
 
 def _rate(value: float) -> str:

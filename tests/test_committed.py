@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from dataworth.evaluation.records import StudyResults
-from dataworth.evaluation.results import read_results, write_results
+from dataworth.evaluation.results import read_results, summarised, write_results
 from tests.conftest import ROOT
 
 PATH = "results/digits/metrics.json"
@@ -29,6 +29,20 @@ def test_digits_trained_here_agree_with_the_committed_ones():
 def test_committed_results_are_written_as_they_were_read(path, tmp_path):
     write_results(tmp_path, read_results(path))
     assert (tmp_path / "metrics.json").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/metrics.json")), ids=str)
+def test_committed_means_are_those_of_the_stored_runs(path):
+    stored = read_results(path)
+    results = summarised(stored)
+    assert [run.status for run in results.runs] == [run.status for run in stored.runs]
+    for size, summary in results.subset_sizes.items():
+        for k in (1, 5):
+            found = stored.subset_sizes[size]
+            assert found.error(k) == pytest.approx(summary.error(k))
+            assert found.interval(k) == pytest.approx(summary.interval(k)), (
+                f"run `python docs/update_results.py results/{stored.experiment_id}`"
+            )
 
 
 def test_older_results_lack_variant_model_chance_error_and_training(tmp_path):

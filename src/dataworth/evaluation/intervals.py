@@ -63,7 +63,7 @@ def pooled_intervals(
     """Intervals of the mean errors of several sizes, with the variance of seeds pooled over them.
 
     The variance between seeds is measured in units of the binomial variance e (1 - e) of the mean
-    error e, in which the sizes of a curve differ least (LOG.md). The variance of each size is
+    error e, to which sampling noise is proportional (LOG.md compares scales). That of each size is
     shrunk towards the pooled one, as if the latter were an observation of ``PRIOR_FREEDOM`` degrees
     of freedom (moderated variance: Smyth 2004, section 3, https://doi.org/10.2202/1544-6115.1027;
     of a dispersion: Lund et al. 2012). Student's t then has the degrees of freedom of both, and at

@@ -191,10 +191,15 @@ def analyse_variants(results: StudyResults, epochs: pd.DataFrame) -> list[Varian
 
 def read_findings(results_dir: Path) -> list[VariantFindings]:
     """Read and analyse the files that ``eval.py`` wrote to a folder of results."""
-    epochs = pd.read_csv(  # a variant may be named 1e-3, or NA
-        results_dir / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""]
-    )
-    return analyse_variants(read_results(results_dir / "metrics.json"), epochs)
+    return analyse_variants(read_results(results_dir / "metrics.json"), read_epochs(results_dir))
+
+
+def read_epochs(results_dir: Path) -> pd.DataFrame:
+    """Read epochs.csv, every number to the last bit; a variant may be named 1e-3, or NA."""
+    return pd.read_csv(
+        results_dir / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""],
+        float_precision="round_trip",
+    )  # fmt: skip
 
 
 def newest_findings(results_root: Path) -> tuple[Path, list[VariantFindings]]:
