@@ -32,6 +32,28 @@ def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(plac
 
 
 @pytest.mark.fault(14)
+@pytest.mark.parametrize(
+    ("has_cache", "limit", "code", "message"),
+    [
+        (False, 1_000_000, 2, "images.npy: File too large (writing 5,"),
+        (True, 4000, 3, "100/seed-1"),
+        (True, 1, 2, "study.json: File too large (writing "),
+    ],
+)
+def test_a_limit_on_writes_is_one_line_with_file_and_bytes(
+    workplace, tiny, has_cache, limit, code, message
+):
+    if has_cache:
+        (workplace / "cache").symlink_to(tiny / "cache")
+    words = [*TINY, "--subset-sizes", "100", "--epochs", "1"]
+    victim = Victim("dataworth.commands.train:train", words, file_limit=limit)
+    assert victim.end() == code, victim.text
+    assert message in victim.text
+    assert "free on the disk)" in victim.text
+    assert "Traceback" not in victim.text
+
+
+@pytest.mark.fault(14)
 def test_a_full_disk_leaves_the_snapshot_before(place):
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     with contextlib.suppress(OSError):

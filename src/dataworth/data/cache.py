@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ..errors import HeldError, InputError
 from ..storage.disk_space import DiskUsage, check_disk_space
-from ..storage.files import sync
+from ..storage.files import named_errors, sync
 from ..storage.locks import lock_folder
 from .datasets import ImageDataset
 from .decoding import CHUNK, decode_chunks, sha256
@@ -161,7 +161,8 @@ def _build(
     building.mkdir()
     try:
         path = building / "images.npy"
-        _reserve(path, (n, side, side, 3))
+        with named_errors(folder / path.name, 3 * n * side * side):
+            _reserve(path, (n, side, side, 3))
         digests, checksums, bad = [], [], dict[int, str]()
         with tqdm(total=n, desc=f"decoding {source}", unit="img", disable=None) as bar:
             for chunk_digests, checksum, chunk_bad in decode_chunks(dataset, source, path, workers):
@@ -170,16 +171,17 @@ def _build(
                 bad |= chunk_bad
                 check_bad_images(dataset, source, bad, on_bad)
                 bar.update(len(chunk_digests))
-        np.save(building / "digests.npy", np.concatenate(digests))
         manifest = {
             "num_images": n,
             "sha256": checksums,
             "digests_sha256": sha256(np.concatenate(digests)),
             "bad": bad,
         }
-        (building / "manifest.json").write_text(json.dumps(manifest))
-        for file in building.iterdir():
-            sync(file)
+        with named_errors(folder, 32 * n):
+            np.save(building / "digests.npy", np.concatenate(digests))
+            (building / "manifest.json").write_text(json.dumps(manifest))
+            for file in building.iterdir():
+                sync(file)
         shutil.rmtree(folder, ignore_errors=True)  # damaged
         building.rename(folder)
         sync(folder.parent)

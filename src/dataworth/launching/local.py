@@ -12,7 +12,7 @@ from ..config import Machine
 from ..console import say
 from ..data.prepare import PreparedData
 from ..distributed.process_group import errors_fatal_to_group
-from ..errors import HeldError, InputError
+from ..errors import HeldError, InputError, os_error_message
 from ..evaluation.metrics import chance_loss
 from ..signals import SignalInterrupt
 from ..storage.epoch_log import EpochRow
@@ -103,7 +103,7 @@ def train_run(
     except InputError as error:
         reason = details = f"failed: {error}"
     except OSError as error:  # most often a full disk: the path says more than a traceback
-        reason = details = f"failed: {error.filename}: {error.strerror}"
+        reason = details = f"failed: {os_error_message(error)}"
     except Exception as error:
         reason, details = f"failed: {type(error).__name__}: {error}", traceback.format_exc()
     with suppress(OSError):

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .files import open_in_place, write_whole
+from .files import named_errors, open_in_place, write_whole
 
 FILE = "metrics.csv"
 
@@ -31,7 +31,10 @@ class EpochRow:
 def append_epoch(folder: Path, row: EpochRow) -> None:
     """Append the measurements of one epoch and wait until they are on the disk."""
     descriptor = open_in_place(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    with open(descriptor, "a", newline="") as file:  # noqa: PTH123  a descriptor, not a path
+    with (
+        named_errors(folder / FILE),
+        open(descriptor, "a", newline="") as file,  # noqa: PTH123  a descriptor, not a path
+    ):
         writer = csv.DictWriter(file, asdict(row), lineterminator="\n")
         if file.tell() == 0:
             writer.writeheader()

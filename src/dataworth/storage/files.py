@@ -6,9 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,44 @@ def staged(path: Path, content: Content) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        try:
+        with named_errors(path, len(content)):
             temporary.unlink(missing_ok=True)  # of a killed process with the same number
             with temporary.open("xb") as file:  # a new file: a symbolic link is not followed
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            reason = f"{error.strerror} (writing {len(content):,} bytes)"
-            raise OSError(error.errno, reason, str(path)) from None
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+    """Write a file; an error that names none, or a temporary one, names it and the free space.
+
+    Parameters
+    ----------
+    path : Path
+    num_bytes : int or None
+        To be written, where it is known.
+
+    Raises
+    ------
+    OSError
+        With ``path``, and the bytes in its text.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename is not None
+        if named and not Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}."):
+            raise
+        size = "" if num_bytes is None else f"writing {num_bytes:,} bytes, "
+        with suppress(OSError):
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            size += f"{shutil.disk_usage(folder).free:,} free on the disk"
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"{reason} ({size})", str(path)) from None
 
 
 def remove_temporary_files(*folders: Path) -> None:

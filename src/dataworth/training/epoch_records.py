@@ -15,6 +15,7 @@ from ..config import Run
 from ..console import warn
 from ..distributed.process_group import is_rank_zero
 from ..storage.epoch_log import EpochRow, append_epoch, keep_epochs
+from ..storage.files import named_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -61,7 +62,10 @@ def _open_events(folder: Path, run: Run, epoch: int, model: nn.Module | None) ->
     if (writer_class := _writer_class()) is None:
         yield lambda _: None
         return
-    with writer_class(str(folder), purge_step=epoch + 1) as writer:
+    with (
+        named_errors(folder / "events.out.tfevents"),  # raised by TensorBoard's own thread
+        writer_class(str(folder), purge_step=epoch + 1) as writer,
+    ):
         _add_settings(writer, run)
 
         def add_events(row: EpochRow) -> None:
