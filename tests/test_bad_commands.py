@@ -1,6 +1,7 @@
 """What a user can get wrong: one line, exit 2, nothing written, no traceback."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import time
 
 import pytest
+import torch
 
+from dataworth import devices
 from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
 
 
@@ -38,6 +41,45 @@ def test_train_refuses(workplace, capsys, words, message):
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.fault(32)
+def test_batches_of_one_image_that_cannot_be_normalised_are_refused(workplace, capsys):
+    """The last maps of resnet18 have one pixel at 32 pixels, those of alexnet-small have four."""
+    words = ["--dataset", "digits", "--image-size", "32", "--list"]
+    sizes = ["--subset-sizes", "51", "--batch-size", "50"]
+    assert train(*words, *sizes, "--model", "resnet18") == 0
+    sizes = ["--subset-sizes", "15", "--batch-size", "2"]
+    assert train(*words, *sizes, "--model", "alexnet-small") == 0
+    capsys.readouterr()
+    assert train(*words, *sizes, "--model", "resnet18") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --batch-size 2: 15/seed-42 has batches of one image, and resnet")
+    assert "use --batch-size 3 or" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [(["--image-size", "5000"], "--image-size"), (["--batch-size", "1000"], "--batch-size")],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
+    workplace, capsys, monkeypatch, words, hint
+):
+    monkeypatch.setattr(devices, "available_memory", lambda _: 2 * 10**9)
+    sizes = ["--image-size", "227", "--dataset", "digits", "--subset-sizes", "1.0"]
+    assert train(*sizes, *words, "--plan") == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: alexnet at ")
+    assert "2.0 GB are available on cpu; about " + hint in line
+    fitting = line.split(f"{hint} ")[1].split()[0]
+    assert train(*sizes, *words, hint, fitting, "--list") == 0
+    assert list(workplace.iterdir()) == []
+
+
+def test_the_memory_of_a_container_bounds_what_is_available():
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < devices.available_memory(torch.device("cpu")) < 2 * total
 
 
 @pytest.mark.parametrize("words", [[], ["--experiment-id", "gone"]])

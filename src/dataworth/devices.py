@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -94,6 +95,21 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_memory(device: torch.device) -> int:
+    """Memory that this process can take before others are killed, in bytes: swap included."""
+    if device.type == "cuda":
+        return free_memory(device)
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError, KeyError, ValueError):  # Linux
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kilobytes = {key: int(rest.split()[0]) for key, rest in (s.split(":") for s in lines)}
+        limits = [1024 * (kilobytes["MemAvailable"] + kilobytes["SwapFree"])]
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
+        with suppress(OSError, ValueError):
+            limits.append(int((Path("/sys/fs/cgroup") / file).read_text()))
+    return min(limits)
 
 
 def prepare_process(device: torch.device) -> None:

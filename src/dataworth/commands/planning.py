@@ -147,6 +147,8 @@ def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
     if recipe.select_by == "top-5-error" and len(dataset.classes) < 6:
         raise InputError("--select-by top-5-error: needs at least 6 classes; use loss")
     subsets = _draw_subsets(dataset, all_runs)
+    for run in unfinished(study, requested):
+        _check_batches(run, len(subsets[run.subset_size, run.seed]))
     sizes = [row["size"] for row in _describe(dataset, all_runs, subsets)]
     variants = list(dict.fromkeys(run.variant for run in all_runs))
     in_order = {
@@ -249,14 +251,37 @@ def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
     """
     for planned in planned_runs:
         planned.directory.check(planned.identity)
+        if not planned.directory.status:  # bad images may have been left out since it was planned
+            _check_batches(planned.run, len(planned.indices))
         if planned.directory.status:
             planned.directory.keep_subset(planned.indices)
         if planned.directory.usable:
             planned.directory.repair_log(planned.run.recipe.epochs)
-        n = len(planned.indices)
-        smallest_batch = n // -(-n // planned.run.recipe.batch_size)
+        smallest_batch = _smallest_batch(len(planned.indices), planned.run.recipe.batch_size)
         if smallest_batch < num_ranks:
             raise InputError(
                 f"{planned.run.path}: {num_ranks} processes cannot share a batch of "
                 f"{smallest_batch} images; start fewer"
             )
+
+
+def _smallest_batch(n: int, batch_size: int) -> int:
+    return n // -(-n // batch_size)  # all batches of an epoch differ by one image at most
+
+
+def _check_batches(run: Run, n: int) -> None:
+    """Refuse batches of one image where batch normalisation needs two."""
+    from ..models.registry import needs_two_images
+
+    recipe = run.recipe
+    if _smallest_batch(n, recipe.batch_size) > 1:
+        return
+    if needs_two_images(recipe.model, recipe.image_size):
+        larger = (
+            size for size in count(recipe.batch_size) if _smallest_batch(n, size) > 1 or size > n
+        )
+        raise InputError(
+            f"--batch-size {recipe.batch_size}: {run.path} has batches of one image, and "
+            f"{recipe.model} at {recipe.image_size} pixels normalises over two or more (its last "
+            f"maps have one pixel); use --batch-size {next(larger)} or a larger --image-size"
+        )

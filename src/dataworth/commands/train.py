@@ -14,7 +14,7 @@ from ..storage.locks import lock_folder
 from ..storage.machine_settings import flags_to_repeat, machine_flags
 from ..storage.status import status_table
 from ..storage.study_directory import StudyDirectory
-from .cost import cost_report, disk_usage
+from .cost import check_memory, cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
@@ -86,6 +86,8 @@ def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
     with local_rank_zero_first():
         remove_cache_leftovers(plan.data_recipe, machine)
         check_disk_space(disk_usage(plan, machine))
+        if machine.launcher == "local":
+            check_memory(plan, machine)
         data = open_data(plan.data_recipe, machine)
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
         say(f"note: {note}")

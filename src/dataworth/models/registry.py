@@ -140,6 +140,49 @@ def weight_bytes(name: str, num_classes: int, image_size: int) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in weights)
 
 
+@lru_cache(maxsize=1024)
+def activation_sizes(name: str, num_classes: int, image_size: int) -> tuple[int, int]:
+    """Numbers of values per image that training keeps, and that inference holds at a time.
+
+    Both are lower bounds, by shape inference: the outputs of all layers but those in place, and
+    the largest input and output of a layer.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`build_model`.
+    num_classes : int
+    image_size : int
+        Pixels.
+    """
+    model, kept, held = build_on_meta(name, num_classes, image_size).eval(), [0], [0]
+
+    def measure(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        sizes = [value.numel() for value in (*inputs, output) if isinstance(value, Tensor)]
+        is_new = isinstance(output, Tensor) and output is not inputs[0]
+        held.append(sum(sizes))
+        kept.append(sizes[-1] if is_new and not getattr(layer, "inplace", False) else 0)
+
+    for layer in model.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(measure)
+    with torch.device("meta"):
+        model(torch.empty(1, 3, image_size, image_size))
+    return sum(kept), max(held)
+
+
+@lru_cache(maxsize=1024)
+def needs_two_images(name: str, image_size: int) -> bool:
+    """Whether a training step on a single image fails: batch normalisation of 1 x 1 maps."""
+    model = build_on_meta(name, 2, image_size).train()
+    try:
+        with torch.device("meta"):
+            model(torch.empty(1, 3, image_size, image_size))
+    except ValueError as error:
+        return "more than 1 value per channel" in str(error)
+    return False
+
+
 def check_image_size(name: str, image_size: int) -> None:
     """Refuse an input size that the model cannot process.
 

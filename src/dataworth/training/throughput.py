@@ -77,6 +77,8 @@ def measure_throughput(recipe: Recipe, machine: Machine, dataset: ImageDataset) 
     dataset : ImageDataset
         Its training images are decoded.
     """
+    batch_size = min(recipe.batch_size, len(dataset.splits["train"]))
+    recipe = recipe.replace(batch_size=batch_size)
     trainer = Trainer.build(recipe, machine, _random_pixels(recipe, len(dataset.classes)))
     loader = get_train_loader(trainer.pixels, np.arange(recipe.batch_size), recipe)
     trainer.state.restart(seed=0)
