@@ -195,11 +195,10 @@ def read_findings(results_dir: Path) -> list[VariantFindings]:
 
 
 def read_epochs(results_dir: Path) -> pd.DataFrame:
-    """Read epochs.csv, every number to the last bit; a variant may be named 1e-3, or NA."""
+    """Read epochs.csv; a variant may be named 1e-3, or NA."""
     return pd.read_csv(
-        results_dir / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""],
-        float_precision="round_trip",
-    )  # fmt: skip
+        results_dir / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""]
+    )
 
 
 def newest_findings(results_root: Path) -> tuple[Path, list[VariantFindings]]:
