@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..console import say
 from ..errors import InputError
-from ..storage.files import write_whole
+from ..storage.files import read_stored, write_whole
 from ..storage.study_directory import STUDY_FILE, StudyDirectory
 from .exit_codes import DONE, run_command
 from .flags import ExportFlags
@@ -105,7 +105,7 @@ def _export(words: Sequence[str] | None) -> int:
         content = classifier.path.read_bytes()  # unchanged: conformal.json holds their SHA-256
         thresholds = classifier.path.with_name(FILE)
         if thresholds.exists():
-            write_whole(flags.output / FILE, thresholds.read_bytes())
+            write_whole(flags.output / FILE, read_stored(thresholds))
     card = model_card(classifier, path, content, measured_errors(classifier, flags.results_dir))
     write_whole(path, content)
     write_whole(flags.output / "README.md", card.encode())

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import HeldError, InputError
+from ..errors import DamagedError, HeldError, InputError
 from ..storage.disk_space import DiskUsage, check_disk_space
-from ..storage.files import named_errors, sync
+from ..storage.files import named_errors, read_json, sync
 from ..storage.locks import lock_folder
 from .datasets import ImageDataset
-from .decoding import CHUNK, decode_chunks, sha256
+from .decoding import CHUNK, Pixels, decode_chunks, sha256
 
 VERSION = 1  # to be raised when the pixels change
 MAX_BAD = 0.01  # share of a split's images that ``--on-bad-image skip`` leaves out
@@ -53,7 +53,7 @@ def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on
         If the disk is too small, or an image is bad and ``on_bad`` is not skip.
     """
     sizes = {source: len(table) for source, table in dataset.tables.items()}
-    missing = [source for source, n in sizes.items() if not is_intact(folder / source, n)]
+    missing = [source for source, n in sizes.items() if not is_intact(folder / source, n, side)]
     if not missing:
         return
     remove_leftovers(folder)
@@ -61,7 +61,7 @@ def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on
     with lock_folder(folder, wait=True):  # of two commands, one builds the cache
         _remove_leftovers(folder)
         for source in missing:
-            if not is_intact(folder / source, sizes[source]):
+            if not is_intact(folder / source, sizes[source], side):
                 _build(folder / source, dataset, source, side, workers, on_bad)
 
 
@@ -97,27 +97,54 @@ def cache_space(
     return DiskUsage("decoded images", folder, n * (side * side * 3 + 32))
 
 
-def is_intact(folder: Path, n: int) -> bool:
-    """Check the cache of a split with ``n`` images against the checksums of its manifest."""
+def is_intact(folder: Path, n: int, side: int) -> bool:
+    """Check the cache of a split against the checksums of its manifest.
+
+    Parameters
+    ----------
+    folder : Path
+    n : int
+        Images of the split.
+    side : int
+        Of the cached images, in pixels.
+    """
     starts = range(0, n, CHUNK)
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r")
+        manifest = read_json(folder / "manifest.json")
+        images, digests = (open_array(folder / name) for name in ("images.npy", "digests.npy"))
         expected = [manifest["num_images"], len(manifest["sha256"]), manifest["digests_sha256"]]
-        digests_checksum = sha256(np.load(folder / "digests.npy"))
         bad_rows(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DamagedError, InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    if expected != [n, len(starts), digests_checksum] or len(images) != n:
+    if (images.shape, digests.shape) != ((n, side, side, 3), (n, 32)):
+        return False
+    if expected != [n, len(starts), sha256(digests)]:
         return False
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checksums = pool.map(lambda start: sha256(images[start : start + CHUNK]), starts)
         return all(a == b for a, b in zip(checksums, manifest["sha256"], strict=True))
 
 
+def open_array(path: Path) -> Pixels:
+    """Map an array of a cache into memory, read-only.
+
+    Raises
+    ------
+    DamagedError
+        If it is no uint8 array.
+    """
+    try:
+        array = np.load(path, mmap_mode="r") if path.is_file() else None
+    except Exception:  # numpy raises a dozen types on damaged bytes
+        array = None
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
+        raise DamagedError(f"{path} is missing or damaged")
+    return array
+
+
 def bad_rows(folder: Path) -> dict[int, str]:
     """Return the rows of a cached split that could not be decoded, each with the reason."""
-    bad: dict[str, str] = json.loads((folder / "manifest.json").read_text()).get("bad", {})
+    bad: dict[str, str] = read_json(folder / "manifest.json").get("bad", {})
     return {int(row): reason for row, reason in bad.items()}
 
 

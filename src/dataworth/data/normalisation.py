@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,27 @@ IMAGENET: ChannelStats = (IMAGENET_MEAN, IMAGENET_STD)  # of ImageNet's training
 UNIT: ChannelStats = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # leaves pixels in [0, 1]
 
 CHUNK = 256  # images counted at a time
+
+
+def parse_channel_stats(mean: Iterable[Any], std: Iterable[Any]) -> ChannelStats:
+    """Return stored channel means and deviations as numbers.
+
+    Raises
+    ------
+    ValueError
+        If they are not three finite numbers each, deviations above 0.
+    """
+    try:
+        stats = tuple(map(float, mean)), tuple(map(float, std))
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+    if (
+        [len(part) for part in stats] != [3, 3]
+        or not np.isfinite(stats).all()
+        or min(stats[1]) <= 0
+    ):
+        raise ValueError("no three finite means and deviations above 0")
+    return stats
 
 
 def channel_stats(pixels: NDArray[np.uint8], rows: Indices) -> ChannelStats:

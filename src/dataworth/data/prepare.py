@@ -16,12 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Machine, Recipe
-from ..storage.files import write_json
+from ..storage.files import read_stored, write_json
 from ..storage.study_directory import DataSummary, Duplicates, UnusedFiles
-from .cache import VERSION, bad_rows, build_cache, check_bad_images, remove_leftovers
+from .cache import (
+    VERSION,
+    bad_rows,
+    build_cache,
+    check_bad_images,
+    open_array,
+    remove_leftovers,
+)
 from .datasets import ImageDataset, load
 from .decoding import Pixels
-from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats
+from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats, parse_channel_stats
 from .splits import drop_rows
 
 MAX_LISTED = 20  # bad images named in a note; the manifest has all
@@ -64,10 +71,12 @@ class PreparedData:
             return measure()
         rows_digest = hashlib.sha256(split.rows.astype("<i8").tobytes()).hexdigest()[:12]
         path = self.folder / split.source / f"moments-{rows_digest}.json"
-        if not path.exists():
-            write_json(path, measure())
-        mean, std = json.loads(path.read_text())
-        return tuple(mean), tuple(std)
+        try:
+            return parse_channel_stats(*json.loads(read_stored(path)))
+        except (OSError, ValueError, TypeError, RecursionError):  # missing or damaged
+            stats = measure()
+            write_json(path, stats)
+            return stats
 
     def duplicates(self, first: str, second: str) -> int:
         """Count the images of split ``second`` that are also in split ``first``, byte for byte."""
@@ -166,7 +175,7 @@ def _open(
 
 def _open_cache(dataset: ImageDataset, folder: Path, sources: Sequence[str]) -> PreparedData:
     images, digests = (
-        {s: np.load(folder / s / f"{kind}.npy", mmap_mode="r") for s in sources}
+        {s: open_array(folder / s / f"{kind}.npy") for s in sources}
         for kind in ("images", "digests")
     )
     return PreparedData(dataset, images, digests, folder)

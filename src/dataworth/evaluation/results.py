@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..errors import InputError
-from ..storage.files import write_json
+from ..storage.files import read_stored, write_json
 from ..storage.study_directory import DataSummary, StudyDirectory
 from ..variants import Value
 from .intervals import beats_chance, mean_interval, pooled_intervals
@@ -260,7 +260,7 @@ def read_results(path: Path) -> StudyResults:
         If the file is missing, no JSON, or of another schema.
     """
     try:
-        return StudyResults.model_validate_json(path.read_bytes())
+        return StudyResults.model_validate_json(read_stored(path))
     except FileNotFoundError:
         raise InputError(f"no results at {path}; run train.py, then eval.py") from None
     except OSError as error:

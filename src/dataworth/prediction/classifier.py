@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +18,10 @@ from torch import Tensor, nn
 from ..config import Recipe
 from ..data.augmentation import AugmentedEpoch
 from ..data.class_names import readable_names
-from ..data.normalisation import IMAGENET, ChannelStats, normalise
+from ..data.normalisation import IMAGENET, ChannelStats, normalise, parse_channel_stats
 from ..errors import InputError, short_repr
 from ..models.registry import accepts_image_size, build_model, build_on_meta
-from ..storage.files import read_digest
+from ..storage.files import WEIGHT_BYTES, read_digest, read_stored
 from ..storage.run_directory import RunDirectory
 
 REMEDY = "python eval.py sets it aside, then python train.py --resume trains the run again"
@@ -106,7 +105,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         classes=tuple(classes),
         device=device,
         path=path,
-        digests={"weights_sha256": digest, "data_sha256": config["data_sha256"]},
+        digests={"weights_sha256": digest, "data_sha256": str(config.get("data_sha256"))},
         channel_stats=stats,
         num_images=len(directory.subset()),
     )
@@ -138,7 +137,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        content = path.read_bytes()
+        content = read_stored(path, WEIGHT_BYTES)
         header_bytes = int.from_bytes(content[:8], "little")
         if MAX_HEADER_BYTES < header_bytes < len(content):
             raise InputError(
@@ -186,15 +185,12 @@ def _read_channel_stats(path: Path, config: Mapping[str, Any]) -> ChannelStats:
     if stats is None:
         return IMAGENET
     try:
-        mean, std = (tuple(map(float, stats[key])) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        mean, std = (), ()
-    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        return parse_channel_stats(stats["mean"], stats["std"])
+    except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{path}: pixel_moments must be mean and std, each of three finite numbers, std above "
             f"0; it is {short_repr(stats)}"
-        )
-    return mean, std
+        ) from None
 
 
 def _load_model(

@@ -30,7 +30,7 @@ def describe_environment(device: torch.device, world_size: int = 1) -> dict[str,
 
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": encodable(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -39,6 +39,11 @@ def describe_environment(device: torch.device, world_size: int = 1) -> dict[str,
         "processes": world_size,
         **{package: _version(package) for package in PACKAGES},
     }
+
+
+def encodable(text: str) -> str:
+    """Replace what UTF-8 cannot encode: bytes of a file name, lone surrogates of a JSON file."""
+    return text.encode(errors="replace").decode()
 
 
 def _commit() -> str:

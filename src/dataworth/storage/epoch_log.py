@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .files import named_errors, open_in_place, write_whole
+from .files import named_errors, open_in_place, read_stored_text, write_whole
 
 FILE = "metrics.csv"
 
@@ -68,7 +68,7 @@ def _rows(folder: Path) -> list[EpochRow | None]:
     path = folder / FILE
     if not path.exists():
         return []
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    lines = read_stored_text(path).splitlines(keepends=True)
     try:
         rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
     except csv.Error:  # a field of megabytes
@@ -92,7 +92,7 @@ def keep_epochs(folder: Path, last: int) -> None:
     path = folder / FILE
     if not path.exists():
         return
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    lines = read_stored_text(path).splitlines(keepends=True)
     columns = [field.name for field in fields(EpochRow)]
     rows = {}
     for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,46 @@ from typing import Any
 from ..errors import DamagedError, InputError
 
 Content = bytes | memoryview
+MAX_BYTES = 2**30  # of a stored file that is no weights: metrics.json of 1,000 classes has 0.1 GB
+WEIGHT_BYTES = 2**40  # of weights and snapshots
+
+
+def read_stored(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a stored file, which may be anything in the study of a stranger.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int
+        Refused above; the memory of this machine bounds it too.
+
+    Raises
+    ------
+    OSError
+        If it is missing, no regular file (a FIFO blocks its reader, a device never ends), or too
+        large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file; remove it", str(path))
+        max_bytes = min(max_bytes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        if status.st_size > max_bytes:
+            reason = f"{status.st_size:,} bytes are more than {max_bytes:,}; restore or remove it"
+            raise OSError(errno.EFBIG, reason, str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def read_stored_text(path: Path) -> str:
+    """Read a stored text file as :func:`read_stored`; bytes that are no UTF-8 are replaced."""
+    text = read_stored(path).decode(errors="replace")
+    return io.StringIO(text, newline=None).read()  # CRLF as LF
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -28,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     FileNotFoundError
         If there is no file.
     """
-    return parse_json(path.read_bytes(), path)
+    return parse_json(read_stored(path), path)
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
@@ -161,7 +202,7 @@ def write_digest(path: Path, digest: str) -> None:
 def read_digest(path: Path) -> str | None:
     """Read the SHA-256 beside a file, or None where there is none."""
     try:
-        return digest_path(path).read_text(errors="replace").split(" ")[0]
+        return read_stored_text(digest_path(path)).split(" ")[0]
     except FileNotFoundError:
         return None
 
@@ -186,7 +227,7 @@ def read_verified(path: Path) -> bytes:
         If they differ, or one of them is missing.
     """
     try:
-        content = path.read_bytes()
+        content = read_stored(path, WEIGHT_BYTES)
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing") from None
     if (expected := read_digest(path)) is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import remove_temporary_files, write_whole
+from .files import read_stored, remove_temporary_files, write_whole
 
 Logits = NDArray[np.float32]  # (n, classes)
 Labels = NDArray[np.int64]  # (n,)
@@ -66,7 +66,7 @@ def read_predictions(results_dir: Path, run_path: Path, split: str) -> tuple[Log
     logits : float32 ndarray of shape (n, classes)
     labels : int64 ndarray of shape (n,)
     """
-    with np.load(_file(results_dir, run_path)) as file:
+    with np.load(io.BytesIO(read_stored(_file(results_dir, run_path)))) as file:
         return file[f"{split}_logits"], file[f"{split}_labels"]
 
 

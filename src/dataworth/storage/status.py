@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config import Run
 from .epoch_log import read_epochs
+from .files import read_stored_text
 from .locks import lock_holder
 from .run_directory import RunDirectory
 from .study_directory import StudyDirectory
@@ -38,5 +39,5 @@ def run_state(directory: RunDirectory) -> tuple[str, str]:
     if holder := lock_holder(directory.path):
         return "running", holder
     if error.exists():
-        return "failed", (error.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        return "failed", (read_stored_text(error).strip().splitlines() or [""])[-1]
     return ("planned" if directory.state == "not finished" else directory.state), ""

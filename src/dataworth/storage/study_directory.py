@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,16 @@ from pydantic import ConfigDict, Field
 from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
 from ..console import warn
 from ..errors import InputError
-from .files import json_bytes, parse_json, read_json, remove_temporary_files, write_whole
+from .environment import encodable
+from .epoch_log import FILE as LOG_FILE
+from .files import (
+    json_bytes,
+    parse_json,
+    read_json,
+    read_stored,
+    remove_temporary_files,
+    write_whole,
+)
 from .identity import SCHEMA, check_same
 from .machine_settings import NAMES, settings_under
 from .run_directory import RunDirectory
@@ -89,7 +99,7 @@ class StudyDirectory:
             If study.json is damaged.
         """
         try:
-            content = (path / STUDY_FILE).read_bytes()
+            content = read_stored(path / STUDY_FILE)
         except FileNotFoundError:
             return cls(path)
         return cls(
@@ -248,7 +258,7 @@ class StudyDirectory:
 
     def _is_current(self) -> bool:
         try:
-            return (self.path / STUDY_FILE).read_bytes() == self.content
+            return read_stored(self.path / STUDY_FILE) == self.content
         except FileNotFoundError:
             return self.content is None
 
@@ -268,10 +278,12 @@ def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list
     files = [directory.path / "environment.json" for directory in directories]
     environments = [read_json(file) for file in files if file.exists()]
     distinct = {
-        key: list(dict.fromkeys(str(values[key]) for values in environments if key in values))
+        key: list(
+            dict.fromkeys(encodable(str(values[key])) for values in environments if key in values)
+        )
         for key in ("command", "commit", "device", "torch")
     }
-    dates = sorted(str(values["date"]) for values in environments if "date" in values)
+    dates = sorted(encodable(str(values["date"])) for values in environments if "date" in values)
     return {**distinct, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
 
 
@@ -281,7 +293,9 @@ def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
 
     tables = []
     for directory in directories:
-        run, rows = directory.run(), pd.read_csv(directory.path / "metrics.csv")
+        run, log = directory.run(), read_stored(directory.path / LOG_FILE)
         key = {"subset_size": run.subset_size, "num_train_images": len(directory.subset())}
-        tables.append(rows.assign(**key, seed=run.seed, variant=run.variant))
+        tables.append(
+            pd.read_csv(io.BytesIO(log)).assign(**key, seed=run.seed, variant=run.variant)
+        )
     return pd.concat(tables, ignore_index=True)
