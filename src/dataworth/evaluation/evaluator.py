@@ -17,7 +17,7 @@ from ..errors import DamagedError
 from ..models.registry import build_model
 from ..storage.identity import check_same
 from ..storage.predictions import write_predictions
-from ..storage.run_directory import RunDirectory
+from ..storage.run_directory import TRAIN_AGAIN, RunDirectory
 from .metrics import score
 from .records import WITHOUT_DUPLICATES, RunScores, SplitScores
 
@@ -118,7 +118,11 @@ def evaluate_run(
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
     weights, best_epoch = directory.load_best()
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:  # names or shapes
+        reason = f"the weights do not fit {recipe.model} with {len(classes)} classes"
+        raise DamagedError(f"{directory.path}: {reason}; {TRAIN_AGAIN}") from None
     model = model.to(memory_format=torch.channels_last)
     train_split = data.dataset.splits["train"].take(subset)
     predictions = {

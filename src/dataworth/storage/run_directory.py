@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,13 @@ from numpy.typing import NDArray
 
 from ..config import Machine, Run
 from ..console import warn
-from ..errors import DamagedError, InputError
+from ..errors import DamagedError, InputError, short_repr
 from .epoch_log import FILE as LOG_FILE
 from .epoch_log import is_whole, keep_epochs
 from .files import (
     read_json,
+    read_stored,
+    read_stored_text,
     read_verified,
     remove_temporary_files,
     write_json,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 
 CONFIG_FILE = "config.json"
+TRAIN_AGAIN = "remove its folder, then train.py --resume trains it again"
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class RunDirectory:
     def status(self) -> str | None:
         """``complete`` or ``diverged``; None while the run is unfinished."""
         done = self.path / "done"
-        status = done.read_text(errors="replace").strip() if done.exists() else None
+        status = read_stored_text(done).strip() if done.exists() else None
         return status if status in ("complete", "diverged") else None  # damaged: unfinished
 
     @property
@@ -188,7 +191,7 @@ class RunDirectory:
         path = self.path / "subset.npz"
         expected = self.config().get("subset_sha256")
         try:
-            with np.load(io.BytesIO(path.read_bytes())) as file:
+            with np.load(io.BytesIO(read_stored(path))) as file:
                 indices: NDArray[np.int64] = file["indices"]
             if fingerprint(indices) == expected:
                 return indices
@@ -230,21 +233,30 @@ class RunDirectory:
         torch.save({"schema_version": SCHEMA, **state}, file)
         save_snapshot(self.path, file.getbuffer())
 
-    def load_last(self) -> Snapshot | None:
+    def load_last(self, check: Callable[[Snapshot], None] = lambda _: None) -> Snapshot | None:
         """Load the newest intact snapshot into CPU memory; None if there is none.
+
+        Parameters
+        ----------
+        check : callable
+            Raises DamagedError if a snapshot is not one of the run; the one before is used then.
 
         Raises
         ------
         InputError
             If a version of this program with another schema wrote it.
         """
-        state = load_snapshot(self.path)
-        if state and state["schema_version"] != SCHEMA:
-            raise InputError(
-                f"{self.path}: its snapshot has schema_version {state['schema_version']}; this "
-                f"program reads {SCHEMA}; resume it with the version that started it"
-            )
-        return state
+
+        def check_all(state: Snapshot) -> None:
+            if state["schema_version"] != SCHEMA:
+                raise InputError(
+                    f"{self.path}: its snapshot has schema_version "
+                    f"{short_repr(state['schema_version'])}; this program reads {SCHEMA}; resume "
+                    "it with the version that started it"
+                )
+            check(state)
+
+        return load_snapshot(self.path, check_all)
 
     def finish(
         self, status: str, best_weights: dict[str, Tensor], best_epoch: int, classes: Sequence[str]
@@ -282,7 +294,8 @@ class RunDirectory:
         Raises
         ------
         DamagedError
-            If their SHA-256 does not match; the run then counts as unfinished.
+            If their SHA-256 does not match (the run then counts as unfinished), or the file is no
+            weights of a run.
         """
         from safetensors import safe_open
 
@@ -294,11 +307,17 @@ class RunDirectory:
             if path.exists():
                 set_aside(path)
             raise DamagedError(f"{error}; set aside, train.py --resume trains it again") from None
-        with safe_open(path, "pt") as file:
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()  # early versions wrote nothing but the epoch
+        try:
+            with safe_open(path, "pt") as file:
+                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                metadata = file.metadata()  # early versions wrote nothing but the epoch
             details = json.loads(metadata["run"]) if "run" in metadata else metadata
-            return weights, int(details["epoch"])
+            if (epoch := int(details["epoch"])) < 0:  # 0: diverged in the first
+                raise ValueError("no epoch")
+        except Exception as error:  # safetensors and json raise many types on hostile bytes
+            reason = f"{path} holds no weights of a run ({type(error).__name__})"
+            raise DamagedError(f"{reason}; {TRAIN_AGAIN}") from None
+        return weights, epoch
 
 
 @dataclass(frozen=True)

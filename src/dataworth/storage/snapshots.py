@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,27 @@ def save_snapshot(folder: Path, content: Content) -> None:
     sync(folder)
 
 
-def load_snapshot(folder: Path) -> Snapshot | None:
+def load_snapshot(
+    folder: Path, check: Callable[[Snapshot], None] = lambda _: None
+) -> Snapshot | None:
     """Load the newest intact snapshot into CPU memory; None if there is none.
 
     A damaged one is renamed to ``.bad`` and reported. Only tensors and plain types are unpickled.
+
+    Parameters
+    ----------
+    folder : Path
+    check : callable
+        Raises DamagedError if a snapshot is not one of the run.
     """
     damaged = False
     for name in SNAPSHOTS:
         if not (folder / name).exists():
             continue
         try:
-            return _parse(folder / name)
+            state = _parse(folder / name)
+            check(state)
+            return state
         except DamagedError as error:
             damaged = True
             set_aside(folder / name)

@@ -18,6 +18,7 @@ from ..config import Recipe
 from ..devices import seed_torch
 from ..distributed.batch_norm import synchronise_batch_norm
 from ..distributed.process_group import world_size
+from ..errors import DamagedError
 from ..evaluation.metrics import Scores
 from ..models.registry import build_model
 from .optimization import build_optimizer
@@ -139,6 +140,34 @@ class TrainState:
             "best_weights": {k: v.to("cpu") for k, v in self.best_weights.items()},  # never changed
         }
 
+    def check(self, snapshot: dict[str, Any]) -> None:
+        """Refuse a snapshot that is not one of this recipe: tensors, counts and what they imply.
+
+        Raises
+        ------
+        DamagedError
+            Naming what does not fit.
+        """
+        weights, counts = self.model.state_dict(), ("num_images", "epoch", "step", "best_epoch")
+        own: dict[str, Any] = {name: getattr(self, name) for name in counts}
+        own |= {"tally": self.sums, "model": weights, "optimizer": self._moments()}
+        own |= {"seconds": 0.0, "best_score": 0.0, "random": torch.zeros(0, dtype=torch.uint8)}
+        own["best_weights"] = weights if snapshot.get("best_weights") else {}
+        for key, value in own.items():
+            stored = snapshot.get(key)
+            if key == "random" and isinstance(stored, Tensor) and stored.ndim in (1, 2):
+                stored = stored.flatten()[:0]  # as many as there were ranks
+            if _kind(stored) != _kind(value):
+                raise DamagedError(f"a snapshot does not fit {self.recipe.model}: its {key}")
+        num_images, epoch, step, best_epoch = (snapshot[name] for name in counts)
+        is_possible = 0 <= best_epoch <= epoch <= self.recipe.epochs and step >= 0
+        is_counted = (step == 0 or num_images > 0) and 0 <= snapshot["seconds"] < math.inf
+        has_best = len({epoch == 0, best_epoch == 0, not snapshot["best_weights"]}) == 1
+        if not (is_possible and is_counted and has_best):
+            raise DamagedError(
+                f"a snapshot is of no moment of a run of {self.recipe.epochs} epochs"
+            )
+
     def load(self, snapshot: dict[str, Any]) -> None:
         """Restore the state of a snapshot."""
         self.sums.copy_(snapshot["tally"])
@@ -169,6 +198,15 @@ def _make_buffers(optimizer: Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+
+
+def _kind(value: Any) -> Any:
+    """Return what a stored value must have in common with the one that it replaces."""
+    if isinstance(value, Tensor):
+        return value.shape, "floating" if value.is_floating_point() else value.dtype
+    if isinstance(value, dict):
+        return {key: _kind(inner) for key, inner in value.items()}
+    return [_kind(inner) for inner in value] if isinstance(value, list) else type(value)
 
 
 def _copies(weights: Weights) -> Weights:

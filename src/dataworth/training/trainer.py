@@ -224,7 +224,7 @@ class Trainer:
             def claim() -> dict[str, Any] | None:
                 directory.claim(planned.identity, self.machine, planned.indices, stats)
                 write_json(directory.path / "environment.json", environment)
-                return directory.load_last()
+                return directory.load_last(state.check)
 
             if snapshot := on_rank_zero(claim):
                 checkpointer.resume(snapshot, planned.run.seed)
