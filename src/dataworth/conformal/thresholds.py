@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def calibrate(
     if (run_dir / FILE).exists():
         stored = read_json(run_dir / FILE)
         if not _mismatch(stored, identity):
-            by_alpha = dict(stored.get("alphas", {}))
+            by_alpha = _alphas(stored)
     draws = uniform_draws(0, len(labels))
     scores = {name: method(shares, draws) for name, method in METHODS.items()}
     for alpha in alphas:
@@ -162,15 +163,24 @@ def read_thresholds(
     if not path.exists():
         raise InputError(f"no {path}; python eval.py --conformal --alpha {alpha} writes it")
     stored = read_json(path)
+    remedy = f"python eval.py --conformal --alpha {alpha}"
     if mismatch := _mismatch(stored, identity):
-        raise InputError(f"{path} {mismatch}; python eval.py --conformal --alpha {alpha} mends it")
-    by_alpha = stored.get("alphas", {})
+        raise InputError(f"{path} {mismatch}; {remedy} mends it")
+    by_alpha = _alphas(stored)
     if repr(alpha) not in by_alpha:
-        raise InputError(
-            f"{path} holds alpha {', '.join(by_alpha)}, not {alpha}; "
-            f"python eval.py --conformal --alpha {alpha} adds it"
-        )
-    return from_json(by_alpha[repr(alpha)][method]["marginal"])
+        raise InputError(f"{path} holds alpha {', '.join(by_alpha)}, not {alpha}; {remedy} adds it")
+    try:
+        (threshold,) = from_json(by_alpha[repr(alpha)][method]["marginal"])
+        if math.isnan(threshold):
+            raise ValueError("NaN")
+        return np.array([float(threshold)])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{path} is damaged at alpha {alpha}; {remedy} mends it") from None
+
+
+def _alphas(stored: Mapping[str, Any]) -> dict[str, Any]:
+    alphas = stored.get("alphas")
+    return dict(alphas) if isinstance(alphas, dict) else {}
 
 
 def _mismatch(stored: Mapping[str, object], identity: Mapping[str, object]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ..errors import InputError
 from ..evaluation.per_class import verdicts_in_words
 from ..figures.conformal import plot_set_size
 from ..figures.evaluation import plot_gains
@@ -25,12 +27,22 @@ from ..findings.study import (
     sample,
 )
 from ..findings.tables import comparison_table
+from ..storage.files import read_stored
 from . import tables
 from .drawings import Drawing, inline
 from .mistakes import Gallery
 from .tables import Table, Targets
 
 COMMAND = "python eval.py --experiment-id {name} --{flag} --report"
+PER_CLASS: dict[str, type] = {  # columns of per_class.csv; "drop" and others: of the last step
+    "num_images": int, "class": str, "num_test_images": float, "num_train_images": float,
+    "top_1_error": float, "drop": float, "drop_low": float, "drop_high": float,
+    "verdict": str,
+}  # fmt: skip
+SETS: dict[str, type] = {  # columns of conformal.csv
+    "num_images": int, "seed": int, "status": str, "alpha": float, "method": str, "mode": str,
+    "mean_set_size": float,
+}  # fmt: skip
 LEGEND = (
     "Hollow: one run. Solid: mean over seeds with its 95 % interval. Orange: the law with its 90 % "
     "band; dashed: the forecast; dotted: beyond 4 times the largest size, unreliable."
@@ -165,11 +177,25 @@ def _command(variant: VariantFindings, flag: str) -> str:
     return COMMAND.format(name=variant.results.experiment_id, flag=flag)
 
 
+def _read_table(
+    path: Path, columns: Mapping[str, type], key: Sequence[str], command: str
+) -> pd.DataFrame:
+    """Read a table that ``eval.py`` wrote; no two rows agree in the columns ``key``."""
+    try:
+        content = io.BytesIO(read_stored(path))
+        table = pd.read_csv(content, dtype=columns, keep_default_na=False, na_values=[""])
+        if table[list(columns)].duplicated(key).any():
+            raise ValueError("rows twice")
+    except (KeyError, ValueError, OverflowError):
+        raise InputError(f"{path} is damaged; {command} writes it again") from None
+    return table
+
+
 def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
     path, runs = results_dir / variant.variant / "per_class.csv", variant.results.complete_runs
     if not runs or any(run.full is None for run in runs) or not path.exists():
         return Part(command=_command(variant, "full"))
-    table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
+    table = _read_table(path, PER_CLASS, ("num_images", "class"), _command(variant, "full"))
     table = table[table["num_test_images"] > 0]
     last = table[table["num_images"] == table["num_images"].max()]
     if table["num_images"].nunique() < 2:
@@ -189,7 +215,7 @@ def _sets(variant: VariantFindings, key: str, results_dir: Path) -> Part:
     path, runs = results_dir / variant.variant / "conformal.csv", variant.results.complete_runs
     if not runs or any(run.conformal is None for run in runs) or not path.exists():
         return Part(command=_command(variant, "conformal"))
-    table = pd.read_csv(path)
+    table = _read_table(path, SETS, tuple(SETS)[:-1], _command(variant, "conformal"))
     table = table[table["status"] == "complete"]
     drawings: list[Drawing] = []
     for alpha, rows in table.groupby("alpha"):

@@ -72,7 +72,7 @@ def check_same(path: Path, stored: Mapping[str, Any], requested: Mapping[str, An
         Naming each field that differs, its stored and its requested value.
     """
     differences = [
-        f"{key}: {stored.get(key)!r} stored, {value!r} requested"
+        f"{key}: {stored.get(key)!r:.300} stored, {value!r:.300} requested"
         for key, value in requested.items()
         if stored.get(key) != value or (stored[key] is True) != (value is True)  # True == 1
     ]
