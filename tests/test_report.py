@@ -296,7 +296,7 @@ def leaky_folder(root):
     shutil.copy(root / "train/b/1.png", root / "test/a/69.png")  # hardly predicted as a
     shutil.copy(root / "validation/b/60.png", root / "test/b/68.png")
     (root / "train/a/5.png").write_bytes(b"half")
-    for path in ("train/a/x.heic", "test/b/y.heic"):
+    for path in ("train/a/x.avif", "test/b/y.avif"):
         (root / path).touch()
     return root
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .images import HEIF_MISSING, HEIF_SUFFIXES, has_heif
 
 if TYPE_CHECKING:
     import datasets
@@ -34,7 +35,7 @@ TABLE_SUFFIXES = {
     ".arrow", ".csv", ".tsv", ".h5", ".hdf5", ".json", ".jsonl", ".lance", ".ndjson", ".parquet",
     ".bz2", ".gz", ".lz4", ".tar", ".xz", ".zip", ".zst",
 }  # fmt: skip
-OTHER_IMAGES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
+OTHER_IMAGES = {".avif", ".jxl", ".svg", *HEIF_SUFFIXES}
 LINK, NOT_REGULAR = "a link to a folder", "no regular file"
 MAX_LISTED = 10  # unused files named in a note
 
@@ -62,7 +63,10 @@ class Listing:
 
     def missed(self, dropped: Mapping[Parts, str]) -> dict[Parts, str]:
         """Return the files that are not used and may be missed, sorted, each with the reason."""
-        no_image = {parts: "no image file" for parts in self.others}
+        no_image = {
+            parts: HEIF_MISSING if _suffix(parts) in HEIF_SUFFIXES else "no image file"
+            for parts in self.others
+        }
         reasons = {**no_image, **self.unused, **dropped}
         return {
             parts: reasons[parts]
@@ -81,11 +85,12 @@ def list_files(folder: Path) -> Listing:
     """
     from datasets.packaged_modules.imagefolder.imagefolder import IMAGE_EXTENSIONS
 
+    suffixes = {*IMAGE_EXTENSIONS, *(HEIF_SUFFIXES if has_heif() else ())}
     images, others, unused = [], [], {}
     for parts, reason in _walk(folder, ()):
         if reason:
             unused[parts] = reason
-        elif _suffix(parts) in IMAGE_EXTENSIONS:
+        elif _suffix(parts) in suffixes:
             images.append(parts)
         else:
             others.append(parts)

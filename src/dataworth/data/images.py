@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+HEIF_SUFFIXES = (".heic", ".heif")  # with the extra heif
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIF_MISSING = "HEIC: pip install 'dataworth[heif]' reads it"
 ORIENTATION = 0x0112  # EXIF tag
 MAX_PIXELS = 40_000_000  # refused before memory is allocated: a 100 KB file can claim gigabytes
 
@@ -32,7 +35,7 @@ def decode(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MAX_PIXELS is lower than Pillow's limit
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = _open(data)
             if image.width * image.height > MAX_PIXELS:
                 raise BadImageError(f"{image.width} x {image.height} pixels exceed {MAX_PIXELS:,}")
             return _rgb(ImageOps.exif_transpose(image))
@@ -43,6 +46,25 @@ def decode(data: bytes) -> Image.Image:
     except Exception as error:  # Pillow raises many types on malformed bytes
         reason = re.sub(r" *<[^>]* object at [^>]*>", "", str(error))  # "<... object at 0x...>"
         raise BadImageError(f"not a whole image: {reason}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    formats = FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        if not has_heif():
+            raise BadImageError(HEIF_MISSING)
+        formats = ("HEIF",)
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def has_heif() -> bool:
+    """Whether pillow-heif is installed; Pillow then reads HEIC images too, upright."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 @cache
@@ -111,7 +133,7 @@ def _fast_square(data: bytes, side: int) -> NDArray[np.uint8] | None:
 
 def header(data: bytes) -> tuple[int, int, str]:
     """Return width and height (pixels, as stored) and the pixel mode, without decoding."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _open(data) as image:
         return image.width, image.height, image.mode
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.images import BadImageError, decode_square
+from ..data.datasets import MAX_FILE_BYTES
+from ..data.images import HEIF_SUFFIXES, BadImageError, decode_square
 from ..errors import InputError
 
 SUFFIXES = (
     ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    *HEIF_SUFFIXES,
 )  # fmt: skip
 
 
@@ -49,6 +51,8 @@ def find_pictures(folder: Path, recursive: bool) -> tuple[list[Path], int]:
 def read_picture(path: Path, side: int) -> Picture:
     """Decode one file as the cache does; an error becomes the picture's reason."""
     try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            return Picture(path, None, reason=f"{size:,} bytes are more than {MAX_FILE_BYTES:,}")
         return decode_picture(path.read_bytes(), path, side)
     except OSError as error:
         return Picture(path, None, reason=error.strerror or str(error))
