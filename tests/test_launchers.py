@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataworth.commands.cost import makespan
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Study
 from dataworth.data.prepare import open_data
@@ -21,6 +20,7 @@ from dataworth.errors import InputError
 from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
+from dataworth.launching.split import makespan
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
 from tests.conftest import PATHS, QUICK, ROOT, STUDY, train

@@ -89,6 +89,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16)
 
 
+def use_threads(number: int) -> None:
+    """Let torch use so many threads on the CPU; where it does already, MKL's settings stay."""
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
+
 def free_memory(device: torch.device) -> int:
     """Free memory of the device, in bytes."""
     if device.type == "cuda":

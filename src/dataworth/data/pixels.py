@@ -171,7 +171,9 @@ class HostPixels:
         return crops
 
 
-def pixels_on_device(data: PreparedData, device: torch.device, residency: str) -> bool:
+def pixels_on_device(
+    data: PreparedData, device: torch.device, residency: str, copies: int = 1
+) -> bool:
     """Decide whether the pixels are held in device memory.
 
     Parameters
@@ -180,13 +182,15 @@ def pixels_on_device(data: PreparedData, device: torch.device, residency: str) -
     device : torch.device
     residency : str
         ``auto``, ``device`` or ``host``.
+    copies : int
+        Processes that hold the pixels.
 
     Raises
     ------
     InputError
         If ``residency`` is device and the pixels exceed its free memory.
     """
-    needed, free = num_bytes(data), free_memory(device)
+    needed, free = copies * num_bytes(data), free_memory(device)
     if residency == "device" and needed > free:
         raise InputError(
             f"--residency device: the pixels take {needed / 1e9:.1f} GB and {device} has "
@@ -197,7 +201,9 @@ def pixels_on_device(data: PreparedData, device: torch.device, residency: str) -
     return auto if residency == "auto" else residency == "device"
 
 
-def describe_residency(data: PreparedData, device: torch.device, residency: str) -> str:
+def describe_residency(
+    data: PreparedData, device: torch.device, residency: str, copies: int = 1
+) -> str:
     """Describe the size of the pixels and where they are held, in one line.
 
     Parameters
@@ -206,8 +212,10 @@ def describe_residency(data: PreparedData, device: torch.device, residency: str)
     device : torch.device
     residency : str
         ``auto``, ``device`` or ``host``.
+    copies : int
+        Processes that hold the pixels.
     """
-    on_device = pixels_on_device(data, device, residency)
+    on_device = pixels_on_device(data, device, residency, copies)
     where = f"resident on {device}" if on_device else "streamed from the cache"
     return f"{num_bytes(data) / 1e9:.2f} GB of pixels, {where}"
 

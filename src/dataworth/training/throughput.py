@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from ..config import Machine, Recipe, Run
 from ..data.datasets import ImageDataset
 from ..data.decoding import num_cores
 from ..data.images import BadImageError, decode_square
-from ..data.loaders import Loader, get_train_loader
+from ..data.loaders import get_train_loader
 from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
@@ -21,93 +21,97 @@ from ..devices import autocast
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
 
-REPEATS = 3  # timed repetitions, after one warm-up
 SAMPLED = 8  # images that are decoded
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images per second."""
+    """Images per second of one run."""
 
     training: float
     validation: float
-    decoding: float
-
-    def __str__(self) -> str:
-        rates = (f"{kind} {rate:,.0f}" for kind, rate in vars(self).items())
-        return f"images/s: {', '.join(rates)}"
 
 
-def estimate_seconds(
-    runs: Sequence[Run],
-    recipe: Recipe,
-    dataset: ImageDataset,
-    machine: Machine,
-    throughput: Throughput,
+def decoding_seconds(
+    recipe: Recipe, dataset: ImageDataset, machine: Machine, images_per_second: float
 ) -> float:
-    """Estimate how many seconds runs of one recipe take, decoding included.
+    """Estimate how many seconds the decoding of the splits takes that are not cached.
 
     Parameters
     ----------
-    runs : sequence of Run
     recipe : Recipe
-        Of all these runs.
     dataset : ImageDataset
     machine : Machine
+    images_per_second : float
+        From :func:`decoding_rate`.
+    """
+    missing = missing_splits(dataset, recipe, machine)
+    return sum(len(dataset.tables[source]) for source in missing) / images_per_second
+
+
+def training_seconds(run: Run, dataset: ImageDataset, throughput: Throughput) -> float:
+    """Estimate how many seconds a run takes.
+
+    Parameters
+    ----------
+    run : Run
+    dataset : ImageDataset
     throughput : Throughput
-        From :func:`measure_throughput`.
+        Of the run's recipe.
     """
-    splits = dataset.splits
-    whole, batch = len(splits["train"]), recipe.batch_size
-    sizes = [num_images(run.subset_size, whole) for run in runs]
-    trained = sum(recipe.steps_per_epoch(n, whole) * n / -(-n // batch) for n in sizes)
-    validated = len(runs) * len(splits["validation"])
+    recipe, splits = run.recipe, dataset.splits
+    n, whole = num_images(run.subset_size, len(splits["train"])), len(splits["train"])
+    trained = recipe.steps_per_epoch(n, whole) * n / -(-n // recipe.batch_size)
+    validated = len(splits["validation"])
     epoch = trained / throughput.training + validated / throughput.validation
-    undecoded = sum(len(dataset.tables[s]) for s in missing_splits(dataset, recipe, machine))
-    return recipe.epochs * epoch + undecoded / throughput.decoding
+    return recipe.epochs * epoch
 
 
-def measure_throughput(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> Throughput:
-    """Time a few training steps, validation batches and image decodings on this machine.
+class Probe:
+    """A model that trains on one batch of random pixels, to be timed."""
 
-    Parameters
-    ----------
-    recipe : Recipe
-    machine : Machine
-    dataset : ImageDataset
-        Its training images are decoded.
-    """
-    trainer = Trainer.build(recipe, machine, _random_pixels(recipe, len(dataset.classes)))
-    loader = get_train_loader(trainer.pixels, np.arange(recipe.batch_size), recipe)
-    trainer.state.restart(seed=0)
-    trainer.state.model.train()
+    def __init__(self, recipe: Recipe, machine: Machine, num_classes: int) -> None:
+        self.trainer = Trainer.build(recipe, machine, _random_pixels(recipe, num_classes))
+        self.loader = get_train_loader(self.trainer.pixels, np.arange(recipe.batch_size), recipe)
+        self.trainer.state.restart(seed=0)
 
-    def train() -> None:
+    def train(self) -> None:
+        """Make one step."""
+        trainer, loader, recipe = self.trainer, self.loader, self.trainer.recipe
+        trainer.state.model.train()
         trainer.state.reset_sums()
         for inputs, labels in loader.batches(loader.augmentation(0, 0)):
             trainer.step(inputs, labels, recipe.batch_size, recipe.learning_rate)
             trainer.state.num_images += recipe.batch_size
         trainer.state.running_scores()  # waits for the device
 
-    def validate() -> None:
-        with autocast(trainer.device, machine.precision):
-            predict(trainer.state.model, loader)
+    def validate(self) -> None:
+        """Make one forward pass."""
+        with autocast(self.trainer.device, self.trainer.machine.precision):
+            predict(self.trainer.state.model, self.loader)
 
-    training, validation = _rate(train, loader), _rate(validate, loader)
-    return Throughput(training, validation, _decoding_rate(recipe, machine, dataset))
+    def throughput(self, seconds: float) -> Throughput:
+        """Time steps for ``seconds`` and forward passes for half of it, at least one each."""
+        return Throughput(self._rate(self.train, seconds), self._rate(self.validate, seconds / 2))
+
+    def _rate(self, work: Callable[[], None], seconds: float) -> float:
+        began, count = time.perf_counter(), 0
+        while not count or time.perf_counter() - began < seconds:
+            work()
+            count += 1
+        return count * len(self.loader.split) / (time.perf_counter() - began)
 
 
-def _rate(work: Callable[[], None], loader: Loader) -> float:
-    """Return images per second of a function that handles the loader's images once."""
-    work()  # warm-up: kernels are chosen, buffers are allocated
-    began = time.perf_counter()
-    for _ in range(REPEATS):
-        work()
-    return REPEATS * len(loader.split) / (time.perf_counter() - began)
+def decoding_rate(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
+    """Return the images per second that all decoding processes take, timed on a few images.
 
-
-def _decoding_rate(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
-    """Time the decoding of a few training images; bad ones are reported when the cache is built."""
+    Parameters
+    ----------
+    recipe : Recipe
+    machine : Machine
+    dataset : ImageDataset
+        Bad images of it are reported when the cache is built.
+    """
     split, side, count = dataset.splits["train"], cache_side(recipe.image_size), 0
     began = time.perf_counter()
     for row in split.rows[:SAMPLED]:
