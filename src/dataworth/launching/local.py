@@ -120,8 +120,17 @@ class Training:
         return trainer.train(self.planned, self.threads, report)
 
 
-def _num_threads(planned: PlannedRun, machine: Machine, default: int) -> int:
-    """Return the threads of a run: those that it was begun with, if this machine has as many."""
+def run_threads(planned: PlannedRun, machine: Machine, default: int) -> int:
+    """Return the threads of a run: those that it was begun with, if this machine has as many.
+
+    Parameters
+    ----------
+    planned : PlannedRun
+    machine : Machine
+        Its ``cpus_per_run`` come first.
+    default : int
+        Threads of a run that is not begun.
+    """
     begun = planned.directory.num_threads or default
     is_fixed = machine.cpus_per_run is not None or own_device(machine.device).type != "cpu"
     return default if is_fixed or begun > num_cores() or world_size() > 1 else begun
@@ -134,7 +143,7 @@ def _one_after_another(
     for planned in planned_runs:
         run = planned.run
         progress.start(run)
-        num_threads = _num_threads(planned, trainer.machine, threads)
+        num_threads = run_threads(planned, trainer.machine, threads)
         try:
             outcomes[run] = trainer.train(planned, num_threads, partial(progress.report, run))
         except SignalInterrupt:
@@ -194,7 +203,7 @@ class _SideBySide:
         running, started = self.pool.busy(), list[Training]()
         in_use = sum(request.threads for request in running)
         while self.queue and len(running) + len(started) < split.jobs:
-            threads = _num_threads(self.queue[0], machine, split.threads)
+            threads = run_threads(self.queue[0], machine, split.threads)
             if in_use and in_use + threads > split.jobs * split.threads:
                 break
             in_use += threads
