@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from dataworth.config import Machine, Recipe
-from dataworth.data import cache, decoding, pixels, prepare
+from dataworth.data import cache, datasets, decoding, pixels, prepare
 from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.images import BadImageError, decode, decode_square, has_fast_jpeg, square
@@ -482,3 +483,10 @@ def test_normalise_is_torchvisions():
     pixels = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
     theirs = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels.permute(0, 3, 1, 2) / 255)
     assert torch.allclose(normalise(pixels), theirs, atol=1e-5)
+
+
+def test_the_digits_are_scikit_learns():
+    images, labels = load_digits(return_X_y=True)
+    found = datasets._digits_table()
+    assert (found[:, :-1] == images).all()
+    assert (found[:, -1] == labels).all()
