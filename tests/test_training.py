@@ -331,6 +331,16 @@ def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
     assert chosen == [torch.device("cuda:1")]
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU to seed")
+def test_seeding_keeps_nothing_for_a_gpu_that_is_absent():
+    queued = len(torch.cuda._queued_calls)
+    devices.seed_torch(1, 2)
+    state = torch.get_rng_state()
+    assert len(torch.cuda._queued_calls) == queued
+    torch.manual_seed(torch.initial_seed())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_snapshot_holds_the_sums_of_the_moment_it_was_asked_for(workplace):
     state = TrainState.build(RECIPE, 10, torch.device("cpu"))
     checkpointer = Checkpointer(RunDirectory(workplace), state, 0.0)

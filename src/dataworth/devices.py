@@ -138,4 +138,7 @@ def set_random_state(device: torch.device, state: torch.Tensor) -> None:
 def seed_torch(*key: int) -> None:
     """Seed torch's generators (weights, dropout) from integers such as (seed, epoch)."""
     state = np.random.SeedSequence([STREAM, *key]).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
+    if torch.accelerator.is_available():
+        torch.manual_seed(int(state[0]))
+    else:  # torch would keep every seed, with a stack trace, for a GPU that never comes
+        torch.default_generator.manual_seed(int(state[0]))

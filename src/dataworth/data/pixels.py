@@ -100,7 +100,8 @@ class HostPixels:
     """Pixels memory-mapped on the host; crops are copied to the device while it computes."""
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device) -> None:
-        self.pixels, self.side, self.device = pixels, pixels.shape[1], device
+        # A view of the memory map, since slicing the map itself takes twice as long.
+        self.pixels, self.side, self.device = np.asarray(pixels), pixels.shape[1], device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def batches(

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def describe_environment(device: torch.device, world_size: int = 1) -> dict[str,
     }
 
 
+@cache  # of the code that is loaded, whatever is changed in the meantime
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).parent
