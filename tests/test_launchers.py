@@ -314,7 +314,13 @@ def test_given_jobs_share_the_threads_and_are_not_measured(workplace):
 
 
 def test_a_short_study_is_trained_one_run_after_another(workplace):
-    assert split_of(lambda split: 1e6 * split.jobs, (100, 101), workplace) == Split(1, 8)
+    for rate in (5e4, 1e6):
+        assert split_of(lambda split, rate=rate: rate * split.jobs, (100, 101), workplace) == Split(
+            1, 8
+        )
+    busy = lambda split: 5e4 / split.threads  # noqa: E731
+    assert split_of(busy, (100, 101), workplace) == Split(2, 1)  # no longer short
+    assert split_of(lambda split: 8 * busy(split), (100, 101), workplace) == Split(1, 1)
 
 
 def test_a_measured_split_is_kept_unless_the_file_is_damaged(workplace):

@@ -26,7 +26,8 @@ from .side_by_side import DEATH, RESULT, WorkerPool
 
 FILE = "jobs.json"  # in the study's folder: the measured split, so that a resumed study keeps it
 SECONDS = 0.4  # of training steps that are timed
-MIN_SECONDS = 60.0  # of a study: a shorter one does not repay the start of processes
+MIN_SECONDS = 10.0  # of a study: a shorter one does not repay the measurement of other splits,
+MIN_SIDE_BY_SIDE = 60.0  # nor the start of processes
 MIN_GAIN = 1.1  # of another split over one run at a time with all threads
 
 
@@ -175,6 +176,7 @@ def _fastest(estimate: Estimate, one: Split) -> Split:
     fixed = estimate.machine.cpus_per_run
     fitting = available_bytes() // max(1, private_bytes())  # this process has measured one run
     most = max(1, min(len(estimate.runs), estimate.cores // (fixed or 1), fitting))
+    most = most if estimate.seconds(one) > MIN_SIDE_BY_SIDE else 1
     numbers = sorted({most, *(2**i for i in range(most.bit_length()))})  # 1, 2, 4, ..., most
     splits = [Split(n, fixed or estimate.cores // n) for n in numbers]
     splits += [] if fixed else [Split(1, 1), Split(most, 1)]
