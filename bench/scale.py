@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataworth.commands.cost import makespan
+from dataworth.launching.split import makespan
 from dataworth.storage.study_directory import StudyDirectory
 
 ROOT = Path(__file__).parents[1]
@@ -21,8 +21,9 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000)
 STUDY = ["--config", str(ROOT / "configs" / "digits.yaml"), "--experiment-id", "s"]
 SMALL = ["--seeds", "1", "2", "--epochs", "4", "--cpus-per-run", "1"]  # ten runs
 KINDS: dict[str, tuple[int, list[str]]] = {  # concurrent commands, further flags
-    "one process": (1, []),
-    "two processes on one study": (2, []),
+    "one process": (1, ["--jobs", "1"]),
+    "two processes on one study": (2, ["--jobs", "1"]),
+    "one command, two jobs": (1, ["--jobs", "2"]),
     "ray, two workers": (1, ["--launcher", "ray"]),
     "ray, two workers, largest first": (1, ["--launcher", "ray", "--order", "largest-first"]),
 }
