@@ -25,6 +25,7 @@ from dataworth.training.checkpointing import Checkpointer
 from dataworth.training.cuda_graphs import GraphedStep
 from dataworth.training.optimization import learning_rate
 from dataworth.training.state import TrainState
+from dataworth.training.throughput import fitting_batch_size
 from dataworth.training.trainer import Trainer
 
 RECIPE = Recipe(
@@ -262,7 +263,21 @@ def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace,
     planned_runs = [plan_run(run, data, workplace / "s") for run in runs]
     failures = local(planned_runs, Machine(), data)
     assert list(failures) == ["0.25/seed-1"]
-    assert "try --batch-size 30" in failures["0.25/seed-1"]
+    assert "out of memory with --batch-size 60; try --batch-size 30" in failures["0.25/seed-1"]
+
+
+def test_what_fits_into_memory_is_estimated_from_two_small_batches():
+    def peak(n, limit=10**12):
+        if (needed := 500_000_000 + n * 20_000_000) > limit:
+            raise torch.OutOfMemoryError
+        return needed
+
+    advice = fitting_batch_size(128, 2_000_000_000, peak)
+    assert advice == "--batch-size 65: an image takes 20.0 MB beside 0.50 GB, of 2.00 GB"
+    assert fitting_batch_size(64, 1e12, peak).startswith("--batch-size 63:")  # this one did not
+    assert fitting_batch_size(1, 5e8, peak).startswith("a smaller --model or --image-size: an")
+    tiny = fitting_batch_size(64, 5e8, partial(peak, limit=6e8))
+    assert tiny == "a smaller --model or --image-size: not even 8 images fit"
 
 
 @pytest.mark.slow

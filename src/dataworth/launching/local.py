@@ -24,6 +24,7 @@ from ..signals import SignalInterrupt
 from ..storage.epoch_log import EpochRow
 from ..storage.files import write_whole
 from ..storage.run_directory import PlannedRun
+from ..training.throughput import describe_lack_of_memory
 from ..training.trainer import Trainer
 from .progress import StudyProgress
 from .side_by_side import DEATH, REPORT, Event, WorkerPool
@@ -268,17 +269,15 @@ def train_run(
     except errors_fatal_to_group():
         raise
     except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        half = planned.run.recipe.batch_size // 2
-        reason = f"failed: {trainer.device} is out of memory; try --batch-size {half}"
-        details = reason
+        reason = details = ""  # measured below: the exception holds the batch's memory
     except InputError as error:
         reason = details = f"failed: {error}"
     except OSError as error:  # most often a full disk: the path says more than a traceback
         reason = details = f"failed: {error.filename}: {error.strerror}"
     except Exception as error:
         reason, details = f"failed: {type(error).__name__}: {error}", traceback.format_exc()
-    write_error(planned, details)
+    reason = reason or f"failed: {describe_lack_of_memory(trainer)}"
+    write_error(planned, details or reason)
     return reason, False
 
 

@@ -1,4 +1,4 @@
-"""Throughput of this machine, measured on random pixels, and the duration of runs that follows."""
+"""Throughput of this machine, on random pixels, and the duration of runs; memory of a batch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 
 from ..config import Machine, Recipe, Run
 from ..data.datasets import ImageDataset
@@ -17,11 +19,12 @@ from ..data.loaders import get_train_loader
 from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
-from ..devices import autocast
+from ..devices import autocast, free_memory
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
 
 SAMPLED = 8  # images that are decoded
+MEMORY_SHARE = 0.9  # of the free memory that a batch is advised to take: some is lost in fragments
 
 
 @dataclass(frozen=True)
@@ -130,3 +133,56 @@ def _random_pixels(recipe: Recipe, num_classes: int) -> PreparedData:
     classes = tuple(str(i) for i in range(num_classes))
     dataset = ImageDataset("noise", "noise", None, classes, splits, {}, None, ())
     return PreparedData(dataset, {"noise": pixels}, {"noise": np.zeros((n, 32), np.uint8)})
+
+
+def describe_lack_of_memory(trainer: Trainer) -> str:
+    """Say which batch size did not fit into the device's memory, and which would."""
+    batch_size, device = trainer.recipe.batch_size, trainer.device
+    text = f"{device} is out of memory with --batch-size {batch_size}; try"
+    if device.type != "cuda":
+        return f"{text} --batch-size {max(1, batch_size // 2)}"
+    torch.cuda.empty_cache()
+    available = free_memory(device) + torch.cuda.memory_allocated(device)
+    return f"{text} {fitting_batch_size(batch_size, available, partial(_peak_bytes, trainer))}"
+
+
+def fitting_batch_size(batch_size: int, available: float, peak: Callable[[int], int]) -> str:
+    """Estimate which batch size fits, from the memory that two smaller ones take.
+
+    Parameters
+    ----------
+    batch_size : int
+        Did not fit.
+    available : float
+        Bytes that a step may take, with the weights.
+    peak : callable
+        Maps a number of images to the bytes that a step of as many takes.
+
+    Returns
+    -------
+    str
+        Advice, with the measured memory.
+    """
+    few, more = max(1, batch_size // 16), max(2, batch_size // 8)
+    try:
+        small, large = peak(few), peak(more)
+    except RuntimeError:  # torch.OutOfMemoryError, or what a library makes of it
+        return f"a smaller --model or --image-size: not even {more} images fit"
+    per_image = max(1.0, (large - small) / (more - few))
+    fixed = small - few * per_image
+    fits = min(int((MEMORY_SHARE * available - fixed) / per_image), batch_size - 1)
+    flag = f"--batch-size {fits}" if fits > 0 else "a smaller --model or --image-size"
+    return (
+        f"{flag}: an image takes {per_image / 1e6:,.1f} MB beside {fixed / 1e9:.2f} GB, "
+        f"of {available / 1e9:.2f} GB"
+    )
+
+
+def _peak_bytes(trainer: Trainer, n: int) -> int:
+    """Make a step of ``n`` images; return the most memory that was allocated."""
+    loader = get_train_loader(trainer.pixels, np.arange(n), trainer.recipe.replace(batch_size=n))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(trainer.device)
+    for inputs, labels in loader.batches(loader.augmentation(0, 0)):
+        trainer.train_step(inputs, labels, len(labels), trainer.recipe.learning_rate)
+    return torch.cuda.max_memory_allocated(trainer.device)
