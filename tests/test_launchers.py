@@ -11,6 +11,7 @@ import time
 from typing import get_args
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -379,3 +380,26 @@ def test_runs_side_by_side_have_the_bits_of_runs_alone_and_the_hint_is_said_once
     assert all(f"run {i}/2  0.25/seed-{i}  epoch 3/3" in shown.out for i in (1, 2))
     assert shown.err.count("at chance after 3 epochs") == 2
     assert shown.err.count("if that lasts, try") == 1
+
+
+def test_auto_measures_real_processes_and_a_second_command_keeps_the_split(
+    workplace, capsys, monkeypatch
+):
+    for name in ("MIN_SECONDS", "MIN_SIDE_BY_SIDE", "SECONDS"):
+        monkeypatch.setattr(split_module, name, 0.0)
+    torch.set_num_threads(2)
+    try:
+        assert train(*TWO, "--plan") == 0
+        assert re.search(r"local, (one|2) at a time.*: about", capsys.readouterr().out)
+        assert train(*TWO) == 0
+        assert torch.get_num_threads() == 2
+        shown = capsys.readouterr().out
+        stored = json.loads((workplace / "checkpoints/s/jobs.json").read_text())
+        assert "(estimated minutes, runs x threads: 1 x 2 " in shown
+        assert stored["estimated_minutes"].keys() == {"1 x 2", "1 x 1", "2 x 1"}
+        for path in workplace.glob("checkpoints/s/*/*/environment.json"):
+            assert json.loads(path.read_text())["threads"] == stored["threads"]
+        assert train(*TWO, "--seeds", "3", "4") == 0
+        assert "estimated minutes" not in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(1)

@@ -119,6 +119,13 @@ def prepare_process(device: torch.device) -> None:
             mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def release_free_memory() -> None:
+    """Return freed buffers to the kernel, which :func:`prepare_process` told glibc to keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def random_state(device: torch.device) -> torch.Tensor:
     """Return the state of torch's generator for ``device``, from which dropout draws (uint8)."""
     if device.type == "cpu":

@@ -177,6 +177,7 @@ class _SideBySide:
             else:
                 self.queue.append(planned)
         self.queue = deque(sorted(self.queue, key=self._work, reverse=True))
+        self.pool.shrink(self.split.jobs)
         try:
             while self.queue or self.pool.busy():
                 self._start_runs()
@@ -187,7 +188,8 @@ class _SideBySide:
             with suppress(SignalInterrupt):
                 self.pool.stop()
             for planned in running:
-                self.progress.finish(planned.run, planned.directory.status or "interrupted")
+                is_complete = planned.directory.usable
+                self.progress.finish(planned.run, "" if is_complete else planned.directory.state)
             raise
         return self.outcomes
 

@@ -136,6 +136,13 @@ class WorkerPool:
                 self.workers.remove(worker)
         return events
 
+    def shrink(self, num_workers: int) -> None:
+        """Kill workers, all of them idle, until there are ``num_workers``."""
+        surplus, self.workers = self.workers[num_workers:], self.workers[:num_workers]
+        for worker in surplus:
+            worker.process.kill()
+            worker.receive()  # until its end
+
     def stop(self) -> None:
         """End the workers, each when its run is saved; a signal meanwhile is raised afterwards."""
         with deferred_signals():

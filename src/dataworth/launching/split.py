@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ import torch
 from ..config import Machine, Recipe, Run
 from ..console import say
 from ..data.datasets import ImageDataset
-from ..devices import use_threads
+from ..devices import release_free_memory, use_threads
 from ..distributed.process_group import own_device, world_size
 from ..errors import InputError
 from ..storage.files import read_json, write_json
@@ -65,8 +66,11 @@ def _probe(recipe: Recipe, machine: Machine, num_classes: int) -> Probe:
 
 
 def forget_probe() -> None:
-    """Release the memory of the model that was timed."""
-    _probe.cache_clear()
+    """Release the memory of the model that was timed, if there is one."""
+    if _probe.cache_info().currsize:
+        _probe.cache_clear()
+        gc.collect()
+        release_free_memory()
 
 
 @dataclass
