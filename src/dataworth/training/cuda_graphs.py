@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +92,7 @@ class CudaRecorder:
     device: torch.device
 
     @cached_property
-    def pool(self) -> tuple[int, int]:
+    def pool(self) -> Any:
         """Memory of all graphs: they are replayed one at a time."""
         return torch.cuda.graph_pool_handle()
 
