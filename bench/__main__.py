@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from dataworth.data.decoding import num_cores
 
 from . import recipes
 from .measure import alternate, report, write
@@ -16,11 +19,19 @@ Images = Annotated[Path, tyro.conf.arg(help="folder with one folder of JPEG file
 UNITS = {"training": 3, "validation": 6, "evaluation": 6, "loading": 8}  # batches per round
 
 
-def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) -> None:
+def train(
+    images: Images,
+    rounds: int = 5,
+    size: int = 227,
+    batch: int = 128,
+    cores: Annotated[
+        tuple[int, ...], tyro.conf.arg(help="all workloads on so many cores, then on so many")
+    ] = (1, num_cores()),
+) -> None:
     """Throughput of training, evaluation and data loading, per CPU-second of all processes."""
     content: dict[str, object] = {"command": "train", "size": size, "batch": batch}
     with tempfile.TemporaryDirectory() as cache:
-        for kind, units in UNITS.items():
+        for (kind, units), count in product(UNITS.items(), dict.fromkeys(cores)):
             makes = {
                 "ours": partial(recipes.ours, kind, images, size, batch, Path(cache)),
                 "torchvision recipe": partial(
@@ -28,7 +39,9 @@ def train(images: Images, rounds: int = 5, size: int = 227, batch: int = 128) ->
                 ),
                 "datasets recipe": partial(recipes.baseline, kind, "datasets", images, size, batch),
             }
-            content[kind] = report(f"{kind}, AlexNet", alternate(makes, rounds, units))
+            makes = {name: partial(recipes.on_cores, count, make) for name, make in makes.items()}
+            title = f"{kind}, {count} cores"
+            content[title] = report(f"{title}, AlexNet", alternate(makes, rounds, units))
     write("train", content)
 
 
@@ -54,8 +67,23 @@ def study(
     model: str = "alexnet",
     image_size: int = 227,
     baseline: bool = True,
+    peer: Annotated[
+        bool,
+        tyro.conf.arg(help="instead: a study of three sizes, end to end, by both, on --images"),
+    ] = False,
+    rounds: Annotated[int, tyro.conf.arg(help="of --peer")] = 5,
+    batch: Annotated[int, tyro.conf.arg(help="of --peer: images per batch")] = 128,
 ) -> None:
     """Duration of the default study at mini-ImageNet's size; the plain recipe, extrapolated."""
+    if peer:
+        from .peer import measure_peer
+
+        if images == "synthetic":
+            raise SystemExit("--peer reads JPEG files: give --images FOLDER")
+        content = measure_peer(Path(images), rounds, epochs, image_size, batch)
+        settings = {"epochs": epochs, "size": image_size, "batch": batch}
+        write("peer", {"command": "study --peer", **settings, **content})
+        return
     from .study import measure_study
 
     write("study", measure_study(device, images, scale, epochs, model, image_size, baseline))
@@ -84,6 +112,13 @@ def scale(
     write("scale", {"command": "scale", "simulation": simulated, "measured": measure(rounds)})
 
 
+def jobs(rounds: int = 5, epochs: int = 6) -> None:
+    """Duration of six small runs side by side and one after another; idle, then busy, machine."""
+    from .scale import measure_jobs
+
+    write("jobs", {"command": "jobs", "epochs": epochs, **measure_jobs(rounds, epochs)})
+
+
 def forecast() -> None:
     """Accuracy of forecasts on learning curves measured here, next to a straight line."""
     from .forecasts import measure_forecasts
@@ -95,6 +130,7 @@ def forecast() -> None:
 
 if __name__ == "__main__":
     commands = {
-        "train": train, "cache": cache, "study": study, "scale": scale, "forecast": forecast
+        "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
+        "forecast": forecast,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

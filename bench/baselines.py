@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+from dataworth.data.decoding import num_cores
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REPEATS = 64  # of a small folder, so that an epoch lasts longer than the measurement
 
 
-def torchvision_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
+def torchvision_loader(
+    folder: Path, size: int, batch: int, train: bool, share: float | None = None
+) -> DataLoader[object]:
     """Build a DataLoader over ImageFolder and Pillow, as in PyTorch's ImageNet example.
 
     Parameters
@@ -27,17 +30,21 @@ def torchvision_loader(folder: Path, size: int, batch: int, train: bool) -> Data
         Images per batch.
     train : bool
         Shuffle and augment; otherwise centre crops in order.
+    share : float, optional
+        Of the images, each once in an epoch; default: all, often enough for a measurement.
     """
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
     normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     augment = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
-    centre = [transforms.Resize(256), transforms.CenterCrop(size)]
+    centre = [transforms.Resize(round(size * 256 / 227)), transforms.CenterCrop(size)]
     images = ImageFolder(
         str(folder), transforms.Compose([*(augment if train else centre), *normalise])
     )
-    return _loader(ConcatDataset([images] * REPEATS), batch, train)
+    if share is None:
+        return _loader(ConcatDataset([images] * REPEATS), batch, train)
+    return _loader(Subset(images, range(0, len(images), round(1 / share))), batch, train)
 
 
 def datasets_loader(folder: Path, size: int, batch: int, train: bool) -> DataLoader[object]:
@@ -63,7 +70,7 @@ def _loader(images: Dataset[object], batch: int, train: bool) -> DataLoader[obje
         images,
         batch,
         shuffle=train,
-        num_workers=os.cpu_count() or 1,
+        num_workers=num_cores(),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=True,
         multiprocessing_context="fork",
@@ -78,20 +85,16 @@ def batches(loader: DataLoader[object], device: torch.device) -> Iterator[tuple[
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def training(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
-    """Train torchvision's AlexNet in fp32 and eager mode; yield the images of each step.
+def training(loader: DataLoader[object], device: torch.device, model: nn.Module) -> Iterator[int]:
+    """Train a model in fp32 and eager mode; yield the images of each step.
 
     Parameters
     ----------
     loader : DataLoader
     device : torch.device
-    classes : int
-        Number of classes.
+    model : Module
+        On the device, in training mode.
     """
-    from torchvision.models import alexnet
-
-    torch.manual_seed(0)
-    model = alexnet(num_classes=classes).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
     criterion = nn.CrossEntropyLoss()
     for images, labels in batches(loader, device):
@@ -102,11 +105,9 @@ def training(loader: DataLoader[object], device: torch.device, classes: int) -> 
         yield len(labels)
 
 
-def evaluation(loader: DataLoader[object], device: torch.device, classes: int) -> Iterator[int]:
-    """Evaluate torchvision's AlexNet in fp32; yield the images of each batch, as training does."""
-    from torchvision.models import alexnet
-
-    model = alexnet(num_classes=classes).to(device).eval()
+def evaluation(loader: DataLoader[object], device: torch.device, model: nn.Module) -> Iterator[int]:
+    """Evaluate a model in fp32; yield the images of each batch, parameters as of training."""
+    model.eval()
     for images, labels in batches(loader, device):
         with torch.no_grad():
             model(images).argmax(1).eq(labels).sum().item()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import psutil
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+LIMIT = 1800  # seconds of a round of a workload
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,61 @@ def alternate(makes: Mapping[str, MakeWork], rounds: int, units: int) -> dict[st
     """
     context = get_context("spawn")
     samples: dict[str, list[Sample]] = {name: [] for name in makes}
-    pipes = {}
-    for name, make in makes.items():
-        pipes[name], child_end = context.Pipe()
-        context.Process(target=_serve, args=(make, child_end)).start()
+    workers: dict[str, tuple[SpawnProcess, Connection]] = {}
     try:
+        for name, make in makes.items():
+            pipe, child_end = context.Pipe()
+            process = context.Process(target=_serve, args=(make, child_end))
+            process.start()
+            child_end.close()  # else nobody notices that the process has ended
+            workers[name] = process, pipe
         for round_index in range(rounds + 1):
-            for name, pipe in pipes.items():
-                pipe.send(units if round_index else 2)
-                sample = Sample(*pipe.recv())
+            for name, (_, pipe) in workers.items():
+                sample = _measure(name, pipe, units if round_index else 2)
                 if round_index:  # the first round is the warm-up
                     samples[name].append(sample)
     finally:
-        for pipe in pipes.values():
+        for process, pipe in workers.values():
             with suppress(OSError):  # the process has failed
                 pipe.send(0)
+            process.join(10)
+            process.kill()
     return samples
+
+
+def _measure(name: str, pipe: Connection, units: int) -> Sample:
+    try:
+        pipe.send(units)
+        if not pipe.poll(LIMIT):
+            raise RuntimeError(f"{name}: {units} units take longer than {LIMIT} seconds")
+        return Sample(*pipe.recv())
+    except (EOFError, OSError) as error:
+        raise RuntimeError(f"{name}: its process has failed") from error
+
+
+def timed(commands: Sequence[Sequence[str]], folder: Path, images: int) -> Sample:
+    """Run Python commands one after another; measure them and all their processes.
+
+    Parameters
+    ----------
+    commands : sequence of sequence of str
+        Arguments of Python.
+    folder : Path
+        Where they run.
+    images : int
+        That they train on, in all epochs.
+    """
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    }
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    for command in commands:
+        subprocess.run([sys.executable, *command], cwd=folder, env=environment, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Sample(images, cpu, seconds)
 
 
 def _serve(make: MakeWork, pipe: Connection) -> None:
@@ -75,8 +121,11 @@ def _serve(make: MakeWork, pipe: Connection) -> None:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    processes = [process, *process.children(recursive=True)]
-    return float(sum(sum(p.cpu_times()[:2]) for p in processes))
+    seconds = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            seconds += sum(each.cpu_times()[:2])
+    return seconds
 
 
 def report(title: str, samples: Mapping[str, list[Sample]], unit: str = "cpu") -> dict[str, object]:

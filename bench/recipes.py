@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -52,6 +53,7 @@ def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Itera
         Images per batch.
     """
     import torch
+    from torchvision.models import alexnet
 
     from . import baselines
 
@@ -61,7 +63,25 @@ def baseline(kind: str, name: str, images: Path, size: int, batch: int) -> Itera
     if kind == "loading":
         return baselines.loading(loader, device)
     work = baselines.training if kind == "training" else baselines.evaluation
-    return work(loader, device, classes)
+    torch.manual_seed(0)
+    return work(loader, device, alexnet(num_classes=classes).to(device))
+
+
+def on_cores(cores: int, make: Callable[[], Iterator[int]]) -> Iterator[int]:
+    """Restrict this process, its threads and its loader's workers to some cores; make the work.
+
+    Parameters
+    ----------
+    cores : int
+    make : callable
+        Another function of this module, with its arguments.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    import torch
+
+    torch.set_num_threads(cores)
+    return make()
 
 
 def decode_ours(images: Path, side: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Duration of a study with many workers (simulated) and with two processes (measured)."""
+"""Duration of a study with many workers (simulated), with two processes, with several jobs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataworth.commands.cost import makespan
+from dataworth.data.decoding import num_cores
+from dataworth.launching.split import makespan
 from dataworth.storage.study_directory import StudyDirectory
 
-ROOT = Path(__file__).parents[1]
+from .measure import ROOT, Sample, report, timed
+
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000)
 STUDY = ["--config", str(ROOT / "configs" / "digits.yaml"), "--experiment-id", "s"]
 SMALL = ["--seeds", "1", "2", "--epochs", "4", "--cpus-per-run", "1"]  # ten runs
 KINDS: dict[str, tuple[int, list[str]]] = {  # concurrent commands, further flags
-    "one process": (1, []),
-    "two processes on one study": (2, []),
+    "one process": (1, ["--jobs", "1"]),
+    "two processes on one study": (2, ["--jobs", "1"]),
+    "one command, two jobs": (1, ["--jobs", "2"]),
     "ray, two workers": (1, ["--launcher", "ray"]),
     "ray, two workers, largest first": (1, ["--launcher", "ray", "--order", "largest-first"]),
 }
+JOBS = {"--jobs auto": ["--jobs", "auto"], "one after another": ["--jobs", "1"]}
+SIX_RUNS = ["--image-size", "64", "--subset-sizes", "1.0", "0.5", "0.25", "--seeds", "1", "2"]
+NUM_DIGITS = 1293  # training images of the digits
 
 
 def run_seconds(study: Path) -> list[float]:
@@ -94,6 +100,35 @@ def _train(commands: int, flags: Sequence[str]) -> tuple[float, float]:
         ends = [_modified(path) for path in study.rglob("done")]
         assert len(ends) == 10, codes
         return seconds, max(ends) - min(map(_modified, study.rglob("environment.json")))
+
+
+def measure_jobs(rounds: int, epochs: int) -> dict[str, object]:
+    """Measure six runs at 64 pixels side by side and one after another, in turn.
+
+    The same is done while as many other processes as there are cores compute.
+    """
+    content: dict[str, object] = {}
+    trained = round(epochs * 2 * NUM_DIGITS * (1.0 + 0.5 + 0.25))
+    with tempfile.TemporaryDirectory() as folder:
+        for machine, others in (("idle machine", 0), ("busy machine", num_cores())):
+            busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+                    for _ in range(others)]  # fmt: skip
+            samples: dict[str, list[Sample]] = {name: [] for name in JOBS}
+            try:
+                for index in range(rounds + 1):  # the first decodes the images
+                    for name, flags in JOBS.items():
+                        study = [*STUDY, *SIX_RUNS, "--epochs", str(epochs if index else 1)]
+                        place = Path(folder) / f"{others}-{index}-{flags[1]}"
+                        place.mkdir()
+                        cache = ["--cache-dir", str(Path(folder) / "cache")]
+                        line = [str(ROOT / "train.py"), *study, *flags, *cache]
+                        samples[name].append(timed([line], place, trained))
+            finally:
+                for process in busy:
+                    process.kill()
+            kept = {name: rounds_[1:] for name, rounds_ in samples.items()}
+            content[machine] = report(f"six runs at 64 pixels, {machine}", kept, "wall")
+    return content
 
 
 def _modified(path: Path) -> float:

@@ -126,12 +126,14 @@ def _plain(
     data: PreparedData,
 ) -> dict[str, object]:
     """Measure some steps of the plain recipe on JPEG files; extrapolate to the same study."""
+    from torchvision.models import alexnet
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) if images == "synthetic" else Path(images)
         if images == "synthetic":
             _write_jpegs(path)
         loader = baselines.torchvision_loader(path, recipe.image_size, recipe.batch_size, True)
-        work = baselines.training(loader, device, CLASSES)
+        work = baselines.training(loader, device, alexnet(num_classes=CLASSES).to(device))
         for _ in range(5):
             next(work)
         started, count = time.perf_counter(), 0

@@ -1,5 +1,6 @@
 """Launchers: what each refuses, what the others see of its runs, in which order runs are made."""
 
+import json
 import os
 import re
 import shutil
@@ -10,19 +11,25 @@ import time
 from typing import get_args
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataworth.commands.cost import makespan
-from dataworth.commands.planning import plan_run
+from dataworth.commands.parsing import parse_train
+from dataworth.commands.planning import plan_run, plan_study
 from dataworth.config import Machine, Recipe, Study
-from dataworth.data.prepare import open_data
+from dataworth.data.decoding import num_cores
+from dataworth.data.prepare import load_dataset, open_data
 from dataworth.errors import InputError
+from dataworth.launching import split as split_module
+from dataworth.launching.local import run_threads
 from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
+from dataworth.launching.split import Estimate, Split, choose_split, makespan
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
+from dataworth.training.throughput import Throughput
 from tests.conftest import PATHS, QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
@@ -264,3 +271,146 @@ def test_slurm_trains_the_same_bits_through_submitits_local_executor(study, work
     found = digests(workplace / "checkpoints" / "s")
     assert len(found) == 4
     assert found.items() <= digests(study / "checkpoints" / "s").items()
+
+
+class MadeUp(Estimate):
+    """An estimate whose runs train with made-up images per second."""
+
+    def of_run(self, run, split):
+        rate = self.pool(split)
+        return Throughput(rate, 1e9)
+
+
+def split_of(rate, sizes, folder, **more):
+    """The split that is chosen for runs of these sizes where ``rate`` is measured, on 8 cores."""
+    machine = Machine(device="cpu", **more)
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=10**4)
+    runs = Study(subset_sizes=sizes).runs(recipe)
+    return choose_split(MadeUp(runs, machine, load_dataset(recipe), rate, cores=8), folder)
+
+
+IDLE = lambda split: 1000 * split.threads**0.7  # noqa: E731
+BUSY = lambda split: 1000 / split.threads / split.jobs**0.5  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("rate", "sizes", "split"),
+    [
+        (IDLE, (100, 101, 102, 103, 104, 105, 106, 107), (8, 1)),
+        (IDLE, (1.0, 0.5, 0.25, 0.125, 0.0625), (2, 4)),  # the largest run takes half of all
+        (IDLE, (1.0,), (1, 8)),
+        (BUSY, (1.0,), (1, 1)),
+        (BUSY, (100, 101, 102), (3, 1)),
+        (lambda split: 1000 if split.jobs == 1 else 1000 / split.jobs, (100, 101), (1, 8)),
+    ],
+)
+def test_the_split_is_that_with_which_the_study_ends_soonest(workplace, rate, sizes, split):
+    assert split_of(rate, sizes, workplace) == Split(*split)
+
+
+def test_no_more_runs_at_a_time_than_memory_allows(workplace, monkeypatch):
+    monkeypatch.setattr(split_module, "private_bytes", lambda: 10**9)
+    monkeypatch.setattr(split_module, "available_bytes", lambda: 3 * 10**9)
+    sizes = (100, 101, 102, 103, 104, 105, 106, 107)
+    assert split_of(IDLE, sizes, workplace).jobs <= 3
+    assert split_of(IDLE, sizes, workplace, cpus_per_run=2) == Split(3, 2)
+
+
+def test_given_jobs_share_the_threads_and_are_not_measured(workplace):
+    sizes, never = (100, 101, 102), None
+    assert split_of(never, sizes, workplace, jobs=2) == Split(2, 4)
+    assert split_of(never, sizes, workplace, jobs=8) == Split(3, 1)
+    assert split_of(never, sizes, workplace, jobs=16) == Split(3, 1)
+    assert split_of(never, sizes, workplace, jobs=2, cpus_per_run=3) == Split(2, 3)
+    assert split_of(never, sizes, workplace, jobs=1) == Split(1, 8)
+
+
+def test_a_short_study_is_trained_one_run_after_another(workplace):
+    for rate in (5e4, 1e6):
+        assert split_of(lambda split, rate=rate: rate * split.jobs, (100, 101), workplace) == Split(
+            1, 8
+        )
+    busy = lambda split: 5e4 / split.threads  # noqa: E731
+    assert split_of(busy, (100, 101), workplace) == Split(2, 1)  # no longer short
+    assert split_of(lambda split: 8 * busy(split), (100, 101), workplace) == Split(1, 1)
+
+
+def test_a_measured_split_is_kept_unless_the_file_is_damaged(workplace):
+    stored = {"jobs": 2, "threads": 3, "cores": 8, "recipes": ["alexnet-small, 32 px, batch 128"]}
+    sizes, measured = (100, 101, 102, 103), Split(4, 2)
+    file = workplace / "jobs.json"
+    file.write_text(json.dumps(stored))
+    assert split_of(None, sizes, workplace) == Split(2, 3)
+    assert split_of(None, (100,), workplace) == Split(1, 3)
+    for damage in ({"jobs": 10**9}, {"threads": 0}, {"jobs": "2"}, {"cores": 4}, {"recipes": []}):
+        file.write_text(json.dumps({**stored, **damage}))
+        assert split_of(IDLE, sizes, workplace) == measured
+    file.write_text("[")
+    assert split_of(IDLE, sizes, workplace) == measured
+
+
+def test_a_run_in_progress_keeps_its_number_of_threads(workplace):
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32)
+    (run,) = Study(subset_sizes=(0.25,)).runs(recipe)
+    planned = plan_run(run, open_data(recipe, Machine()), workplace / "s")
+    folder, threads = planned.directory.path, num_cores() + 1
+    folder.mkdir(parents=True)
+    assert run_threads(planned, Machine(), threads) == threads
+    (folder / "environment.json").write_text('{"threads": 1}')
+    assert run_threads(planned, Machine(), threads) == threads  # not begun: no snapshot
+    (folder / "last.pt").write_bytes(b"")
+    assert run_threads(planned, Machine(device="cpu"), threads) == 1
+    assert run_threads(planned, Machine(device="cpu", cpus_per_run=2), 2) == 2
+    for damage in (f'{{"threads": {num_cores() + 1}}}', '{"threads": "1"}', "[]", "{"):
+        (folder / "environment.json").write_text(damage)
+        assert run_threads(planned, Machine(device="cpu"), threads) == threads
+
+
+def test_jobs_are_for_one_process_on_this_machine(workplace, capsys, monkeypatch):
+    for launcher in ("ray", "slurm"):
+        assert train(*TWO, "--jobs", 2, "--launcher", launcher, "--plan") == 2
+        assert f"error: --jobs 2 --launcher {launcher}: only the local" in capsys.readouterr().err
+    assert train(*TWO, "--jobs", 0) == 2
+    assert "error: --jobs: 0 is not a number of runs" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    flags = parse_train([*map(str, TWO), "--jobs", "2"])
+    with pytest.raises(InputError, match="--jobs 2 works in one process; start it without torchr"):
+        plan_study(flags, StudyDirectory(workplace / "s"))
+
+
+def test_runs_side_by_side_have_the_bits_of_runs_alone_and_the_hint_is_said_once(workplace, capsys):
+    slow = [*TWO, "--learning-rate", "1e-9"]
+    assert train(*slow, "--jobs", 1) == 0
+    alone = digests(workplace / "checkpoints" / "s")
+    shutil.rmtree(workplace / "checkpoints")
+    capsys.readouterr()
+    assert train(*slow, "--jobs", 2) == 0
+    assert digests(workplace / "checkpoints" / "s") == alone
+    shown = capsys.readouterr()
+    assert "runs: 2 at a time, 1 thread each\n" in shown.out
+    assert all(f"run {i}/2  0.25/seed-{i}  epoch 3/3" in shown.out for i in (1, 2))
+    assert shown.err.count("at chance after 3 epochs") == 2
+    assert shown.err.count("if that lasts, try") == 1
+
+
+def test_auto_measures_real_processes_and_a_second_command_keeps_the_split(
+    workplace, capsys, monkeypatch
+):
+    for name in ("MIN_SECONDS", "MIN_SIDE_BY_SIDE", "SECONDS"):
+        monkeypatch.setattr(split_module, name, 0.0)
+    torch.set_num_threads(2)
+    try:
+        assert train(*TWO, "--plan") == 0
+        assert re.search(r"local, (one|2) at a time.*: about", capsys.readouterr().out)
+        assert train(*TWO) == 0
+        assert torch.get_num_threads() == 2
+        shown = capsys.readouterr().out
+        stored = json.loads((workplace / "checkpoints/s/jobs.json").read_text())
+        assert "(estimated minutes, runs x threads: 1 x 2 " in shown
+        assert stored["estimated_minutes"].keys() == {"1 x 2", "1 x 1", "2 x 1"}
+        for path in workplace.glob("checkpoints/s/*/*/environment.json"):
+            assert json.loads(path.read_text())["threads"] == stored["threads"]
+        assert train(*TWO, "--seeds", "3", "4") == 0
+        assert "estimated minutes" not in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(1)

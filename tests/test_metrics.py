@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, t
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from dataworth.evaluation.intervals import (
@@ -99,6 +99,21 @@ def test_runs_at_chance_seldom_pass_together_however_correlated(correlation):
     right = np.where(shared, rng.binomial(n, 0.1, (studies, 1)), rng.binomial(n, 0.1, (studies, 3)))
     passed = [beats_chance(errors, 0.9, n) for errors in (1 - right / n).tolist()]
     assert np.mean(passed) <= 0.002  # 0.001, and the noise of so many studies
+
+
+@given(st.integers(1, 2000), st.floats(0, 1), st.floats(0.01, 0.999))
+def test_the_test_against_chance_is_scipys(n, share, chance):
+    wrong = round(share * n)
+    p_value = binomtest(wrong, n, chance, alternative="less").pvalue
+    if abs(p_value - 0.001) > 1e-9:
+        assert beats_chance(wrong / n, chance, n) == (p_value < 0.001)
+
+
+@given(st.integers(2, 50), st.floats(0.001, 0.1))
+def test_seeds_widen_an_interval_by_students_t(num_runs, deviation):
+    low, _ = mean_interval(0.5, deviation, num_runs, 10**12)
+    half = t.interval(0.95, num_runs - 1, scale=deviation / num_runs**0.5)[1]
+    assert low == pytest.approx(max(0.0, 0.5 - half), abs=1e-5)
 
 
 def scored_run(size, error, seed, status="complete"):

@@ -1,6 +1,8 @@
 """Several processes train what one would: the same images, losses and answers."""
 
 import json
+import os
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.measure import alternate
 from tests.conftest import DIGITS, inside
 from tests.faults.victims import Victim, start_server, team
 
@@ -126,3 +129,8 @@ def test_what_processes_cannot_share_is_refused(workplace, alone):
     first, second = team("dataworth.commands.eval:evaluate")
     assert (first.end(), second.end()) == (2, 2)
     assert "eval.py works in one process; start it without torchrun" in first.text
+
+
+def test_a_benchmark_ends_with_its_process():
+    with pytest.raises(RuntimeError, match="one: its process has failed"):
+        alternate({"one": partial(os._exit, 3)}, rounds=1, units=1)

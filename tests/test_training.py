@@ -1,6 +1,8 @@
 """The step: one way to write it, several to run it, the same weights."""
 
+from functools import partial
 from threading import Event
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,16 +12,20 @@ from dataworth import devices
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.loaders import get_train_loader
-from dataworth.data.pixels import PixelStores
+from dataworth.data.normalisation import IMAGENET, _scale_and_shift
+from dataworth.data.pixels import DevicePixels, PixelStores
 from dataworth.data.prepare import open_data
 from dataworth.errors import InputError
 from dataworth.launching.registry import local
+from dataworth.models.registry import build_model
 from dataworth.storage.files import write_json
 from dataworth.storage.run_directory import RunDirectory
+from dataworth.training import trainer as trainer_module
 from dataworth.training.checkpointing import Checkpointer
 from dataworth.training.cuda_graphs import GraphedStep
 from dataworth.training.optimization import learning_rate
 from dataworth.training.state import TrainState
+from dataworth.training.throughput import fitting_batch_size
 from dataworth.training.trainer import Trainer
 
 RECIPE = Recipe(
@@ -57,9 +63,107 @@ def assert_equal(a, b):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_recorded_buffers_give_the_same_bits(data, optimizer):
-    recipe = RECIPE.replace(optimizer=optimizer)
-    assert_equal(weights_after(recipe, data, step=GraphedStep), weights_after(recipe, data))
+def test_recorded_buffers_give_the_same_bits(data, optimizer, capsys):
+    recipe, step = RECIPE.replace(optimizer=optimizer), partial(GraphedStep, record=lambda c: c)
+    assert_equal(weights_after(recipe, data, step=step), weights_after(recipe, data))
+    assert not capsys.readouterr().err
+
+
+def raises(call):
+    raise RuntimeError("operation not permitted when stream is capturing\nCompile with ...")
+
+
+def draws_other_dropout(call):
+    def replay():
+        torch.rand(1)
+        call()
+
+    return replay
+
+
+BAD_REPLAYS = {  # part of the message -> recorder
+    "not permitted when stream": raises,
+    "changes the loss by 1 and": lambda call: lambda: None,
+    "update of the weights by ": lambda call: lambda: (call(), call()),
+    "failed: RecordingError: its": draws_other_dropout,
+}
+
+
+@pytest.mark.parametrize("reason", BAD_REPLAYS)
+@pytest.mark.parametrize(("optimizer", "num_good"), [("sgd", 0), ("sgd", 1), ("adam", 0)])
+def test_a_step_that_cannot_be_recorded_is_made_directly(data, reason, optimizer, num_good, capsys):
+    recipe, recorded = RECIPE.replace(optimizer=optimizer), []
+
+    def record(call):
+        recorded.append(call)
+        return call if len(recorded) <= num_good else BAD_REPLAYS[reason](call)
+
+    step = partial(GraphedStep, record=record)
+    assert_equal(weights_after(recipe, data, step=step), weights_after(recipe, data))
+    assert len(recorded) == num_good + 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "training goes on without CUDA graphs" in line
+    assert reason in line
+
+
+def test_a_step_that_must_be_recorded_and_cannot_is_an_error(data):
+    step = partial(GraphedStep, is_compiled=True, record=raises)
+    with pytest.raises(InputError, match=r"--compile on: RuntimeError: operation not permitted"):
+        weights_after(RECIPE, data, step=step)
+
+
+def synchronises(logits, labels):
+    return labels * (logits.sum().item() > 0)
+
+
+def branches(logits, labels):
+    return labels if (labels > 0).any() else labels + 1
+
+
+def counts(logits, labels):
+    return labels.nonzero()[:, 0]
+
+
+def mixes_devices(logits, labels):
+    return labels + torch.zeros(len(labels), dtype=torch.int64, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [("alexnet", 96), ("alexnet-small", 32), ("resnet18", 64)]
+)
+@pytest.mark.parametrize("augment", ["paper", "random-resized-crop"])
+def test_the_step_never_waits_for_the_gpu(model, size, augment, monkeypatch):
+    step_on_fake_gpu(RECIPE.replace(model=model, image_size=size, augment=augment), monkeypatch)
+
+
+@pytest.mark.parametrize("wrong", [synchronises, branches, counts, mixes_devices])
+def test_a_step_that_waits_for_the_gpu_is_noticed(wrong, monkeypatch):
+    monkeypatch.setattr(trainer_module, "label_ranks", wrong)
+    with pytest.raises(Exception, match=r"_local_scalar_dense|nonzero|same device"):
+        step_on_fake_gpu(RECIPE, monkeypatch)
+
+
+def step_on_fake_gpu(recipe, monkeypatch):
+    """Make a step on tensors of a GPU without data; without a GPU torch has no backward pass."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    _scale_and_shift.cache_clear()
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)
+    gpu, side, b = torch.device("cuda", 0), recipe.image_size + 4, recipe.batch_size
+    try:
+        with FakeTensorMode(allow_fallback_kernels=False), gpu:
+            model = build_model(recipe.model, 10, recipe.image_size, recipe.dropout)
+            optimizer = Mock(param_groups=[{"lr": torch.tensor(0.1)}])
+            state = TrainState(recipe, 10, model, optimizer, torch.zeros(3, dtype=torch.float64))
+            trainer = Trainer(recipe, Machine(precision="fp32"), None, gpu)
+            trainer.state, trainer.channel_stats = state, IMAGENET
+            trainer.train_pixels = object.__new__(DevicePixels)
+            trainer.train_pixels.pixels = torch.empty((99, side, side, 3), dtype=torch.uint8)
+            num_columns = 6 if recipe.augment == "random-resized-crop" else 4
+            *inputs, labels = torch.zeros((num_columns + 1, b), dtype=torch.int64)
+            trainer.train_step(tuple(inputs), labels, b, torch.tensor(0.1))
+    finally:
+        _scale_and_shift.cache_clear()
 
 
 def test_resident_and_streamed_pixels_give_the_same_bits(data):
@@ -159,7 +263,21 @@ def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace,
     planned_runs = [plan_run(run, data, workplace / "s") for run in runs]
     failures = local(planned_runs, Machine(), data)
     assert list(failures) == ["0.25/seed-1"]
-    assert "try --batch-size 30" in failures["0.25/seed-1"]
+    assert "out of memory with --batch-size 60; try --batch-size 30" in failures["0.25/seed-1"]
+
+
+def test_what_fits_into_memory_is_estimated_from_two_small_batches():
+    def peak(n, limit=10**12):
+        if (needed := 500_000_000 + n * 20_000_000) > limit:
+            raise torch.OutOfMemoryError
+        return needed
+
+    advice = fitting_batch_size(128, 2_000_000_000, peak)
+    assert advice == "--batch-size 65: an image takes 20.0 MB beside 0.50 GB, of 2.00 GB"
+    assert fitting_batch_size(64, 1e12, peak).startswith("--batch-size 63:")  # this one did not
+    assert fitting_batch_size(1, 5e8, peak).startswith("a smaller --model or --image-size: an")
+    tiny = fitting_batch_size(64, 5e8, partial(peak, limit=6e8))
+    assert tiny == "a smaller --model or --image-size: not even 8 images fit"
 
 
 @pytest.mark.slow
@@ -226,6 +344,16 @@ def test_a_gpu_that_is_named_is_the_current_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert devices._gpu_of_rank(torch.device("cuda:1"), 0, 1) == torch.device("cuda:1")
     assert chosen == [torch.device("cuda:1")]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU to seed")
+def test_seeding_keeps_nothing_for_a_gpu_that_is_absent():
+    queued = len(torch.cuda._queued_calls)
+    devices.seed_torch(1, 2)
+    state = torch.get_rng_state()
+    assert len(torch.cuda._queued_calls) == queued
+    torch.manual_seed(torch.initial_seed())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_snapshot_holds_the_sums_of_the_moment_it_was_asked_for(workplace):

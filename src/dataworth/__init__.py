@@ -160,7 +160,10 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     launching/                where the runs of a study execute
         registry.py           LAUNCHERS: local, ray, slurm
-        local.py              one run after another in this process
+        local.py              on this machine: one run after another, or several side by side
+        side_by_side.py       worker processes: start, messages, signals, deaths
+        split.py              --jobs auto: runs at a time and threads of each, by measured speed
+        memory.py             memory that this process holds, and that is left
         remote.py             common to Ray and Slurm: retries, progress from run directories
         ray_cluster.py        connect to Ray; security; how many runs fit
         ray_tasks.py          one Ray task per run

@@ -210,7 +210,12 @@ class Machine(Record):
         60.0, ge=0, description="seconds between two snapshots of a run"
     )
     launcher: Literal["local", "ray", "slurm"] = Field(
-        "local", description="where runs execute: here, one after another; on Ray; on Slurm"
+        "local", description="where runs execute: here; on Ray; on Slurm"
+    )
+    jobs: Literal["auto"] | int = Field(
+        "auto",
+        description="runs that train side by side with --launcher local, each in a process; "
+        "auto: as many as end soonest, measured on a CPU; 1 on a GPU",
     )
     order: Literal["smallest-first", "largest-first"] = Field(
         "smallest-first",
@@ -238,12 +243,24 @@ class Machine(Record):
     checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
     results_dir: Path = Field(Path("results"), description="directory of the results")
 
+    @field_validator("jobs")
+    @classmethod
+    def _check_jobs(cls, jobs: str | int) -> str | int:
+        if isinstance(jobs, int) and jobs < 1:
+            raise ValueError(f"{jobs} is not a number of runs; use auto, 1, 2, ...")
+        return jobs
+
     @field_validator("cache_dir", "checkpoint_dir", "results_dir")
     @classmethod
     def _check_path(cls, path: Path) -> Path:
         if "\0" in str(path):
             raise ValueError(f"{str(path)!r} is not a path")
         return path
+
+    @property
+    def min_jobs(self) -> int:
+        """Runs at a time, as far as it is known before anything is measured."""
+        return 1 if self.jobs == "auto" else self.jobs
 
 
 def _share_or_count(size: float) -> float | int:

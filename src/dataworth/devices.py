@@ -90,6 +90,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, torch.bfloat16)
 
 
+def use_threads(number: int) -> None:
+    """Let torch use so many threads on the CPU; where it does already, MKL's settings stay."""
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
+
 def free_memory(device: torch.device) -> int:
     """Free memory of the device, in bytes."""
     if device.type == "cuda":
@@ -129,6 +135,13 @@ def prepare_process(device: torch.device) -> None:
             mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def release_free_memory() -> None:
+    """Return freed buffers to the kernel, which :func:`prepare_process` told glibc to keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def random_state(device: torch.device) -> torch.Tensor:
     """Return the state of torch's generator for ``device``, from which dropout draws (uint8)."""
     if device.type == "cpu":
@@ -148,4 +161,7 @@ def set_random_state(device: torch.device, state: torch.Tensor) -> None:
 def seed_torch(*key: int) -> None:
     """Seed torch's generators (weights, dropout) from integers such as (seed, epoch)."""
     state = np.random.SeedSequence([STREAM, *key]).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
+    if torch.accelerator.is_available():
+        torch.manual_seed(int(state[0]))
+    else:  # torch would keep every seed, with a stack trace, for a GPU that never comes
+        torch.default_generator.manual_seed(int(state[0]))

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from types import FrameType
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -90,6 +91,18 @@ def _deferring(value: bool) -> Iterator[None]:
         yield
     finally:
         _State.deferred = previous
+
+
+def end_with_parent() -> None:
+    """End this process, which multiprocessing started, as soon as its parent has ended."""
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "multiprocessing started this process"
+    parent.join()
+    os._exit(1)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

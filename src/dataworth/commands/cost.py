@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ..config import Machine, Run
+from ..config import Machine
 from ..errors import InputError
 from ..storage.disk_space import DiskUsage, free_bytes
 from .planning import StudyPlan, unfinished
+
+if TYPE_CHECKING:
+    from ..launching.split import Estimate
 
 RESULTS_BYTES = 5_000_000  # tables and figures
 
@@ -85,51 +87,59 @@ def check_memory(plan: StudyPlan, machine: Machine) -> None:
 
 def cost_report(plan: StudyPlan, machine: Machine) -> str:
     """Format disk space and time of the unfinished runs; measures a few steps on this machine."""
-    from ..devices import pick_device
-    from ..launching.local import set_num_threads
-    from ..launching.registry import SLOTS
-    from ..training.throughput import estimate_seconds, measure_throughput
+    from ..launching.side_by_side import WorkerPool
+    from ..launching.split import Estimate
 
     check_memory(plan, machine)
-    num_slots = SLOTS[machine.launcher](machine) if machine.launcher in SLOTS else 1
-    set_num_threads(machine)
     lines = [
         f"disk: {usage} in {usage.folder}, {free_bytes(usage.folder) / 1e9:.1f} GB free"
         for usage in disk_usage(plan, machine)
     ]
-    runs, seconds, decoding = unfinished(plan.study, plan.runs), dict[Run, float](), 0.0
-    for recipe in dict.fromkeys(run.recipe for run in runs):
-        recipe_runs = [run for run in runs if run.recipe == recipe]
-        pinned = recipe.replace(dataset_revision=plan.data_recipe.dataset_revision)
-        throughput = measure_throughput(recipe, machine, plan.dataset)
-        estimate = (pinned, plan.dataset, machine, throughput)
-        decoding = estimate_seconds([], *estimate)  # once, before the first run
-        seconds |= {run: estimate_seconds([run], *estimate) - decoding for run in recipe_runs}
-        variant = f"{recipe_runs[0].variant}, " if recipe_runs[0].variant else ""
-        minutes = (decoding + sum(seconds[run] for run in recipe_runs)) / 60
-        lines.append(
-            f"time: about {minutes:.1f} minutes for {variant}{len(recipe_runs)} runs ({throughput})"
-        )
-    total = decoding + makespan([seconds[run] for run in runs], num_slots)
-    at_a_time = f"{num_slots} at a time" if num_slots > 1 else "one at a time"
-    lines.append(f"{machine.launcher}, {at_a_time}: about {total / 60:.1f} minutes in all")
-    if pick_device(machine.device).type == "cuda":
-        num_gpus = 1.0 if machine.gpus_per_run is None else machine.gpus_per_run
-        lines.append(f"GPU-hours: about {num_gpus * sum(seconds.values()) / 3600:.2f}")
+    pool = WorkerPool(None)
+    runs = unfinished(plan.study, plan.runs)
+    try:
+        lines += _time_report(plan, Estimate(runs, machine, plan.dataset, pool))
+    finally:
+        pool.stop()
     return "\n".join(lines)
 
 
-def makespan(seconds: Iterable[float], num_slots: int) -> float:
-    """Return the wall-clock time of all runs, each started in the first free slot, in order.
+def _time_report(plan: StudyPlan, estimate: Estimate) -> list[str]:
+    """Format the time of the runs of each variant, and that of all as the launcher trains them."""
+    from ..devices import pick_device
+    from ..launching.registry import SLOTS
+    from ..launching.split import Split, choose_split, makespan
+    from ..training.throughput import decoding_rate, decoding_seconds
 
-    Parameters
-    ----------
-    seconds : iterable of float
-        Duration of each run, in the order in which they start.
-    num_slots : int
-        Runs at a time.
-    """
-    free_at = [0.0] * num_slots
-    for duration in seconds:
-        heapq.heapreplace(free_at, free_at[0] + duration)
-    return max(free_at)
+    machine, runs, lines = estimate.machine, estimate.runs, list[str]()
+    if machine.launcher == "local":
+        split = choose_split(estimate, plan.study.path)
+        num_slots = split.jobs
+        at_a_time = "one at a time" if split == Split(1, estimate.cores) else str(split)
+    else:
+        split = Split(1, machine.cpus_per_run or estimate.cores)
+        num_slots = SLOTS[machine.launcher](machine)
+        at_a_time = f"{num_slots} at a time" if num_slots > 1 else "one at a time"
+    rate = decoding_rate(plan.data_recipe, machine, plan.dataset) if runs else 1.0
+    decoding = decoding_seconds(plan.data_recipe, plan.dataset, machine, rate) if runs else 0.0
+    seconds = {run: estimate.run_seconds(run, split) for run in runs}
+    for recipe in dict.fromkeys(run.recipe for run in runs):
+        recipe_runs = [run for run in runs if run.recipe == recipe]
+        throughput = estimate.of_run(recipe_runs[0], split)
+        variant = f"{recipe_runs[0].variant}, " if recipe_runs[0].variant else ""
+        minutes = (decoding + sum(seconds[run] for run in recipe_runs)) / 60
+        lines.append(
+            f"time: about {minutes:.1f} minutes for {variant}{len(recipe_runs)} runs (images/s: "
+            f"training {throughput.training:,.0f}, validation {throughput.validation:,.0f}, "
+            f"decoding {rate:,.0f})"
+        )
+    is_local = machine.launcher == "local"
+    total = decoding + (
+        estimate.seconds(split) if is_local else makespan(seconds.values(), num_slots)
+    )
+    lines.append(f"{machine.launcher}, {at_a_time}: about {total / 60:.1f} minutes in all")
+    if pick_device(machine.device).type == "cuda":
+        num_gpus = 1.0 if machine.gpus_per_run is None else machine.gpus_per_run
+        hours = num_gpus * sum(seconds.values()) / (3600 * split.jobs)
+        lines.append(f"GPU-hours: about {hours:.2f}")
+    return lines

@@ -132,11 +132,18 @@ def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
     """
     from ..data.prepare import load_dataset
     from ..devices import check_precision
-    from ..distributed.process_group import own_device
+    from ..distributed.process_group import own_device, require_single_process
     from ..models.registry import check_image_size
 
-    recipe = flags.recipe
-    check_precision(own_device(flags.machine.device), flags.machine.precision)
+    recipe, machine = flags.recipe, flags.machine
+    if machine.min_jobs > 1:
+        require_single_process(f"--jobs {machine.jobs}")
+        if machine.launcher != "local":
+            raise InputError(
+                f"--jobs {machine.jobs} --launcher {machine.launcher}: only the local launcher "
+                "takes --jobs; give --jobs auto"
+            )
+    check_precision(own_device(machine.device), machine.precision)
     requested = flags.study.runs(recipe)
     all_runs = list(dict.fromkeys([*study.planned_runs(), *requested]))
     if unfinished(study, all_runs):  # this takes longer than skipping a finished study
@@ -158,7 +165,7 @@ def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
         "largest-first": lambda run: (
             -sizes.index(run.subset_size), variants.index(run.variant), run.seed,
         ),
-    }[flags.machine.order]  # fmt: skip
+    }[machine.order]  # fmt: skip
     runs = sorted(requested if flags.resume is None else all_runs, key=in_order)
     return StudyPlan(study, recipe, data_recipe, tuple(runs), subsets, dataset)
 

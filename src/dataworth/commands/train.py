@@ -92,7 +92,8 @@ def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
     for note in data.dataset.notes[len(plan.dataset.notes) :]:
         say(f"note: {note}")
     if machine.launcher == "local":
-        say(describe_residency(data, own_device(machine.device), machine.residency))
+        device, copies = own_device(machine.device), machine.min_jobs
+        say(describe_residency(data, device, machine.residency, copies))
     for pair in data.summary().duplicates:
         if pair.num_images:
             say(

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..signals import end_with_parent
 from .datasets import ImageDataset
 from .images import BadImageError, decode_square, has_fast_jpeg
 
@@ -104,19 +104,11 @@ def _initialise_worker(decoder: Decoder) -> None:
     global _decoder
     _decoder = decoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    Thread(target=_exit_with_parent, daemon=True).start()
+    end_with_parent()  # whose lock protects what this process writes
     if decoder.fast:
         import torch
 
         torch.set_num_threads(1)  # there is one process per core
-
-
-def _exit_with_parent() -> None:
-    """End this process with its parent, whose lock protects what it writes."""
-    parent = parent_process()
-    assert parent is not None, "runs in a process of the pool"
-    parent.join()
-    os._exit(1)
 
 
 def _decode(start: int) -> Chunk:

@@ -51,8 +51,11 @@ def save(ax: Axes, path: Path) -> None:
 
 def save_printed(ax: Axes, path: Path) -> None:
     """Save the figure of ``ax`` as PNG and as PDF; the suffix of ``path`` is replaced."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
     for suffix in SCREEN_AND_PRINT:
         save(ax, path.with_suffix(suffix))
+        figure.set_layout_engine("none")  # it stays: a layout takes as long as the drawing
 
 
 def save_table(table: pd.DataFrame, path: Path) -> None:

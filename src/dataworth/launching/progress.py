@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import Any
 
 from tqdm import tqdm
@@ -22,47 +23,46 @@ WITH_BATCH_NORM = {  # model without batch normalisation -> the same with it
 
 
 class StudyProgress:
-    """A bar of runs over a bar of epochs; without a terminal, a line from time to time."""
+    """A bar of runs over a bar of epochs for each; without a terminal, a line from time to time."""
 
     def __init__(self, num_runs: int, chance_loss: float) -> None:
         self.num_runs, self.num_started = num_runs, 0
         self.chance_warning = ChanceLevelWarning(chance_loss)
         self.runs = tqdm(total=num_runs, desc="study", unit="run", disable=None)
-        self.epochs: tqdm[Any] | None = None
-        self.last_line = 0.0
+        self.names: dict[Run, str] = {}  # number and path
+        self.epochs: dict[Run, tqdm[Any]] = {}  # of each run under way
+        self.last_line = defaultdict[Run, float](float)
 
     def start(self, run: Run) -> None:
-        """Begin the next run."""
+        """Begin a run."""
         self.num_started += 1
-        self.name = f"run {self.num_started}/{self.num_runs}  {run.path}"
-        self.recipe, self.num_epochs = run.recipe, run.recipe.epochs
-        self.epochs = tqdm(
-            total=self.num_epochs, desc=self.name, unit="epoch", leave=False, disable=None
+        self.names[run] = name = f"run {self.num_started}/{self.num_runs}  {run.path}"
+        self.epochs[run] = tqdm(
+            total=run.recipe.epochs, desc=name, unit="epoch", leave=False, disable=None
         )
 
-    def report(self, row: EpochRow) -> None:
+    def report(self, run: Run, row: EpochRow) -> None:
         """Show a finished epoch."""
-        assert self.epochs is not None, "start comes first"
-        self.epochs.n = row.epoch
-        self.epochs.set_postfix_str(format_scores(row))
-        self.chance_warning.check(self.name, row, self.recipe)
-        is_last = row.epoch == self.num_epochs
-        is_due = time.monotonic() - self.last_line > LINE_SECONDS
-        if self.epochs.disable and (is_last or is_due):
-            self.last_line = time.monotonic()
-            print_epoch(self.name, row, self.num_epochs)
+        bar, num_epochs = self.epochs[run], run.recipe.epochs
+        bar.n = row.epoch
+        bar.set_postfix_str(format_scores(row))
+        self.chance_warning.check(self.names[run], row, run.recipe)
+        is_due = time.monotonic() - self.last_line[run] > LINE_SECONDS
+        if bar.disable and (row.epoch == num_epochs or is_due):
+            self.last_line[run] = time.monotonic()
+            print_epoch(self.names[run], row, num_epochs)
 
-    def finish(self, reason: str = "") -> None:
-        """End the current run; print the reason if it is not complete."""
-        if self.epochs is not None:
-            self.epochs.close()
+    def finish(self, run: Run, reason: str = "") -> None:
+        """End a run; print the reason if it is not complete."""
+        self.epochs.pop(run).close()
         self.runs.update()
         if reason:
-            warn(f"{self.name}: {reason}")
+            warn(f"{self.names[run]}: {reason}")
 
     def close(self) -> None:
         """Remove the bars."""
-        self.runs.close()
+        for bar in (*self.epochs.values(), self.runs):
+            bar.close()
 
 
 def format_scores(row: EpochRow) -> str:

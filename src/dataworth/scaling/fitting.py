@@ -26,7 +26,7 @@ class _Likelihood:
     x: Array  # (sizes,): of the points, relative to the largest
     y: Array  # (sizes,): mean log errors
     last_error: float  # at the largest size
-    whiten: Array  # (sizes, grid * sizes): transforms residuals to standard normal numbers
+    whiten: Array  # (sizes, sizes * grid): transforms residuals to standard normal numbers
     constant: Array  # (grid,): log prior and log determinant
 
     @classmethod
@@ -47,12 +47,14 @@ class _Likelihood:
                 np.log(drift_probability * scatter_probability) + np.log(np.diag(root)).sum()
             )
         x = np.exp(np.round(log_n - largest, 12))  # rounded: the unit of n must not matter
-        return cls(x, y, float(np.exp(y[-1])), np.concatenate(roots, axis=1), np.array(constants))
+        whiten = np.stack(roots, axis=2).reshape(len(x), -1)  # the grid last: sums over it are fast
+        return cls(x, y, float(np.exp(y[-1])), whiten, np.array(constants))
 
     def on_grid(self, error: Array) -> Array:
         """Log likelihood of errors (draws, sizes) at each node of the grid, (draws, grid)."""
         residual = (self.y - np.log(np.maximum(error, 1e-12))) @ self.whiten
-        squares = (residual.reshape(len(error), len(self.constant), -1) ** 2).sum(2)
+        residual *= residual
+        squares = residual.reshape(len(error), -1, len(self.constant)).sum(1)
         log_likelihood: Array = self.constant - squares / 2
         return log_likelihood
 

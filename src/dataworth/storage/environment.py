@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ def encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+@cache  # of the code that is loaded, whatever is changed in the meantime
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).parent

@@ -1,115 +1,120 @@
-"""Throughput of this machine, measured on random pixels, and the duration of runs that follows."""
+"""Throughput of this machine, on random pixels, and the duration of runs; memory of a batch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 
 from ..config import Machine, Recipe, Run
 from ..data.datasets import ImageDataset
 from ..data.decoding import num_cores
 from ..data.images import BadImageError, decode_square
-from ..data.loaders import Loader, get_train_loader
+from ..data.loaders import get_train_loader
 from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
-from ..devices import autocast
+from ..devices import autocast, free_memory
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
 
-REPEATS = 3  # timed repetitions, after one warm-up
 SAMPLED = 8  # images that are decoded
+MEMORY_SHARE = 0.9  # of the free memory that a batch is advised to take: some is lost in fragments
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images per second."""
+    """Images per second of one run."""
 
     training: float
     validation: float
-    decoding: float
-
-    def __str__(self) -> str:
-        rates = (f"{kind} {rate:,.0f}" for kind, rate in vars(self).items())
-        return f"images/s: {', '.join(rates)}"
 
 
-def estimate_seconds(
-    runs: Sequence[Run],
-    recipe: Recipe,
-    dataset: ImageDataset,
-    machine: Machine,
-    throughput: Throughput,
+def decoding_seconds(
+    recipe: Recipe, dataset: ImageDataset, machine: Machine, images_per_second: float
 ) -> float:
-    """Estimate how many seconds runs of one recipe take, decoding included.
+    """Estimate how many seconds the decoding of the splits takes that are not cached.
 
     Parameters
     ----------
-    runs : sequence of Run
     recipe : Recipe
-        Of all these runs.
     dataset : ImageDataset
     machine : Machine
+    images_per_second : float
+        From :func:`decoding_rate`.
+    """
+    missing = missing_splits(dataset, recipe, machine)
+    return sum(len(dataset.tables[source]) for source in missing) / images_per_second
+
+
+def training_seconds(run: Run, dataset: ImageDataset, throughput: Throughput) -> float:
+    """Estimate how many seconds a run takes.
+
+    Parameters
+    ----------
+    run : Run
+    dataset : ImageDataset
     throughput : Throughput
-        From :func:`measure_throughput`.
+        Of the run's recipe.
     """
-    splits = dataset.splits
-    whole, batch = len(splits["train"]), recipe.batch_size
-    sizes = [num_images(run.subset_size, whole) for run in runs]
-    trained = sum(recipe.steps_per_epoch(n, whole) * n / -(-n // batch) for n in sizes)
-    validated = len(runs) * len(splits["validation"])
+    recipe, splits = run.recipe, dataset.splits
+    n, whole = num_images(run.subset_size, len(splits["train"])), len(splits["train"])
+    trained = recipe.steps_per_epoch(n, whole) * n / -(-n // recipe.batch_size)
+    validated = len(splits["validation"])
     epoch = trained / throughput.training + validated / throughput.validation
-    undecoded = sum(len(dataset.tables[s]) for s in missing_splits(dataset, recipe, machine))
-    return recipe.epochs * epoch + undecoded / throughput.decoding
+    return recipe.epochs * epoch
 
 
-def measure_throughput(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> Throughput:
-    """Time a few training steps, validation batches and image decodings on this machine.
+class Probe:
+    """A model that trains on one batch of random pixels, to be timed."""
 
-    Parameters
-    ----------
-    recipe : Recipe
-    machine : Machine
-    dataset : ImageDataset
-        Its training images are decoded.
-    """
-    batch_size = min(recipe.batch_size, len(dataset.splits["train"]))
-    recipe = recipe.replace(batch_size=batch_size)
-    trainer = Trainer.build(recipe, machine, _random_pixels(recipe, len(dataset.classes)))
-    loader = get_train_loader(trainer.pixels, np.arange(recipe.batch_size), recipe)
-    trainer.state.restart(seed=0)
-    trainer.state.model.train()
+    def __init__(self, recipe: Recipe, machine: Machine, num_classes: int) -> None:
+        self.trainer = Trainer.build(recipe, machine, _random_pixels(recipe, num_classes))
+        self.loader = get_train_loader(self.trainer.pixels, np.arange(recipe.batch_size), recipe)
+        self.trainer.state.restart(seed=0)
 
-    def train() -> None:
+    def train(self) -> None:
+        """Make one step."""
+        trainer, loader, recipe = self.trainer, self.loader, self.trainer.recipe
+        trainer.state.model.train()
         trainer.state.reset_sums()
         for inputs, labels in loader.batches(loader.augmentation(0, 0)):
             trainer.step(inputs, labels, recipe.batch_size, recipe.learning_rate)
             trainer.state.num_images += recipe.batch_size
         trainer.state.running_scores()  # waits for the device
 
-    def validate() -> None:
-        with autocast(trainer.device, machine.precision):
-            predict(trainer.state.model, loader)
+    def validate(self) -> None:
+        """Make one forward pass."""
+        with autocast(self.trainer.device, self.trainer.machine.precision):
+            predict(self.trainer.state.model, self.loader)
 
-    training, validation = _rate(train, loader), _rate(validate, loader)
-    return Throughput(training, validation, _decoding_rate(recipe, machine, dataset))
+    def throughput(self, seconds: float) -> Throughput:
+        """Time steps for ``seconds`` and forward passes for half of it, at least one each."""
+        return Throughput(self._rate(self.train, seconds), self._rate(self.validate, seconds / 2))
+
+    def _rate(self, work: Callable[[], None], seconds: float) -> float:
+        began, count = time.perf_counter(), 0
+        while not count or time.perf_counter() - began < seconds:
+            work()
+            count += 1
+        return count * len(self.loader.split) / (time.perf_counter() - began)
 
 
-def _rate(work: Callable[[], None], loader: Loader) -> float:
-    """Return images per second of a function that handles the loader's images once."""
-    work()  # warm-up: kernels are chosen, buffers are allocated
-    began = time.perf_counter()
-    for _ in range(REPEATS):
-        work()
-    return REPEATS * len(loader.split) / (time.perf_counter() - began)
+def decoding_rate(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
+    """Return the images per second that all decoding processes take, timed on a few images.
 
-
-def _decoding_rate(recipe: Recipe, machine: Machine, dataset: ImageDataset) -> float:
-    """Time the decoding of a few training images; bad ones are reported when the cache is built."""
+    Parameters
+    ----------
+    recipe : Recipe
+    machine : Machine
+    dataset : ImageDataset
+        Bad images of it are reported when the cache is built.
+    """
     split, side, count = dataset.splits["train"], cache_side(recipe.image_size), 0
     began = time.perf_counter()
     for row in split.rows[:SAMPLED]:
@@ -128,3 +133,56 @@ def _random_pixels(recipe: Recipe, num_classes: int) -> PreparedData:
     classes = tuple(str(i) for i in range(num_classes))
     dataset = ImageDataset("noise", "noise", None, classes, splits, {}, None, ())
     return PreparedData(dataset, {"noise": pixels}, {"noise": np.zeros((n, 32), np.uint8)})
+
+
+def describe_lack_of_memory(trainer: Trainer) -> str:
+    """Say which batch size did not fit into the device's memory, and which would."""
+    batch_size, device = trainer.recipe.batch_size, trainer.device
+    text = f"{device} is out of memory with --batch-size {batch_size}; try"
+    if device.type != "cuda":
+        return f"{text} --batch-size {max(1, batch_size // 2)}"
+    torch.cuda.empty_cache()
+    available = free_memory(device) + torch.cuda.memory_allocated(device)
+    return f"{text} {fitting_batch_size(batch_size, available, partial(_peak_bytes, trainer))}"
+
+
+def fitting_batch_size(batch_size: int, available: float, peak: Callable[[int], int]) -> str:
+    """Estimate which batch size fits, from the memory that two smaller ones take.
+
+    Parameters
+    ----------
+    batch_size : int
+        Did not fit.
+    available : float
+        Bytes that a step may take, with the weights.
+    peak : callable
+        Maps a number of images to the bytes that a step of as many takes.
+
+    Returns
+    -------
+    str
+        Advice, with the measured memory.
+    """
+    few, more = max(1, batch_size // 16), max(2, batch_size // 8)
+    try:
+        small, large = peak(few), peak(more)
+    except RuntimeError:  # torch.OutOfMemoryError, or what a library makes of it
+        return f"a smaller --model or --image-size: not even {more} images fit"
+    per_image = max(1.0, (large - small) / (more - few))
+    fixed = small - few * per_image
+    fits = min(int((MEMORY_SHARE * available - fixed) / per_image), batch_size - 1)
+    flag = f"--batch-size {fits}" if fits > 0 else "a smaller --model or --image-size"
+    return (
+        f"{flag}: an image takes {per_image / 1e6:,.1f} MB beside {fixed / 1e9:.2f} GB, "
+        f"of {available / 1e9:.2f} GB"
+    )
+
+
+def _peak_bytes(trainer: Trainer, n: int) -> int:
+    """Make a step of ``n`` images; return the most memory that was allocated."""
+    loader = get_train_loader(trainer.pixels, np.arange(n), trainer.recipe.replace(batch_size=n))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(trainer.device)
+    for inputs, labels in loader.batches(loader.augmentation(0, 0)):
+        trainer.train_step(inputs, labels, len(labels), trainer.recipe.learning_rate)
+    return torch.cuda.max_memory_allocated(trainer.device)

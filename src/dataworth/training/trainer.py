@@ -36,7 +36,7 @@ from ..storage.files import write_json
 from ..storage.locks import lock_folder
 from ..storage.run_directory import PlannedRun
 from .checkpointing import Checkpointer, DivergedError, check_finite
-from .cuda_graphs import DirectStep, GraphedStep
+from .cuda_graphs import CudaRecorder, DirectStep, GraphedStep
 from .epoch_records import open_epoch_records
 from .optimization import learning_rate
 from .state import TrainState
@@ -116,8 +116,10 @@ class Trainer:
         """:meth:`train_step`, recorded as a CUDA graph on CUDA unless ``--compile off``."""
         is_graphed = self.device.type == "cuda" and self.machine.compile != "off"
         is_compiled = self.machine.compile == "on"
-        kind = GraphedStep if is_graphed else DirectStep
-        return kind(self.train_step, self.state, self.device, is_compiled)
+        parts = (self.train_step, self.state, self.device, is_compiled)
+        if is_graphed:
+            return GraphedStep(*parts, record=CudaRecorder(self.device))
+        return DirectStep(*parts)
 
     def train_step(
         self, inputs: tuple[Tensor, ...], labels: Tensor, batch_size: int, rate: float | Tensor
