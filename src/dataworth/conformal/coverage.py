@@ -90,8 +90,8 @@ def evaluate_conformal(
         }
         by_alpha = {**(run.conformal or {}), **measured}
         reports[run.path] = {alpha: by_alpha[alpha] for alpha in sorted(by_alpha, key=float)}
-        for alpha, report in reports[run.path].items():
-            rows += _rows(run, float(alpha), report)
+        for name, report in reports[run.path].items():
+            rows += _rows(run, float(name), report)
     for alpha in alphas:
         warn_small_calibration_set(labels, logits.shape[1], alpha)
     return ConformalEvaluation(reports, pd.DataFrame(rows))

@@ -49,7 +49,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def _open(data: bytes) -> Image.Image:
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
         if not has_heif():
             raise BadImageError(HEIF_MISSING)

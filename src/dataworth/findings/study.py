@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..evaluation.records import DataSummary, SizeSummary, StudyResults
+from ..evaluation.records import SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import chance_table, runs_table, sizes_table
+from ..storage.study_directory import DataSummary
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name

@@ -50,7 +50,7 @@ def describe_gains(sizes: pd.DataFrame, metric: str) -> str:
             f"{100 * high:.1f})"
         )
 
-    best = steps.loc[steps[gain].idxmax()]
+    best = steps.iloc[int(steps[gain].argmax())]
     return (
         f"The step {describe_step(best)}, the most of all. "
         f"The last step, {describe_step(steps.iloc[-1]).replace(' removed', ', removed', 1)}."
