@@ -497,3 +497,14 @@ def test_wordnet_ids_are_shown_as_words():
     assert readable_names(ids) == ("golden retriever", "crane n03126707", "crane n02012849")
     assert readable_names(["n02099601", "cat"]) == ("n02099601", "cat")
     assert readable_names(["n99999999", "n02099601"]) == ("n99999999", "golden retriever")
+
+
+def test_a_cache_of_the_library_that_cannot_be_written_is_named(workplace, monkeypatch):
+    """As in a home that does not exist or is read-only."""
+    (workplace / "photos" / "train" / "a").mkdir(parents=True)
+    (workplace / "photos" / "train" / "a" / "1.png").write_bytes(png(1)["bytes"])
+    (workplace / "home").touch()
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", str(workplace / "home" / "datasets"))
+    for name in ("photos", "some/data-set"):
+        with pytest.raises(InputError, match=r"home/datasets: .*; data sets .*set HF_HOME to"):
+            load(Recipe(dataset=name))
