@@ -43,6 +43,24 @@ def test_train_refuses(workplace, capsys, words, message):
     assert list(workplace.iterdir()) == []
 
 
+def test_settings_without_effect_are_noted(workplace, capsys):
+    words = [*DIGITS, "--list", "--slurm", "partition=gpu", "--gpus-per-run", "2"]
+    assert train(*words, "--optimizer", "adam", "--momentum", "0.5", "--dropout", "0.1") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "note: --momentum has no effect without --optimizer sgd",
+        "note: --slurm has no effect without --launcher slurm",
+        "note: --gpus-per-run has no effect without --launcher ray or slurm",
+    ]
+    assert train(*words[:-4], "--model", "resnet18", "--dropout", "0.1") == 0
+    assert "note: --dropout has no effect without an AlexNet or VGG" in capsys.readouterr().err
+    assert evaluate("--alpha", "0.2", "--mistakes", "3") == 2
+    notes = capsys.readouterr().err.splitlines()[:2]
+    assert notes == [
+        "note: --alpha has no effect without --conformal",
+        "note: --mistakes has no effect without --report",
+    ]
+
+
 @pytest.mark.fault(32)
 def test_batches_of_one_image_that_cannot_be_normalised_are_refused(workplace, capsys):
     """The last maps of resnet18 have one pixel at 32 pixels, those of alexnet-small have four."""
@@ -133,6 +151,15 @@ def test_a_file_in_place_of_a_folder_is_named(workplace, capsys):
     for flag in ("--checkpoint-dir", "--cache-dir", "--results-dir"):
         assert train(*DIGITS, "--subset-sizes", "0.25", flag, workplace / "file") == 2
         assert str(workplace / "file") in capsys.readouterr().err
+
+
+@pytest.mark.fault(16)
+def test_a_folder_of_studies_whose_name_is_not_utf_8_is_refused(workplace, capsys):
+    folder = workplace / "c\udcff"
+    assert train(*DIGITS, "--checkpoint-dir", folder) == 2
+    assert evaluate("--checkpoint-dir", folder, "--experiment-id", "s") == 2
+    assert capsys.readouterr().err.count("not a path in UTF-8; use another --checkpoint-dir\n") == 2
+    assert list(workplace.iterdir()) == []
 
 
 @pytest.mark.fault(16)

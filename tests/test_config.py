@@ -117,8 +117,8 @@ def test_every_config_is_valid_and_says_how_to_run_it(path):
         ("--subset-sizes inf", "inf"),
         ("--subset-sizes 50%", "50%"),
         ("--subset-sizes 0.5 0.50", "0.5 is given twice"),
-        ("--subset-sizes", "--subset-sizes: "),
-        ("--seeds", "--seeds: "),
+        ("--subset-sizes", "--subset-sizes: give at least one value"),
+        ("--seeds", "--seeds: give at least one value"),
         ("--seeds 1 1", "1 is given twice"),
         ("--seeds -1", "-1"),
         ("--seeds 1.5", "1.5"),
@@ -161,6 +161,10 @@ def test_bad_words_are_one_line(words, message):
         ("workers: no", "--workers: false where"),
         ("gpus_per_run: on", "--gpus-per-run: true where"),
         ("epochs: 3\nseeds: [1]\n'epochs': 4", "line 3: 'epochs' is given twice"),
+        ("variants: &v {x: *v}", "not a plain YAML file: found unconstructable recursive node"),
+        ("seeds: &v [1, *v]", "not a plain YAML file"),
+        ("seeds: []", "--seeds: give at least one value"),
+        ('cache_dir: "~\\0"', "is not a path"),
         ("variants: {a: {epochs: 3}, a: {epochs: 4}}", "line 1: 'a' is given twice"),
     ],
 )
@@ -185,6 +189,16 @@ def test_a_boolean_setting_is_read_and_merged_keys_are_no_duplicates(workplace):
 
 
 @pytest.mark.fault(49)
+def test_a_tilde_in_a_config_file_is_expanded_as_by_the_shell(workplace, monkeypatch):
+    monkeypatch.setenv("HOME", str(workplace))
+    text = "dataset: ~/photos\ncache_dir: ~/c\ncheckpoint_dir: ~\nresults_dir: a~b\n"
+    (workplace / "c.yaml").write_text(text.replace(": ~\n", ": '~'\n"))
+    recipe, _, machine = read_config(workplace / "c.yaml")
+    assert recipe.dataset == f"{workplace}/photos"
+    folders = (machine.cache_dir, machine.checkpoint_dir, machine.results_dir)
+    assert folders == (workplace / "c", workplace, Path("a~b"))
+
+
 def test_missing_config_file_is_named(workplace):
     with pytest.raises(InputError, match=r"nowhere\.yaml: No such file"):
         read_config(workplace / "nowhere.yaml")

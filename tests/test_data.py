@@ -505,3 +505,14 @@ def test_the_digits_are_scikit_learns():
     found = datasets._digits_table()
     assert (found[:, :-1] == images).all()
     assert (found[:, -1] == labels).all()
+
+
+def test_a_cache_of_the_library_that_cannot_be_written_is_named(workplace, monkeypatch):
+    """As in a home that does not exist or is read-only."""
+    (workplace / "photos" / "train" / "a").mkdir(parents=True)
+    (workplace / "photos" / "train" / "a" / "1.png").write_bytes(png(1)["bytes"])
+    (workplace / "home").touch()
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", str(workplace / "home" / "datasets"))
+    for name in ("photos", "some/data-set"):
+        with pytest.raises(InputError, match=r"home/datasets: .*; data sets .*set HF_HOME to"):
+            load(Recipe(dataset=name))

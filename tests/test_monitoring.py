@@ -144,6 +144,12 @@ def test_the_hint_at_chance_fits_the_model_and_comes_once_per_study(workplace, c
     assert not any("alexnet-bn" in line for line in said)  # alexnet-small has batch normalisation
 
 
+def test_the_hint_for_alexnet_paper_is_the_one_that_worked():
+    recipe = Recipe(model="alexnet-paper")
+    assert "--optimizer adam --learning-rate 0.0001" in hint_at_chance(recipe)
+    assert "adam" not in hint_at_chance(recipe.replace(optimizer="adam"))
+
+
 @pytest.mark.parametrize("model", ["alexnet-small", "resnet18", "squeezenet1_0", *WITH_BATCH_NORM])
 def test_batch_normalisation_is_suggested_only_to_models_without(model):
     def is_normalised(name):
@@ -152,9 +158,10 @@ def test_batch_normalisation_is_suggested_only_to_models_without(model):
         return any(isinstance(module, nn.BatchNorm2d) for module in modules)
 
     suggested = WITH_BATCH_NORM.get(model)
-    assert (suggested or "--learning-rate") in hint_at_chance(model)
+    hint = hint_at_chance(Recipe(model=model))
+    assert (suggested or "--learning-rate") in hint
     if suggested is None:
-        assert "--model" not in hint_at_chance(model)
+        assert "--model" not in hint
     else:
         assert not is_normalised(model)
         assert is_normalised(suggested)

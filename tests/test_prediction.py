@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from dataworth.commands import export as export_command
 from dataworth.commands import predict as predict_command
 from dataworth.config import Recipe
 from dataworth.conformal.scores import prediction_sets
+from dataworth.conformal.thresholds import read_thresholds
 from dataworth.data.prepare import load_dataset
 from dataworth.errors import InputError
 from dataworth.evaluation.calibration import probabilities
@@ -26,6 +28,7 @@ from dataworth.models.registry import build_model
 from dataworth.prediction.classifier import Classifier, from_file
 from dataworth.prediction.explain import grad_cam, last_convolution
 from dataworth.prediction.pictures import read_picture
+from dataworth.storage.study_directory import study_flags
 from tests import made
 from tests.conftest import command
 
@@ -90,6 +93,18 @@ def test_thresholds_of_other_weights_are_refused(at_study, extended, photos, cap
     shutil.copy(weights_of(extended).with_name("conformal.json"), at_study)
     assert predict("--weights", swapped, "--image", photos / "00.png", "--conformal") == 2
     assert "made for another weights_sha256" in capsys.readouterr().err
+
+
+def test_what_to_run_next_names_the_study_and_its_folder(study, tmp_path):
+    folder = tmp_path / "my studies"
+    folder.mkdir()
+    (folder / "s").symlink_to(study / "checkpoints" / "s")
+    command = (
+        f"python eval.py --experiment-id s --checkpoint-dir '{folder}' --conformal --alpha 0.1"
+    )
+    with pytest.raises(InputError, match=f"{re.escape(command)} writes it"):
+        read_thresholds(folder / "s" / "1.0" / "seed-1", {}, 0.1, "lac")
+    assert study_flags(Path("nowhere")) == ""
 
 
 def test_the_same_picture_gets_the_same_random_set(photos):

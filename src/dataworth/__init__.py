@@ -13,7 +13,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     config.py                 Recipe, Study, Run, Machine: frozen records with every default value
     variants.py               named changes to a recipe (models, budgets): one curve each
     errors.py                 exceptions for user mistakes and damaged files; wording of messages
-    console.py                console output that cooperates with tqdm; closed pipes
+    console.py                console output that cooperates with tqdm; closed and full streams
     signals.py                SIGINT, SIGTERM, SIGHUP: stop after the current step or at once
     devices.py                device, precision (bf16, TF32), threads, seeding: global torch state
 
@@ -29,7 +29,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
         planning.py           settings, data and runs of a study, checked before anything is written
-        cost.py               --plan: disk space and estimated time of a study
+        cost.py               disk space, memory and estimated time of a study, for --plan
         exit_codes.py         definition of exit codes 0, 1, 2, 3, 128 + signal; one-line errors
 
     data/                     name or folder -> splits -> nested subsets -> cache -> batches

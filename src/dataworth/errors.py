@@ -61,6 +61,8 @@ def first_error_message(error: ValidationError, fields: Mapping[str, Any]) -> st
     field = str(details["loc"][0]) if details["loc"] else ""
     if details["type"] == "extra_forbidden":
         return f"unknown key {short_repr(field)}{did_you_mean(field, fields)}"
+    if details["type"] == "too_short":
+        return f"--{field.replace('_', '-')}: give at least one value"
     message = details["msg"].removeprefix("Value error, ")
     got = "" if details["type"] == "value_error" else f" (got {short_repr(details['input'])})"
     return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{got}"

@@ -1,4 +1,4 @@
-"""Cost of a study, for ``--plan``: disk space, and time estimated from a few measured steps."""
+"""Cost of a study: disk space and memory; for ``--plan`` also time, from a few measured steps."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def disk_usage(plan: StudyPlan, machine: Machine) -> list[DiskUsage]:
     num_predicted = sum(len(dataset.splits[role]) for role in ("validation", "test"))
     results = len(plan.runs) * num_predicted * (4 * num_classes + 8) + RESULTS_BYTES
     missing = missing_splits(dataset, plan.data_recipe, machine)
+    pixels = cache_space(dataset, missing, cache_side(side), machine.cache_dir)
     return [
-        cache_space(dataset, missing, cache_side(side), machine.cache_dir),
+        *([pixels] if missing else []),  # a complete cache may be read-only
         DiskUsage("checkpoints", plan.study.path, checkpoints),
         DiskUsage("results", machine.results_dir / plan.study.name, results),
     ]

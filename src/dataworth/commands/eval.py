@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Run
+from ..console import say, warn
 from ..distributed.process_group import require_single_process
 from ..errors import DamagedError, InputError
 from ..storage.files import remove_temporary_files
@@ -17,7 +17,7 @@ from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import StudyDirectory, epochs_table, training_environments
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import EvalFlags
-from .parsing import parse
+from .parsing import note_unused, parse
 
 if TYPE_CHECKING:
     from ..data.pixels import PixelStores
@@ -32,6 +32,10 @@ def evaluate(words: Sequence[str] | None = None) -> None:
 def _evaluate(words: Sequence[str] | None) -> int:
     flags = parse(EvalFlags, words, EvalFlags())
     require_single_process("eval.py")
+    note_unused(
+        flags,
+        {"alpha": (flags.conformal, "--conformal"), "mistakes": (flags.report, "--report")},
+    )
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
     results_dir = study.results_dir(flags.results_dir)
@@ -51,9 +55,9 @@ def _evaluate(words: Sequence[str] | None) -> int:
         print_findings(results, findings, notes, results_dir)
         if flags.report:
             write_report(results, findings, directories, stores.data, results_dir, flags.mistakes)
-    print(f"checkpoints  {study.path}")
+    say(f"checkpoints  {study.path}")
     for path, reason in results.missing.items():
-        print(f"  {path}: {reason}", file=sys.stderr)
+        warn(f"  {path}: {reason}")
     return INCOMPLETE if results.missing else DONE
 
 

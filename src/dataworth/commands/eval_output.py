@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..config import Run
-from ..console import printable
+from ..console import printable, say
 from ..errors import InputError
 from ..evaluation.records import ConformalReports, FullScores, SizeStep, StudyResults
 from ..evaluation.results import (
@@ -202,22 +202,23 @@ def print_findings(
         From :func:`add_scores`.
     results_dir : Path
     """
-    print(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
+    say(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
     for text in describe_data(results):
-        print(f"\n{fill(printable(text), WIDTH)}")
+        say(f"\n{fill(printable(text), WIDTH)}")
     for variant in findings:
         title = f"{variant.variant}: " if variant.variant else ""
         paragraphs = [describe(variant.curves, variant.sizes), *describe_chance(variant.results)]
-        print(f"\n{fill(title + ' '.join(paragraphs), WIDTH)}\n")
+        say(f"\n{fill(title + ' '.join(paragraphs), WIDTH)}\n")
         if forecasts := describe_forecasts(variant.curves):
-            print(f"{forecasts}\n")
+            say(f"{forecasts}\n")
     if table := compare_exponents(findings):
-        print(f"{table}\n\n", end="")
-    print(printable("".join(f"{note}\n\n" for note in notes)), end="")
-    print(f"numbers      {results_dir / FILE}")
+        say(f"{table}\n")
+    for note in notes:
+        say(f"{note}\n")
+    say(f"numbers      {results_dir / FILE}")
     if (results_dir / "figures").exists():
-        print(f"figures      {results_dir / 'figures'}")
-    print("notebook     results.ipynb")
+        say(f"figures      {results_dir / 'figures'}")
+    say("notebook     results.ipynb")
 
 
 def compare_exponents(findings: Sequence[VariantFindings]) -> str:
@@ -255,4 +256,4 @@ def write_report(
     from ..report.page import write_page
 
     path = write_page(results, findings, directories, data, results_dir, num_mistakes)
-    print(f"report       {path}")
+    say(f"report       {path}")

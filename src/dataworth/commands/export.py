@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..console import say
 from ..errors import InputError
 from ..storage.files import read_stored, write_whole
-from ..storage.study_directory import STUDY_FILE, StudyDirectory
+from ..storage.study_directory import STUDY_FILE, StudyDirectory, study_flags
 from .exit_codes import DONE, run_command
 from .flags import ExportFlags
 from .parsing import parse
@@ -196,7 +196,7 @@ def measured_errors(classifier: Classifier, results_dir: Path | None) -> str:
         if str(run.path) == classifier.name:
             errors = (_measured_error(run.splits["test"], k) for k in (1, 5))
             return ", ".join(filter(None, errors))
-    return f"not measured yet: python eval.py --experiment-id {study.name}"
+    return f"not measured yet: python eval.py {study_flags(parent)}"
 
 
 def _measured_error(scores: SplitScores, k: int) -> str:

@@ -23,7 +23,7 @@ from ..scaling.points import NotIdentifiableError, Points
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
-from .parsing import parse
+from .parsing import note_unused, parse
 
 MAX_IMAGES = 1e18  # larger than any data set; its sums and powers stay finite
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
@@ -39,6 +39,9 @@ def forecast(words: Sequence[str] | None = None) -> None:
 
 def _forecast(words: Sequence[str] | None) -> int:
     flags = parse(ForecastFlags, words, ForecastFlags())
+    note_unused(
+        flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
+    )
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE

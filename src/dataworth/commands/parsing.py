@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import tyro
 import yaml
 
 from ..config import Machine, Recipe, Record, Study
+from ..console import warn
 from ..errors import InputError, did_you_mean, short_repr
 from ..variants import combinations
 from .flags import TrainFlags
@@ -82,6 +84,21 @@ def parse_train(
     return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
 
 
+def note_unused(record: Record, needs: Mapping[str, tuple[bool, str]]) -> None:
+    """Print a note for each flag that is given but has no effect.
+
+    Parameters
+    ----------
+    record : Record
+        Its values are compared with the defaults.
+    needs : mapping
+        Field -> whether it is used, and the flag that it needs.
+    """
+    for field, (is_used, needed) in needs.items():
+        if not is_used and getattr(record, field) != type(record).model_fields[field].default:
+            warn(f"note: --{field.replace('_', '-')} has no effect without {needed}")
+
+
 def _split_variants(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Remove all values but the first from ``--model A B``; return all values of such flags.
 
@@ -98,7 +115,11 @@ def _split_variants(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML loader of plain values that refuses a key which is given twice."""
+    """YAML loader of plain values; a key given twice or a value within itself is refused."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.deep_construct = True  # finds aliases of what contains them
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping whose keys are distinct."""
@@ -132,6 +153,9 @@ def read_config(path: Path) -> tuple[Recipe, Study, Machine]:
         raise InputError(f"{path}: not a plain YAML file: {reason}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected lines such as 'epochs: 90', found {short_repr(values)}")
+    for key in ("dataset", "cache_dir", "checkpoint_dir", "results_dir"):
+        if isinstance(value := values.get(key), str) and "\0" not in value:
+            values[key] = os.path.expanduser(value)  # noqa: PTH111  as the shell does for a flag
     return records_from_mapping(values, str(path))
 
 

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..storage.files import write_whole
 from .exit_codes import DONE, INCOMPLETE, INPUT, run_command
 from .flags import PredictFlags
-from .parsing import parse
+from .parsing import note_unused, parse
 
 if TYPE_CHECKING:
     from ..prediction.classifier import Classifier
@@ -27,7 +27,14 @@ def predict(words: Sequence[str] | None = None) -> None:
 
 def _predict(words: Sequence[str] | None) -> int:
     flags = parse(PredictFlags, words, PredictFlags())
-
+    note_unused(
+        flags,
+        {
+            "alpha": (flags.conformal, "--conformal"),
+            "conformal_method": (flags.conformal, "--conformal"),
+            "recursive": (flags.image_dir is not None, "--image-dir"),
+        },
+    )
     failed, total = predict_images(flags)
     if failed:
         warn(f"{failed} of {total} pictures failed")

@@ -18,7 +18,15 @@ from .cost import check_memory, cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
 from .parsing import parse_train, to_yaml
-from .planning import StudyPlan, check_runs, plan_runs, plan_study, resolve_study, study_name
+from .planning import (
+    StudyPlan,
+    check_runs,
+    note_unused_settings,
+    plan_runs,
+    plan_study,
+    resolve_study,
+    study_name,
+)
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
@@ -47,6 +55,7 @@ def _train(words: Sequence[str] | None) -> int:
     with local_rank_zero_first():
         plan = plan_study(flags, study)
     say(plan.describe())
+    note_unused_settings(plan, flags.machine)
     if flags.list or flags.plan:
         say(plan.table())
         if flags.plan:

@@ -19,6 +19,7 @@ from ..data.prepare import PreparedData
 from ..errors import InputError
 from ..storage.files import read_digest, read_json, write_json
 from ..storage.identity import SCHEMA
+from ..storage.study_directory import study_flags
 from .scores import FREE_RANKS, METHODS, MODES, PENALTY, Array, Labels
 
 FILE = "conformal.json"
@@ -160,10 +161,12 @@ def read_thresholds(
         If there are no thresholds, or they belong to other weights, images or alphas.
     """
     path = run_dir / FILE
+    remedy = " ".join(
+        filter(None, ["python eval.py", study_flags(run_dir), f"--conformal --alpha {alpha}"])
+    )
     if not path.exists():
-        raise InputError(f"no {path}; python eval.py --conformal --alpha {alpha} writes it")
+        raise InputError(f"no {path}; {remedy} writes it")
     stored = read_json(path)
-    remedy = f"python eval.py --conformal --alpha {alpha}"
     if mismatch := _mismatch(stored, identity):
         raise InputError(f"{path} {mismatch}; {remedy} mends it")
     by_alpha = _alphas(stored)

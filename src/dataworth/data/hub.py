@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
@@ -55,6 +56,7 @@ def load_folder(path: Path) -> PublishedData:
         line = f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     _quiet()
+    _check_cache()
     listing = list_files(path)
     settings = read_settings(path)
     try:
@@ -88,6 +90,7 @@ def load_from_hub(name: str, revision: str | None) -> PublishedData:
     from datasets import config
 
     _quiet()
+    _check_cache()
     commit = revision if config.HF_HUB_OFFLINE else _resolve(name, revision)
     try:
         tables = datasets.load_dataset(name, revision=commit)
@@ -146,3 +149,18 @@ def _quiet() -> None:
 
     datasets.utils.logging.set_verbosity(logging.CRITICAL)
     datasets.disable_progress_bars()
+
+
+def _check_cache() -> None:
+    """Refuse a cache of the library that cannot be written, such as one in a read-only home."""
+    from datasets import config
+
+    folder = Path(config.HF_DATASETS_CACHE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: {error.strerror}; data sets are converted there: set HF_HOME to a folder "
+            "that can be written"
+        ) from None

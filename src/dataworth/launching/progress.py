@@ -109,7 +109,7 @@ class ChanceLevelWarning:
         is_time = row.epoch == max(MIN_EPOCHS, int(MIN_SHARE * recipe.epochs))
         if not is_time or row.train_loss <= LEARNING * self.chance_loss:
             return
-        hint = "" if self.has_hinted else f"; if that lasts, try {hint_at_chance(recipe.model)}"
+        hint = "" if self.has_hinted else f"; if that lasts, try {hint_at_chance(recipe)}"
         self.has_hinted = True
         warn(
             f"{name}: at chance after {row.epoch} epochs (training loss "
@@ -117,7 +117,10 @@ class ChanceLevelWarning:
         )
 
 
-def hint_at_chance(model: str) -> str:
+def hint_at_chance(recipe: Recipe) -> str:
     """Say what may help a model that learns nothing; batch normalisation only if it has none."""
-    normalised = WITH_BATCH_NORM.get(model)
-    return "another --learning-rate" + (f", or --model {normalised}" if normalised else "")
+    normalised = WITH_BATCH_NORM.get(recipe.model)
+    hint = "another --learning-rate"
+    if (recipe.model, recipe.optimizer) == ("alexnet-paper", "sgd"):  # as measured: LOG.md
+        hint = "--optimizer adam --learning-rate 0.0001"
+    return hint + (f", or --model {normalised}" if normalised else "")

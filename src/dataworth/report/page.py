@@ -63,7 +63,7 @@ def write_page(
         }
     )
     path = results_dir / "report.html"
-    write_whole(path, page.encode())
+    write_whole(path, page.encode(errors="backslashreplace"))  # a path may not be text
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,8 +97,12 @@ class StudyDirectory:
         Raises
         ------
         InputError
-            If study.json is damaged.
+            If study.json is damaged, or the path is not UTF-8: libraries for weights refuse it.
         """
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{path}: not a path in UTF-8; use another --checkpoint-dir") from None
         try:
             content = read_stored(path / STUDY_FILE)
         except FileNotFoundError:
@@ -190,7 +195,7 @@ class StudyDirectory:
         directories = {run: self.run_directory(run) for run in self.planned_runs()}
         if not any(directory.usable for directory in directories.values()):
             raise InputError(
-                f"no finished run in {self.path}; python train.py --resume {self.name}"
+                f"no finished run in {self.path}; python train.py --resume {study_flags(self.path)}"
             )
         return directories
 
@@ -261,6 +266,17 @@ class StudyDirectory:
             return read_stored(self.path / STUDY_FILE) == self.content
         except FileNotFoundError:
             return self.content is None
+
+
+def study_flags(path: Path) -> str:
+    """Return the flags that name the study of a directory to a command; empty without a study."""
+    for folder in (path, *path.parents):
+        if (folder / STUDY_FILE).exists():
+            words = ["--experiment-id", folder.name]
+            if folder.parent != Machine.model_fields["checkpoint_dir"].default:
+                words += ["--checkpoint-dir", str(folder.parent)]
+            return shlex.join(words)
+    return ""
 
 
 def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
