@@ -43,6 +43,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
         decoding.py           decode all images of a split in worker processes
+        contents.py           hash of the files of a local folder, kept until one of them changes
         cache.py              cache of decoded uint8 pixels on disk, written once; bad images
         prepare.py            PreparedData: data set and opened cache, shared by all runs
         pixels.py             pixel stores: pixels resident on the device, or streamed in batches

@@ -1,6 +1,7 @@
 """Cache of decoded images: uint8 pixels of one published split, resized once for all runs.
 
-Layout of ``<cache_dir>/<data set>-<fingerprint>-<side>px-v<VERSION>/<split>/``:
+Layout of ``<cache_dir>/<data set>-<key>-<side>px-v<VERSION>/<split>/``, where the key is a hash of
+the commit on the hub, or of the contents of local files:
 
     images.npy      uint8 (n, side, side, 3), memory-mapped by all runs
     digests.npy     uint8 (n, 32), SHA-256 of each encoded image: finds exact duplicates
@@ -209,6 +210,8 @@ def _build(
             (building / "manifest.json").write_text(json.dumps(manifest))
             for file in building.iterdir():
                 sync(file)
+        if dataset.files:
+            dataset.files.check_unchanged()
         shutil.rmtree(folder, ignore_errors=True)  # damaged
         building.rename(folder)
         sync(folder.parent)

@@ -26,6 +26,7 @@ from .cache import (
     open_array,
     remove_leftovers,
 )
+from .contents import content_digest, remember_contents
 from .datasets import ImageDataset, load
 from .decoding import Pixels
 from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats, parse_channel_stats
@@ -48,7 +49,8 @@ class PreparedData:
         """Pickle without pixels: the receiving process opens the cache."""
         if self.folder is None:
             return PreparedData, (self.dataset, self.images, self.digests)
-        return _open_cache, (replace(self.dataset, tables={}), self.folder, tuple(self.images))
+        dataset = replace(self.dataset, tables={}, files=None)
+        return _open_cache, (dataset, self.folder, tuple(self.images))
 
     @cached_property
     def digest(self) -> str:
@@ -132,9 +134,12 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
         If the data cannot be read, an image is bad, or the disk is too small.
     """
     dataset, folder = load_dataset(recipe), _folder(recipe, machine)
-    return _open(
+    data = _open(
         dataset, folder, cache_side(recipe.image_size), machine.workers, recipe.on_bad_image
     )
+    if dataset.files:
+        remember_contents(dataset.files, machine.cache_dir)
+    return data
 
 
 def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> list[str]:
@@ -160,7 +165,8 @@ def remove_cache_leftovers(recipe: Recipe, machine: Machine) -> None:
 def _folder(recipe: Recipe, machine: Machine) -> Path:
     dataset, side = load_dataset(recipe), cache_side(recipe.image_size)
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
-    digest = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
+    contents = content_digest(dataset.files, machine.cache_dir) if dataset.files else ""
+    digest = hashlib.sha256(f"{contents}{dataset.fingerprint}".encode()).hexdigest()[:12]
     return machine.cache_dir.absolute() / f"{slug}-{digest}-{side}px-v{VERSION}"
 
 
