@@ -218,21 +218,22 @@ class Trainer:
                 stats = self.channel_stats  # measured once per data set, then cached on disk
             state = self.state
             state.restart(planned.run.seed)
-            checkpointer = Checkpointer(directory, state, self.machine.checkpoint_seconds)
+            seconds, identity = self.machine.checkpoint_seconds, planned.identity
+            checkpointer = Checkpointer(directory, state, seconds, identity)
             environment = describe_environment(self.device, world_size())
 
             def claim() -> dict[str, Any] | None:
-                directory.claim(planned.identity, self.machine, planned.indices, stats)
+                directory.claim(identity, self.machine, planned.indices, stats)
                 write_json(directory.path / "environment.json", environment)
-                return directory.load_last(state.check)
+                return directory.load_last(checkpointer.check)
 
             if snapshot := on_rank_zero(claim):
                 checkpointer.resume(snapshot, planned.run.seed)
             broadcast(state.tensors())  # equal seeds draw equal weights only on equal hardware
             status = self._train_epochs(planned, checkpointer, report)
-            classes = self.data.dataset.classes
-            weights, epoch = state.best_weights, state.best_epoch
-            on_rank_zero(lambda: directory.finish(status, weights, epoch, classes))
+            classes = list(self.data.dataset.classes)
+            metadata = {**identity, "epoch": state.best_epoch, "classes": classes}
+            on_rank_zero(lambda: directory.finish(status, state.best_weights, metadata))
         return status
 
     def _train_epochs(
