@@ -83,7 +83,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         status.py             --status: progress of each run, read from its directory
         predictions.py        predictions/*.npz in results/: logits and labels of each run
         disk_space.py         free disk space against what a command will write
-        environment.py        versions, git commit, hardware, date
+        environment.py        environment.json: versions, git commit, hardware, date
 
     evaluation/               logits -> ranks -> errors with intervals -> records -> metrics.json
         evaluator.py          run a trained model on every split: logits, then scores

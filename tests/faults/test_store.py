@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from dataworth.prediction.classifier import read_weights
 from dataworth.prediction.flags import ModelFlags
 from dataworth.prediction.selection import choose
 from dataworth.storage import snapshots
+from dataworth.storage.environment import add_environment, read_environments
 from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
 from dataworth.storage.files import digest_path, write_verified, write_whole
 from dataworth.storage.locks import lock_folder
@@ -429,6 +431,38 @@ def test_files_of_the_version_before_say_less_and_are_accepted(stopped, place, t
         read_results(workplace / "results/renamed/metrics.json").runs
         == read_results(tiny / "results/s/metrics.json").runs
     )
+
+
+@pytest.mark.fault(19)
+def test_environments_of_a_resumed_run_are_all_kept_and_differences_are_said(stopped, place, tiny):
+    path = stopped / "environment.json"
+    edited(path, torch="1.0", commit="another")
+    before = json.loads(path.read_text())
+    text = finish(place, tiny)
+    assert "100/seed-1 is resumed with torch '1.0' before, '" in text
+    assert text.count("its bits may differ by that") == 1
+    after = json.loads(path.read_text())
+    (resumed,) = after.pop("resumed")
+    assert after == before
+    assert resumed["epoch"] == 1
+    assert resumed["date"] >= before["date"]
+    assert resumed["torch"] == version("torch")
+    assert "resumed" not in json.loads((place / "checkpoints/s/200/seed-1" / path.name).read_text())
+    assert evaluate() == 0
+    training = read_results(place / "results/s/metrics.json").training
+    assert training["torch"] == ("1.0", version("torch"))
+    assert "another" in training["commit"]
+
+
+@pytest.mark.fault(12, 19)
+@pytest.mark.parametrize("content", ["[]", "{", '{"resumed": 3}', '{"resumed": [3, {"torch": 2}]}'])
+def test_a_damaged_environment_is_no_reason_to_stop(tmp_path, content):
+    (tmp_path / "environment.json").write_text(content)
+    environment = {"torch": "2", "device": "cpu", "threads": 1, "processes": 1, "commit": "x"}
+    add_environment(tmp_path, environment, 2)
+    assert read_environments(tmp_path)[-1].items() >= environment.items()
+    add_environment(tmp_path, environment, None)
+    assert read_environments(tmp_path) == [environment]
 
 
 MIXED_LOGS = {

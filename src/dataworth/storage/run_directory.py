@@ -3,7 +3,7 @@
 Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``:
 
     config.json         written first: recipe, subset, data and machine of the run
-    environment.json    versions, commit, device, date
+    environment.json    versions, commit, device, date; again for each time it was resumed
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
     events.out.*        the same for TensorBoard

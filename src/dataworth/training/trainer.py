@@ -30,9 +30,8 @@ from ..distributed.process_group import own_device, rank_key, world_size
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, label_ranks, score
 from ..signals import SignalInterrupt, deferred_signals, immediate_signals
-from ..storage.environment import describe_environment
+from ..storage.environment import add_environment, describe_environment
 from ..storage.epoch_log import EpochRow
-from ..storage.files import write_json
 from ..storage.locks import lock_folder
 from ..storage.run_directory import PlannedRun
 from .checkpointing import Checkpointer, DivergedError, check_finite
@@ -224,8 +223,9 @@ class Trainer:
 
             def claim() -> dict[str, Any] | None:
                 directory.claim(identity, self.machine, planned.indices, stats)
-                write_json(directory.path / "environment.json", environment)
-                return directory.load_last(checkpointer.check)
+                snapshot = directory.load_last(checkpointer.check)
+                add_environment(directory.path, environment, snapshot and snapshot["epoch"])
+                return snapshot
 
             if snapshot := on_rank_zero(claim):
                 checkpointer.resume(snapshot, planned.run.seed)
