@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -242,7 +242,7 @@ def confusion_matrices(
 
 
 def _plain_scores(results: StudyResults) -> dict[Path, dict[str, object]]:
-    added = {"full": True, "conformal": True, "splits": {WITHOUT_DUPLICATES}}
+    added: dict[str, Any] = {"full": True, "conformal": True, "splits": {WITHOUT_DUPLICATES}}
     return {run.path: run.model_dump(exclude=added) for run in results.runs}
 
 

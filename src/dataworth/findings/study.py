@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError
-from ..evaluation.records import DataSummary, SizeSummary, StudyResults
+from ..evaluation.records import SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import chance_table, runs_table, sizes_table
+from ..storage.study_directory import DataSummary
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
@@ -58,7 +59,7 @@ def _describe_duplicates(results: StudyResults) -> list[str]:
         if summary.without_duplicates
     ]
     without = f" Without these test images, {'; '.join(errors)}." if errors else ""
-    return [f"Byte for byte, {', '.join(pairs)}.{without}"]
+    return [f"{', '.join(pairs)} (byte for byte).{without}"]
 
 
 def _error_without_duplicates(summary: SizeSummary) -> str:
