@@ -118,22 +118,25 @@ def load_from_hub(name: str, revision: str | None) -> PublishedData:
     cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
     if commit is None:  # offline: the folder of the local copy is named for its commit
         commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
-    if downloads := _downloads(name, commit):
-        tables = restore_class_names(name, downloads, tables)
+    tables = _with_own_class_names(name, commit, tables)
     return PublishedData(tables, f"{name}@{commit}", commit, cache, NOTES.get(name.lower(), ()))
 
 
-def _downloads(name: str, commit: str) -> Path | None:
-    """Return the folder of the files that were downloaded, if they are still there."""
+def _with_own_class_names(
+    name: str, commit: str, tables: Mapping[str, datasets.Dataset]
+) -> Mapping[str, datasets.Dataset]:
+    """Give each split the class names of its own files, as far as they are still there."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(name, repo_type="dataset", revision=commit, local_files_only=True)
+        folder = snapshot_download(
+            name, repo_type="dataset", revision=commit, local_files_only=True
         )
-    except (HFValidationError, LocalEntryNotFoundError):
-        return None
+        return restore_class_names(name, Path(folder), tables)
+    except InputError:
+        raise
+    except Exception:  # none or some of them: the library raises many types
+        return tables
 
 
 def _resolve(name: str, revision: str | None) -> str:
