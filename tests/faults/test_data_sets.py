@@ -18,8 +18,9 @@ from dataworth.data.hub import load_folder
 from dataworth.data.images import BadImageError
 from dataworth.data.prepare import load_dataset, open_data
 from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results
 from tests import made
-from tests.conftest import DIGITS, train
+from tests.conftest import DIGITS, evaluate, train
 
 
 @pytest.mark.fault(38, 41)
@@ -425,3 +426,20 @@ def test_a_readme_that_names_files_of_its_folder_is_obeyed(workplace):
     data = loaded(root)
     assert {split.source for split in data.splits.values()} == {"train", "test"}
     assert len(data.splits["test"]) == 16
+
+
+@pytest.mark.fault(38)
+def test_outputs_in_the_folder_of_the_data_are_no_data(workplace, capsys):
+    made.write_class_folders(workplace, 3, 20)
+    words = ["--dataset", ".", "--model", "alexnet-small", "--image-size", "32", "--epochs", "1"]
+    words += ["--batch-size", "8", "--subset-sizes", "1.0", "0.5", "--experiment-id", "s"]
+    assert train(*words) == 0
+    for _ in range(2):
+        for run in (evaluate, lambda: train("--resume")):
+            load_dataset.cache_clear()  # as in another process
+            assert run() == 0
+    shown = capsys.readouterr().out
+    for name in ("cache", "checkpoints", "results"):
+        assert f"{name} (output of this program)" in shown
+    assert read_results(workplace / "results/s/metrics.json").num_classes == 3
+    assert len(list(workplace.glob("cache/*"))) == 1

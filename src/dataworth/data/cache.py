@@ -68,7 +68,7 @@ def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a cache, unless a process builds in it now."""
-    if any(folder.glob(".*")):
+    if os.access(folder, os.W_OK) and any(folder.glob(".*")):
         with suppress(HeldError), lock_folder(folder):
             _remove_leftovers(folder)
 
@@ -212,6 +212,8 @@ def _build(
                 sync(file)
         if dataset.files:
             dataset.files.check_unchanged()
+        if folder.is_symlink():
+            folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)  # damaged
         building.rename(folder)
         sync(folder.parent)

@@ -38,6 +38,8 @@ TABLE_SUFFIXES = {
 }  # fmt: skip
 OTHER_IMAGES = {".avif", ".jxl", ".svg", *HEIF_SUFFIXES}
 LINK, NOT_REGULAR = "a link to a folder", "no regular file"
+OUTPUT = "output of this program"
+OUTPUT_FILES = ("*/study.json", "*/scaling_law.json", "*-*px-v*/*/images.npy")  # in such a folder
 MAX_LISTED = 10  # unused files named in a note
 
 Parts = tuple[str, ...]  # of a path, relative to the data set's folder
@@ -72,7 +74,7 @@ class Listing:
         return {
             parts: reasons[parts]
             for parts in sorted(reasons, key="/".join)
-            if reasons[parts] == LINK or parts in dropped or _may_be_image(parts)
+            if reasons[parts] in (LINK, OUTPUT) or parts in dropped or _may_be_image(parts)
         }
 
 
@@ -177,9 +179,17 @@ def _walk(folder: Path, above: Parts) -> Iterator[tuple[Parts, str]]:
     for entry in entries:
         parts = (*above, entry.name)
         if entry.is_dir(follow_symlinks=False):
+            if not above and _is_output(Path(entry.path)):
+                yield parts, OUTPUT
+                continue
             yield from _walk(Path(entry.path), parts)
         else:
             yield parts, _unusable(entry, parts)
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a folder holds studies, results or decoded images: ``train.py`` was run there."""
+    return any(any(folder.glob(pattern)) for pattern in OUTPUT_FILES)
 
 
 def _unusable(entry: os.DirEntry[str], parts: Parts) -> str:

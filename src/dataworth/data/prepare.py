@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,8 @@ class PreparedData:
             return parse_channel_stats(*json.loads(read_stored(path)))
         except (OSError, ValueError, TypeError, RecursionError):  # missing or damaged
             stats = measure()
-            write_json(path, stats)
+            if os.access(path.parent, os.W_OK):
+                write_json(path, stats)
             return stats
 
     def duplicates(self, first: str, second: str) -> int:
@@ -167,7 +169,8 @@ def _folder(recipe: Recipe, machine: Machine) -> Path:
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
     contents = content_digest(dataset.files, machine.cache_dir) if dataset.files else ""
     digest = hashlib.sha256(f"{contents}{dataset.fingerprint}".encode()).hexdigest()[:12]
-    return machine.cache_dir.absolute() / f"{slug}-{digest}-{side}px-v{VERSION}"
+    folder = machine.cache_dir / f"{slug}-{digest}-{side}px-v{VERSION}"
+    return Path(os.path.realpath(folder))  # the user's links, also one whose target is to be made
 
 
 @lru_cache(maxsize=2)
