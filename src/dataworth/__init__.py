@@ -81,7 +81,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         locks.py              one process per run and per cache, by kernel locks
         epoch_log.py          metrics.csv of a run: columns, append and read a row per epoch
         status.py             --status: progress of each run, read from its directory
-        predictions.py        predictions/*.npz in results/: logits and labels of each run
+        predictions.py        *.npz in results/: logits and labels of each run, confusion matrices
         disk_space.py         free disk space against what a command will write
         environment.py        environment.json: versions, git commit, hardware, date
 
