@@ -154,12 +154,13 @@ BAD_ROWS = {  # data set -> function: row of its training split -> what replaces
 }
 
 
-def write_split(folder, split, rows, classes):
+def write_split(folder, split, rows, classes, compression="snappy"):
     """Write rows as the parquet file of a split, laid out as on the hub."""
     features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=list(classes))})
     path = Path(folder) / "data" / f"{split}-00000-of-00001.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), path)
+    table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
+    pq.write_table(table, path, compression=compression)
     return path
 
 

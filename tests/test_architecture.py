@@ -63,8 +63,8 @@ HEAVY = {
     "timm",
 }
 ISLAND = {
-    "numpy", "scipy", "dataclasses", "collections", "functools", "itertools", "typing", "csv",
-    "pathlib", "__future__",
+    "numpy", "scipy", "dataclasses", "collections", "functools", "itertools", "typing",
+    "__future__",
 }  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -92,6 +92,16 @@ def imports(nodes, name):
 
 def room(module):
     return module.split(".")[0]
+
+
+def test_the_lists_above_name_only_what_exists():
+    rooms = {room(name) for name in MODULES}
+    assert set(LEVELS) == rooms
+    assert MODULES.keys() >= PURE
+    assert MODULES.keys() | rooms >= NO_TORCH
+    imported = {name: imports(tree.body, name)[1] for name, tree in TREES.items()}
+    assert set().union(*imported.values()) >= HEAVY
+    assert set().union(*(imported[name] for name in imported if room(name) == "scaling")) == ISLAND
 
 
 def test_imports_point_downwards():

@@ -4,6 +4,7 @@ import io
 import json
 
 import datasets as hf
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -188,9 +189,24 @@ def other_class_order(table, names):
     return hf.Dataset.from_dict({"image": table["image"], "label": codes}, features=features)
 
 
+def publish(monkeypatch, workplace, folders):
+    """Make folders the downloads of hub data sets; return their names there, and a commit."""
+    commit, load_dataset, paths = "0123456789" * 4, hf.load_dataset, {}
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(workplace / "hub"))
+    for folder in folders:
+        path = workplace / "hub" / f"datasets--owner--{folder}" / "snapshots" / commit
+        paths[f"owner/{folder}"] = path
+        for file in (workplace / folder).rglob("*.parquet"):
+            link = path / file.relative_to(workplace / folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+    monkeypatch.setattr(hf, "load_dataset", lambda name, revision: load_dataset(str(paths[name])))
+    return list(paths), commit
+
+
 @pytest.mark.fault(41, 42)
-@pytest.mark.parametrize("kind", ["parquet", "registered"])
-def test_classes_in_another_order_are_matched_by_name(registered, workplace, kind):
+@pytest.mark.parametrize("kind", ["parquet", "hub", "registered"])
+def test_classes_in_another_order_are_matched_by_name(registered, workplace, monkeypatch, kind):
     """Not by number, by which each test image would be labelled with the class of another."""
     train, test = table([0, 1, 2] * 12), table([0, 1, 2] * 4)
     names = train.features["label"].names
@@ -203,7 +219,10 @@ def test_classes_in_another_order_are_matched_by_name(registered, workplace, kin
             (workplace / folder / "data").mkdir(parents=True)
             for split, part in (("train", train), ("test", last)):
                 part.to_parquet(workplace / folder / "data" / f"{split}-00000-of-00001.parquet")
-        other, expected = (load(Recipe(dataset=folder)) for folder in ("moved", "same"))
+        names, commit = ["moved", "same"], None
+        if kind == "hub":
+            names, commit = publish(monkeypatch, workplace, names)
+        other, expected = (load(Recipe(dataset=n, dataset_revision=commit)) for n in names)
     assert other.classes == expected.classes
     assert list(other.splits["test"].labels) == list(expected.splits["test"].labels)
 

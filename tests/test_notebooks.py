@@ -19,7 +19,7 @@ def test_notebook_runs_on_a_study(study, workplace, execute_notebook, name):
     if name == "results.ipynb":
         assert "From 323 to 1,293 training images" in text
         figures = workplace / "results" / "s" / "figures"
-        assert len(list(figures.glob("plot_*.png"))) == len(list(figures.glob("plot_*.pdf"))) == 4
+        assert len(list(figures.glob("plot_*.png"))) == len(list(figures.glob("plot_*.pdf"))) == 6
     else:
         assert "1293" in text
         assert "image/png" in text

@@ -43,6 +43,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
         decoding.py           decode all images of a split in worker processes
+        contents.py           hash of the files of a local folder, kept until one of them changes
         cache.py              cache of decoded uint8 pixels on disk, written once; bad images
         prepare.py            PreparedData: data set and opened cache, shared by all runs
         pixels.py             pixel stores: pixels resident on the device, or streamed in batches
@@ -80,9 +81,9 @@ Map of the package; a module imports from its own folder and from folders of a l
         locks.py              one process per run and per cache, by kernel locks
         epoch_log.py          metrics.csv of a run: columns, append and read a row per epoch
         status.py             --status: progress of each run, read from its directory
-        predictions.py        predictions/*.npz in results/: logits and labels of each run
+        predictions.py        *.npz in results/: logits and labels of each run, confusion matrices
         disk_space.py         free disk space against what a command will write
-        environment.py        versions, git commit, hardware, date
+        environment.py        environment.json: versions, git commit, hardware, date
 
     evaluation/               logits -> ranks -> errors with intervals -> records -> metrics.json
         evaluator.py          run a trained model on every split: logits, then scores

@@ -1,7 +1,7 @@
 """Data sets with bad rows, damaged files or too little disk: said before training."""
 
-import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -11,14 +11,16 @@ import pytest
 from PIL import Image
 
 from dataworth.config import Machine, Recipe
+from dataworth.data import cache, contents
 from dataworth.data.cache import MAX_BAD
-from dataworth.data.datasets import DATASETS, load
+from dataworth.data.datasets import DATASETS, ImageDataset, load
 from dataworth.data.hub import load_folder
 from dataworth.data.images import BadImageError
-from dataworth.data.prepare import open_data
+from dataworth.data.prepare import load_dataset, open_data
 from dataworth.errors import InputError
+from dataworth.evaluation.results import read_results
 from tests import made
-from tests.conftest import DIGITS, train
+from tests.conftest import DIGITS, evaluate, train
 
 
 @pytest.mark.fault(38, 41)
@@ -190,20 +192,99 @@ def test_only_the_uppermost_folders_name_splits(workplace):
         assert all(f"/images/{folder}/" in cell["path"] for cell in cells)
 
 
+def write_grey(root, levels, kind):
+    """Write a data set whose files keep names, sizes and times whatever the grey levels are."""
+    images = [made.encoded(Image.new("L", (8, 8), level), "bmp") for level in levels]
+    if kind == "folders":
+        for i, image in enumerate(images):
+            path = root / ("cat" if i % 2 else "dog") / f"{i}.bmp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image)
+    else:
+        rows = [{**made.cell(image), "label": i % 2} for i, image in enumerate(images)]
+        made.write_split(root, "train", rows, ["cat", "dog"], compression="none")
+    for path in root.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    return [path.stat().st_size for path in sorted(root.rglob("*.*"))]
+
+
+def opened(root):
+    """The data as another process opens them."""
+    load_dataset.cache_clear()
+    return open_data(Recipe(dataset=str(root), image_size=8), Machine())
+
+
+@pytest.mark.fault(44, 45)
+@pytest.mark.parametrize("way", ["in place", "moved here", "elsewhere"])
+@pytest.mark.parametrize("kind", ["folders", "parquet"])
+def test_other_pixels_under_the_same_names_sizes_and_times_are_seen(workplace, kind, way):
+    first, second = workplace / "set", workplace / "other" / "set"
+    sizes = write_grey(first, range(24), kind)
+    before = opened(first)
+    if way == "in place":
+        assert write_grey(first, range(100, 124), kind) == sizes
+    else:
+        assert write_grey(second, range(100, 124), kind) == sizes
+    if way == "moved here":
+        shutil.rmtree(first)
+        second.rename(first)
+    after = opened(second if way == "elsewhere" else first)
+    assert int(before.images["train"].max()) == 23
+    assert int(after.images["train"].min()) == 100
+    assert before.digest != after.digest
+
+
 @pytest.mark.fault(45)
-def test_a_cache_of_other_splits_is_not_used_and_one_of_the_same_is(workplace):
-    """Where the package datasets moves images between splits, an older cache has their pixels."""
-    healthy = [f"{split}/{name}" for split in ("train", "test") for name in ("cat", "Test tube")]
-    root = class_folders(workplace / "images", *in_folders(*healthy))
-    digest = hashlib.sha256()
-    for file in sorted(path for path in root.rglob("*") if path.is_file()):
-        stat = file.stat()
-        line = f"{file.relative_to(root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(line.encode())
-    assert loaded(root).fingerprint == digest.hexdigest()
-    (root / "train" / "cat").rename(root / "train" / "test tube")
-    (root / "test" / "cat").rename(root / "test" / "test tube")
-    assert loaded(root).fingerprint.endswith(" top")
+@pytest.mark.parametrize("kind", ["folders", "parquet"])
+def test_a_set_of_the_same_content_has_one_cache(workplace, monkeypatch, kind):
+    write_grey(workplace / "a" / "set", range(24), kind)
+    shutil.copytree(workplace / "a", workplace / "b")
+    before = opened(workplace / "a" / "set")
+    monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("built again"))
+    assert opened(workplace / "b" / "set").digest == before.digest
+
+
+@pytest.mark.fault(45)
+def test_files_are_read_once_per_machine_and_path(workplace, monkeypatch):
+    """Elsewhere, or after any change of a file, what was read before says nothing."""
+    monkeypatch.setattr(contents, "SETTLED_SECONDS", 0.0)
+    root, num_read, original = workplace / "set", [], contents._file_digest
+    write_grey(root, range(24), "folders")
+    monkeypatch.setattr(contents, "_file_digest", lambda *a: num_read.append(a) or original(*a))
+
+    def reads():
+        num_read.clear()
+        opened(root)
+        return len(num_read)
+
+    assert [reads(), reads()] == [24, 0]
+    shutil.copytree(workplace / "cache", workplace / "before")
+    os.utime(root / "cat" / "1.bmp", (10**9, 10**9))  # the time is the same, but for the inode's
+    assert [reads(), reads()] == [24, 0]
+    shutil.copytree(root, workplace / "copy")
+    shutil.rmtree(root)
+    (workplace / "copy").rename(root)
+    assert [reads(), reads()] == [24, 0]
+    monkeypatch.setattr(contents.socket, "gethostname", lambda: "elsewhere")
+    assert [reads(), reads()] == [24, 0]
+    for damaged in ("", "[]", "{" * 10**5, json.dumps({f"elsewhere:{root}": "x"})):
+        (workplace / "cache" / contents.INDEX).write_text(damaged)
+        assert [reads(), reads()] == [24, 0]
+
+
+@pytest.mark.fault(45)
+def test_files_that_change_while_they_are_read_give_no_cache(workplace, monkeypatch):
+    root, original = workplace / "set", ImageDataset.encoded
+    write_grey(root, range(24), "folders")
+
+    def overwritten(dataset, source, row):
+        (root / "dog" / "22.bmp").write_bytes((root / "cat" / "1.bmp").read_bytes())
+        return original(dataset, source, row)
+
+    monkeypatch.setattr(ImageDataset, "encoded", overwritten)
+    with pytest.raises(InputError, match="its files changed while they were read; start"):
+        opened(root)
+    assert not list(workplace.glob("cache/*/train"))
 
 
 @pytest.mark.fault(42)
@@ -345,3 +426,20 @@ def test_a_readme_that_names_files_of_its_folder_is_obeyed(workplace):
     data = loaded(root)
     assert {split.source for split in data.splits.values()} == {"train", "test"}
     assert len(data.splits["test"]) == 16
+
+
+@pytest.mark.fault(38)
+def test_outputs_in_the_folder_of_the_data_are_no_data(workplace, capsys):
+    made.write_class_folders(workplace, 3, 20)
+    words = ["--dataset", ".", "--model", "alexnet-small", "--image-size", "32", "--epochs", "1"]
+    words += ["--batch-size", "8", "--subset-sizes", "1.0", "0.5", "--experiment-id", "s"]
+    assert train(*words) == 0
+    for _ in range(2):
+        for run in (evaluate, lambda: train("--resume")):
+            load_dataset.cache_clear()  # as in another process
+            assert run() == 0
+    shown = capsys.readouterr().out
+    for name in ("cache", "checkpoints", "results"):
+        assert f"{name} (output of this program)" in shown
+    assert read_results(workplace / "results/s/metrics.json").num_classes == 3
+    assert len(list(workplace.glob("cache/*"))) == 1

@@ -5,17 +5,22 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dataworth.commands.cost import disk_usage
 from dataworth.commands.parsing import parse_train
 from dataworth.commands.planning import plan_study, resolve_study
+from dataworth.config import Machine, Recipe
+from dataworth.data import prepare
+from dataworth.data.prepare import open_data
 from dataworth.storage import snapshots
-from tests.conftest import PATHS, train
+from tests.conftest import PATHS, evaluate, train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import Victim
 
+RECIPE = Recipe(dataset="digits", model="alexnet-small", image_size=32)
 EVERY_STEP = [*TINY, "--checkpoint-seconds", "0"]
 
 
@@ -130,3 +135,42 @@ def test_files_follow_the_umask(place):
     assert victim.end() == 0, victim.text
     modes = {path.name: path.stat().st_mode & 0o777 for path in place.rglob("seed-1/*")}
     assert set(modes.values()) == {0o600}, modes
+
+
+@pytest.mark.fault(15, 19)
+def test_a_complete_cache_may_be_read_only(tiny, workplace, monkeypatch):
+    shutil.copytree(tiny / "cache", workplace / "cache")
+    (folder,) = (workplace / "cache").iterdir()
+    (folder / ".DS_Store").touch()
+    access, before = os.access, {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    before[folder] = folder.stat().st_mtime_ns
+
+    def refused(path, mode):
+        is_cached = Path(path).resolve().is_relative_to(workplace / "cache")
+        return access(path, mode) and not (is_cached and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", refused)
+    words = [*TINY, "--normalise", "dataset", "--subset-sizes", "100", "--epochs", "1"]
+    assert train(*words, "--plan") == 0
+    assert train(*words) == 0
+    assert evaluate() == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert set(folder.rglob("*")) | {folder} == set(before)
+
+
+@pytest.mark.fault(16)
+def test_links_of_the_user_in_place_of_cache_folders_are_followed(workplace):
+    open_data(RECIPE, Machine())
+    (folder,) = (workplace / "cache").iterdir()
+    split = folder / "train"
+    shutil.rmtree(split)
+    split.symlink_to(workplace)  # no split of a cache: replaced
+    prepare._open.cache_clear()
+    open_data(RECIPE, Machine())
+    assert not split.is_symlink()
+    for path in (folder, workplace / "cache"):
+        shutil.rmtree(path)  # a link in it is removed as a link
+        path.symlink_to(workplace / "elsewhere" / path.name)
+        prepare._open.cache_clear()
+        open_data(RECIPE, Machine())
+        assert any((workplace / "elsewhere" / path.name).rglob("images.npy"))

@@ -7,11 +7,14 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from dataworth.commands.export import export
@@ -21,7 +24,11 @@ from dataworth.evaluation.results import read_results
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.explorer.study import open_study
 from dataworth.launching.registry import CHECKS, LAUNCHERS
+from dataworth.prediction.classifier import read_weights
+from dataworth.prediction.flags import ModelFlags
+from dataworth.prediction.selection import choose
 from dataworth.storage import snapshots
+from dataworth.storage.environment import add_environment, read_environments
 from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
 from dataworth.storage.files import digest_path, write_verified, write_whole
 from dataworth.storage.locks import lock_folder
@@ -335,6 +342,127 @@ def test_a_lock_that_is_a_symbolic_link_is_refused_in_one_line(finished, capsys)
     (line,) = capsys.readouterr().err.splitlines()
     assert "checkpoints/s/lock is a symbolic link" in line
     assert (finished / "mine").read_text() == "precious\n"
+
+
+def choose_first(**selection):
+    return choose(ModelFlags(experiment_id="s", subset_size=100, **selection))
+
+
+def left_out(capsys):
+    """Evaluate the study without its first run; return the reason."""
+    assert evaluate("--experiment-id", "s") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert list(read_results(Path("results/s/metrics.json")).subset_sizes) == ["200"]
+    return line
+
+
+@pytest.mark.fault(18)
+def test_a_run_that_was_copied_over_another_counts_once(finished, capsys):
+    shutil.rmtree(finished / FIRST)
+    shutil.copytree(finished / "checkpoints/s/200/seed-1", finished / FIRST)
+    line = left_out(capsys)
+    assert "100/seed-1/config.json belongs to another run: subset_size: 200 stored, 100 ex" in line
+    edited(finished / FIRST / "config.json", subset_size=100)
+    assert "subset_sha256: " in left_out(capsys)
+    with pytest.raises(InputError, match=r"best\.safetensors belongs to another run: subset_size"):
+        choose_first()
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "changes", [{"seed": 2}, {"subset_size": 0.5}, {"variant": "other"}, {"recipe": {"epochs": 9}}]
+)
+def test_an_edited_description_is_not_believed(finished, capsys, changes):
+    path = finished / FIRST / "config.json"
+    config = json.loads(path.read_text())
+    ((field, value),) = changes.items()
+    edited(path, **{field: {**config["recipe"], **value} if field == "recipe" else value})
+    reason = f"100/seed-1/config.json belongs to another run: {'epochs' if value else field}"
+    reason = reason if field == "recipe" else reason.replace("epochs", field)
+    assert reason in left_out(capsys)
+    with pytest.raises(InputError, match=r"(belongs to|describes) another run"):
+        choose_first()
+    assert train("--resume", "s") == 2
+
+
+@pytest.mark.fault(18)
+def test_weights_of_another_run_are_no_point_and_are_trained_again(finished, tiny, capsys):
+    for name in ("best.safetensors", "best.safetensors.sha256"):
+        shutil.copy(finished / "checkpoints/s/200/seed-1" / name, finished / FIRST)
+    line = left_out(capsys)
+    assert "best.safetensors belongs to another run: subset_size: 200 stored, 100 ex" in line
+    with pytest.raises(InputError, match="belongs to another run"):
+        choose_first()
+    shutil.rmtree(finished / FIRST)  # as the message says
+    finish(finished, tiny)
+    assert evaluate("--experiment-id", "s") == 0
+
+
+@pytest.mark.fault(18)
+def test_snapshots_of_another_run_are_set_aside(stopped, place, tiny):
+    newest = snapshots.load_snapshot(stopped)
+    for run in ({**newest["run"], "seed": 9}, {"recipe": 3}, [], None):
+        file = io.BytesIO()
+        torch.save({**newest, "run": run}, file)
+        write_verified(stopped / "last.pt", file.getvalue())
+        assert place_of(RunDirectory(stopped).load_last(newest["run"])) < place_of(newest)
+    write_verified(stopped / "last.pt", (stopped / "last.pt.bad").read_bytes())
+    assert "last.pt has a damaged identity: no identity; set aside as" in finish(place, tiny)
+
+
+@pytest.mark.fault(18)
+def test_files_of_the_version_before_say_less_and_are_accepted(stopped, place, tiny, workplace):
+    """In a study that was renamed, too."""
+    file, snapshot = io.BytesIO(), snapshots.load_snapshot(stopped)
+    torch.save({key: value for key, value in snapshot.items() if key != "run"}, file)
+    write_verified(stopped / "last.pt", file.getvalue())
+    assert "set aside" not in finish(place, tiny)
+    shutil.rmtree(workplace / "checkpoints")
+    shutil.copytree(tiny / "checkpoints/s", workplace / "checkpoints/renamed")
+    for path in workplace.glob("checkpoints/renamed/*/*/best.safetensors"):
+        weights, metadata, _ = read_weights(path)
+        run = json.loads(metadata["run"])
+        kept = {key: run[key] for key in ("epoch", "classes", "recipe", "pixel_moments")}
+        early = {"run": json.dumps(kept)} if "/200/" in str(path) else {"epoch": str(run["epoch"])}
+        write_verified(path, safetensors.torch.save(weights, early))
+    assert train("--resume") == 0
+    assert evaluate() == 0
+    assert (
+        read_results(workplace / "results/renamed/metrics.json").runs
+        == read_results(tiny / "results/s/metrics.json").runs
+    )
+
+
+@pytest.mark.fault(19)
+def test_environments_of_a_resumed_run_are_all_kept_and_differences_are_said(stopped, place, tiny):
+    path = stopped / "environment.json"
+    edited(path, torch="1.0", commit="another")
+    before = json.loads(path.read_text())
+    text = finish(place, tiny)
+    assert "100/seed-1 is resumed with torch '1.0' before, '" in text
+    assert text.count("its bits may differ by that") == 1
+    after = json.loads(path.read_text())
+    (resumed,) = after.pop("resumed")
+    assert after == before
+    assert resumed["epoch"] == 1
+    assert resumed["date"] >= before["date"]
+    assert resumed["torch"] == version("torch")
+    assert "resumed" not in json.loads((place / "checkpoints/s/200/seed-1" / path.name).read_text())
+    assert evaluate() == 0
+    training = read_results(place / "results/s/metrics.json").training
+    assert training["torch"] == ("1.0", version("torch"))
+    assert "another" in training["commit"]
+
+
+@pytest.mark.fault(12, 19)
+@pytest.mark.parametrize("content", ["[]", "{", '{"resumed": 3}', '{"resumed": [3, {"torch": 2}]}'])
+def test_a_damaged_environment_is_no_reason_to_stop(tmp_path, content):
+    (tmp_path / "environment.json").write_text(content)
+    environment = {"torch": "2", "device": "cpu", "threads": 1, "processes": 1, "commit": "x"}
+    add_environment(tmp_path, environment, 2)
+    assert read_environments(tmp_path)[-1].items() >= environment.items()
+    add_environment(tmp_path, environment, None)
+    assert read_environments(tmp_path) == [environment]
 
 
 MIXED_LOGS = {

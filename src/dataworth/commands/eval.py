@@ -11,6 +11,7 @@ from ..console import say, warn
 from ..distributed.process_group import require_single_process
 from ..errors import DamagedError, InputError
 from ..storage.files import remove_temporary_files
+from ..storage.identity import check_same
 from ..storage.locks import lock_folder
 from ..storage.predictions import remove_temporary_predictions
 from ..storage.run_directory import RunDirectory
@@ -18,9 +19,11 @@ from ..storage.study_directory import StudyDirectory, epochs_table, training_env
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import EvalFlags
 from .parsing import note_unused, parse
+from .planning import plan_run
 
 if TYPE_CHECKING:
     from ..data.pixels import PixelStores
+    from ..data.prepare import PreparedData
     from ..evaluation.records import StudyResults
 
 
@@ -84,6 +87,33 @@ def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:
     return PixelStores(data, device)
 
 
+def _finished(
+    study: StudyDirectory, directories: Mapping[Run, RunDirectory], data: PreparedData
+) -> tuple[list[RunDirectory], dict[str, str]]:
+    """Return the finished runs that are what the study says, and why the others are left out.
+
+    Raises
+    ------
+    InputError
+        If all runs were trained on other data.
+    """
+    missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
+    usable = {run: directory for run, directory in directories.items() if directory.usable}
+    configs = [directory.config() for directory in usable.values()]
+    if not any(config.get("data_sha256") == data.digest for config in configs):
+        check_same(next(iter(usable.values())).path, configs[0], {"data_sha256": data.digest})
+    finished = []
+    for run, directory in usable.items():
+        try:
+            directory.check_stored(plan_run(run, data, study.path).identity)
+            directory.check_log(run.recipe.epochs)
+        except DamagedError as error:
+            missing[str(run.path)] = str(error)
+        else:
+            finished.append(directory)
+    return finished, missing
+
+
 def _score_runs(
     flags: EvalFlags,
     study: StudyDirectory,
@@ -103,15 +133,7 @@ def _score_runs(
     from ..evaluation.results import build_results
     from ..storage.environment import describe_environment
 
-    missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
-    finished = []
-    for run, directory in directories.items():
-        try:
-            directory.check_log(run.recipe.epochs)
-        except DamagedError as error:
-            missing.setdefault(str(run.path), str(error))
-        else:
-            finished += [directory] if directory.usable else []
+    finished, missing = _finished(study, directories, stores.data)
     chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
     runs, failures = evaluate_runs(finished, stores, flags.batch_size, results_dir)
     if not runs:

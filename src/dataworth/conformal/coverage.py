@@ -89,9 +89,9 @@ def evaluate_conformal(
             for alpha in alphas
         }
         by_alpha = {**(run.conformal or {}), **measured}
-        reports[run.path] = {alpha: by_alpha[alpha] for alpha in sorted(by_alpha, key=float)}
-        for name, report in reports[run.path].items():
-            rows += _rows(run, float(name), report)
+        reports[run.path] = {key: by_alpha[key] for key in sorted(by_alpha, key=float)}
+        for key, report in reports[run.path].items():
+            rows += _rows(run, float(key), report)
     for alpha in alphas:
         warn_small_calibration_set(labels, logits.shape[1], alpha)
     return ConformalEvaluation(reports, pd.DataFrame(rows))

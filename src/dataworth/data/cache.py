@@ -1,6 +1,7 @@
 """Cache of decoded images: uint8 pixels of one published split, resized once for all runs.
 
-Layout of ``<cache_dir>/<data set>-<fingerprint>-<side>px-v<VERSION>/<split>/``:
+Layout of ``<cache_dir>/<data set>-<key>-<side>px-v<VERSION>/<split>/``, where the key is a hash of
+the commit on the hub, or of the contents of local files:
 
     images.npy      uint8 (n, side, side, 3), memory-mapped by all runs
     digests.npy     uint8 (n, 32), SHA-256 of each encoded image: finds exact duplicates
@@ -67,7 +68,7 @@ def build_cache(folder: Path, dataset: ImageDataset, side: int, workers: int, on
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a cache, unless a process builds in it now."""
-    if any(folder.glob(".*")):
+    if os.access(folder, os.W_OK) and any(folder.glob(".*")):
         with suppress(HeldError), lock_folder(folder):
             _remove_leftovers(folder)
 
@@ -209,6 +210,10 @@ def _build(
             (building / "manifest.json").write_text(json.dumps(manifest))
             for file in building.iterdir():
                 sync(file)
+        if dataset.files:
+            dataset.files.check_unchanged()
+        if folder.is_symlink():
+            folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)  # damaged
         building.rename(folder)
         sync(folder.parent)

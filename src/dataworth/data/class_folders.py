@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .contents import MAX_FILE_BYTES, LocalFiles
 from .images import HEIF_MISSING, HEIF_SUFFIXES, has_heif
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ TABLE_SUFFIXES = {
 }  # fmt: skip
 OTHER_IMAGES = {".avif", ".jxl", ".svg", *HEIF_SUFFIXES}
 LINK, NOT_REGULAR = "a link to a folder", "no regular file"
+OUTPUT = "output of this program"
+OUTPUT_FILES = ("*/study.json", "*/scaling_law.json", "*-*px-v*/*/images.npy")  # in such a folder
 MAX_LISTED = 10  # unused files named in a note
 
 Parts = tuple[str, ...]  # of a path, relative to the data set's folder
@@ -71,7 +74,7 @@ class Listing:
         return {
             parts: reasons[parts]
             for parts in sorted(reasons, key="/".join)
-            if reasons[parts] == LINK or parts in dropped or _may_be_image(parts)
+            if reasons[parts] in (LINK, OUTPUT) or parts in dropped or _may_be_image(parts)
         }
 
 
@@ -100,8 +103,8 @@ def list_files(folder: Path) -> Listing:
 
 def read_class_folders(
     listing: Listing,
-) -> tuple[Mapping[str, datasets.Dataset], dict[Parts, str], str]:
-    """Return a table of paths and labels for each split, unused files, suffix of the fingerprint.
+) -> tuple[Mapping[str, datasets.Dataset], dict[Parts, str], LocalFiles]:
+    """Return a table of paths and labels for each split, unused files, and used ones in order.
 
     Raises
     ------
@@ -142,7 +145,8 @@ def read_class_folders(
                 f"--dataset {listing.folder}: split {split} has {len(files)} image files, but "
                 f"{len(tables[split])} were read; delete the cache of the package datasets"
             )
-    return tables, listing.missed(dropped), " top" if _was_ambiguous(splits) else ""
+    files = LocalFiles.of(listing.folder, map("/".join, paths), MAX_FILE_BYTES)
+    return tables, listing.missed(dropped), files
 
 
 def unused_note(missed: Mapping[Parts, str]) -> tuple[str, ...]:
@@ -175,9 +179,17 @@ def _walk(folder: Path, above: Parts) -> Iterator[tuple[Parts, str]]:
     for entry in entries:
         parts = (*above, entry.name)
         if entry.is_dir(follow_symlinks=False):
+            if not above and _is_output(Path(entry.path)):
+                yield parts, OUTPUT
+                continue
             yield from _walk(Path(entry.path), parts)
         else:
             yield parts, _unusable(entry, parts)
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a folder holds studies, results or decoded images: ``train.py`` was run there."""
+    return any(any(folder.glob(pattern)) for pattern in OUTPUT_FILES)
 
 
 def _unusable(entry: os.DirEntry[str], parts: Parts) -> str:
@@ -221,19 +233,6 @@ def _split_of(name: str) -> tuple[tuple[int, int], str] | None:
             f"--dataset: the folder {name!r} could be several splits; rename it to train or test"
         )
     return min(matches, default=None)
-
-
-def _was_ambiguous(splits: Mapping[str, Sequence[Parts]]) -> bool:
-    """Whether the package ``datasets`` adds images to other splits: caches of it are not valid."""
-    return any(
-        re.fullmatch(pattern.format(word), name, re.DOTALL)
-        for split, paths in splits.items()
-        for name in set(chain.from_iterable({parts[:-1] for parts in paths}))
-        for other, words in SPLIT_WORDS.items()
-        for word in words
-        for pattern in PATTERNS
-        if other != split
-    )
 
 
 def _assign(listing: Listing) -> tuple[dict[str, list[Parts]], dict[Parts, str]]:

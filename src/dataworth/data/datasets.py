@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..config import Recipe
 from ..errors import InputError
 from .class_names import readable_names
+from .contents import MAX_FILE_BYTES, LocalFiles
 from .hub import PublishedData, load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, match_by_name, read_labels
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import datasets
 
 
-MAX_FILE_BYTES = 512 * 2**20  # of an image file, refused before it is read
 DIGITS_SEED = 0  # of the test split: the same images for every study
 
 
@@ -40,7 +40,7 @@ class ImageDataset:
     """Three labelled splits and the tables that hold their encoded images."""
 
     name: str
-    fingerprint: str  # changes when the published data change, or their column
+    fingerprint: str  # changes when published data change, but for those in files; or the column
     revision: str | None  # commit on the hub
     classes: tuple[str, ...]
     splits: Mapping[str, Split]  # train, validation, test
@@ -48,6 +48,7 @@ class ImageDataset:
     root: Path | None  # the only folder in which a row may name an image file
     notes: tuple[str, ...]
     unused: Mapping[str, int] = field(default_factory=dict)  # reason -> files that are in no split
+    files: LocalFiles | None = None  # of a local folder
 
     def encoded(self, source: str, row: int) -> bytes:
         """Return the bytes of one image; a path is followed only within the data set's folder.
@@ -164,6 +165,7 @@ def load(recipe: Recipe) -> ImageDataset:
         data.root,
         notes,
         data.unused,
+        data.files,
     )
 
 

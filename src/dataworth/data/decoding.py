@@ -74,7 +74,7 @@ def decode_chunks(dataset: ImageDataset, source: str, path: Path, workers: int) 
     """
     n, side = np.load(path, mmap_mode="r").shape[:2]
     # Without labels it fits into a pipe: else a worker that dies on startup would block this one.
-    images = replace(dataset, splits={}, classes=(), notes=())
+    images = replace(dataset, splits={}, classes=(), notes=(), files=None)
     decoder = Decoder(images, source, path, n * side**2 >= MIN_FAST_PIXELS and has_fast_jpeg())
     workers = min(workers or num_cores(), n // MIN_PER_WORKER)
     starts = range(0, n, CHUNK)

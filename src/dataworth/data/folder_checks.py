@@ -54,12 +54,15 @@ def check_regular_files(listing: Listing) -> None:
             )
 
 
-def restore_class_names(folder: Path, tables: Mapping[str, Any]) -> Mapping[str, Any]:
+def restore_class_names(name: str, folder: Path, tables: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give each split the class names of its own parquet files, not those of the first split.
 
     Parameters
     ----------
+    name : str
+        Folder or hub id, for messages.
     folder : Path
+        Of the files that the tables were read from.
     tables : mapping of str to datasets.Dataset
         As ``datasets.load_dataset`` reads them: numbers of one file, names of another.
 
@@ -76,7 +79,7 @@ def restore_class_names(folder: Path, tables: Mapping[str, Any]) -> Mapping[str,
         names = [_class_names(path) for path in paths if str(path).endswith(".parquet")]
         if differing := next((i for i, other in enumerate(names) if other != names[0]), None):
             raise InputError(
-                f"--dataset {folder}: {Path(paths[differing]).name}: its columns have other class "
+                f"--dataset {name}: {Path(paths[differing]).name}: its columns have other class "
                 f"names, or another order of them, than those of {Path(paths[0]).name}"
             )
         for column, own in (names[0] if names else {}).items():

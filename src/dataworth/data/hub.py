@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections import Counter
@@ -12,8 +11,14 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
-from .class_folders import list_files, read_class_folders, unused_note
-from .folder_checks import check_regular_files, read_settings, restore_class_names
+from .class_folders import Listing, list_files, read_class_folders, unused_note
+from .contents import LocalFiles
+from .folder_checks import (
+    SETTINGS_FILES,
+    check_regular_files,
+    read_settings,
+    restore_class_names,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -33,47 +38,57 @@ class PublishedData(NamedTuple):
     """A data set as it is published."""
 
     tables: Mapping[str, datasets.Dataset]  # by split
-    fingerprint: str  # changes when the data change
+    fingerprint: str  # changes when the data change, but for those in files
     revision: str | None = None  # commit on the hub
     root: Path | None = None  # the only folder in which a row may name an image file
     notes: tuple[str, ...] = ()
     unused: Mapping[str, int] = {}  # reason -> files that are in no split
+    files: LocalFiles | None = None
 
 
 def load_folder(path: Path) -> PublishedData:
-    """Load a local folder; its fingerprint is of file names, sizes and times.
+    """Load a local folder.
 
     Raises
     ------
     InputError
         If the folder is no data set, or one of its files is damaged.
     """
-    import datasets
-
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        stat = file.stat()
-        line = f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))  # a name need not be UTF-8
     _quiet()
     _check_cache()
     listing = list_files(path)
     settings = read_settings(path)
     try:
         if listing.is_class_folders and not settings.get("configs"):
-            tables, missed, suffix = read_class_folders(listing)
+            tables, missed, files = read_class_folders(listing)
         else:
             check_regular_files(listing)
-            tables = restore_class_names(path, datasets.load_dataset(str(path)))
-            missed, suffix = {}, ""
+            tables, files = _read_tables(listing)
+            missed = {}
     except InputError:
         raise
     except Exception as error:
         damaged = _damaged_parquet(path)
         reason = f"{damaged} is damaged" if damaged else _first_line(error)
         raise InputError(f"--dataset {path}: cannot be read as images: {reason}") from None
-    fingerprint, unused = f"{digest.hexdigest()}{suffix}", Counter(missed.values())
-    return PublishedData(tables, fingerprint, None, path.resolve(), unused_note(missed), unused)
+    note, unused = unused_note(missed), Counter(missed.values())
+    return PublishedData(tables, "", None, path.resolve(), note, unused, files)
+
+
+def _read_tables(listing: Listing) -> tuple[Mapping[str, datasets.Dataset], LocalFiles]:
+    """Read parquet and other tables; ``datasets`` takes a copy in its cache for them by their time.
+
+    The copy of each state of the files has a folder of its own.
+    """
+    import datasets
+    from datasets import config
+
+    names = ["/".join(parts) for parts in (*listing.images, *listing.others)]
+    files = LocalFiles.of(listing.folder, sorted({*names, *SETTINGS_FILES}))
+    copies = Path(config.HF_DATASETS_CACHE) / "by-state" / files.signature[:16]
+    folder = str(listing.folder)
+    tables = datasets.load_dataset(folder, cache_dir=str(copies))
+    return restore_class_names(folder, listing.folder, tables), files
 
 
 def load_from_hub(name: str, revision: str | None) -> PublishedData:
@@ -103,7 +118,25 @@ def load_from_hub(name: str, revision: str | None) -> PublishedData:
     cache = Path(os.environ.get("HF_HOME", config.HF_CACHE_HOME)).resolve()
     if commit is None:  # offline: the folder of the local copy is named for its commit
         commit = Path(next(iter(tables.values())).cache_files[0]["filename"]).parent.name
+    tables = _with_own_class_names(name, commit, tables)
     return PublishedData(tables, f"{name}@{commit}", commit, cache, NOTES.get(name.lower(), ()))
+
+
+def _with_own_class_names(
+    name: str, commit: str, tables: Mapping[str, datasets.Dataset]
+) -> Mapping[str, datasets.Dataset]:
+    """Give each split the class names of its own files, as far as they are still there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, repo_type="dataset", revision=commit, local_files_only=True
+        )
+        return restore_class_names(name, Path(folder), tables)
+    except InputError:
+        raise
+    except Exception:  # none or some of them: the library raises many types
+        return tables
 
 
 def _resolve(name: str, revision: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from .cache import (
     open_array,
     remove_leftovers,
 )
+from .contents import content_digest, remember_contents
 from .datasets import ImageDataset, load
 from .decoding import Pixels
 from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats, parse_channel_stats
@@ -48,7 +50,8 @@ class PreparedData:
         """Pickle without pixels: the receiving process opens the cache."""
         if self.folder is None:
             return PreparedData, (self.dataset, self.images, self.digests)
-        return _open_cache, (replace(self.dataset, tables={}), self.folder, tuple(self.images))
+        dataset = replace(self.dataset, tables={}, files=None)
+        return _open_cache, (dataset, self.folder, tuple(self.images))
 
     @cached_property
     def digest(self) -> str:
@@ -75,7 +78,8 @@ class PreparedData:
             return parse_channel_stats(*json.loads(read_stored(path)))
         except (OSError, ValueError, TypeError, RecursionError):  # missing or damaged
             stats = measure()
-            write_json(path, stats)
+            if os.access(path.parent, os.W_OK):
+                write_json(path, stats)
             return stats
 
     def duplicates(self, first: str, second: str) -> int:
@@ -132,9 +136,12 @@ def open_data(recipe: Recipe, machine: Machine) -> PreparedData:
         If the data cannot be read, an image is bad, or the disk is too small.
     """
     dataset, folder = load_dataset(recipe), _folder(recipe, machine)
-    return _open(
+    data = _open(
         dataset, folder, cache_side(recipe.image_size), machine.workers, recipe.on_bad_image
     )
+    if dataset.files:
+        remember_contents(dataset.files, machine.cache_dir)
+    return data
 
 
 def missing_splits(dataset: ImageDataset, recipe: Recipe, machine: Machine) -> list[str]:
@@ -160,8 +167,10 @@ def remove_cache_leftovers(recipe: Recipe, machine: Machine) -> None:
 def _folder(recipe: Recipe, machine: Machine) -> Path:
     dataset, side = load_dataset(recipe), cache_side(recipe.image_size)
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", Path(dataset.name).name)
-    digest = hashlib.sha256(dataset.fingerprint.encode()).hexdigest()[:12]
-    return machine.cache_dir.absolute() / f"{slug}-{digest}-{side}px-v{VERSION}"
+    contents = content_digest(dataset.files, machine.cache_dir) if dataset.files else ""
+    digest = hashlib.sha256(f"{contents}{dataset.fingerprint}".encode()).hexdigest()[:12]
+    folder = machine.cache_dir / f"{slug}-{digest}-{side}px-v{VERSION}"
+    return Path(os.path.realpath(folder))  # the user's links, also one whose target is to be made
 
 
 @lru_cache(maxsize=2)

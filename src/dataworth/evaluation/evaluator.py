@@ -15,7 +15,6 @@ from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
 from ..errors import DamagedError
 from ..models.registry import build_model
-from ..storage.identity import check_same
 from ..storage.predictions import write_predictions
 from ..storage.run_directory import TRAIN_AGAIN, RunDirectory
 from .metrics import score
@@ -107,14 +106,11 @@ def evaluate_run(
 
     Raises
     ------
-    InputError
-        If the data set is not the one that the run was trained on.
     DamagedError
-        If the weights are not those that were written, or give infinite or NaN logits.
+        If the weights are not those that the run wrote, or give infinite or NaN logits.
     """
     run, data, device = directory.run(), stores.data, stores.device
     recipe = run.recipe.replace(batch_size=batch_size)
-    check_same(directory.path, directory.config(), {"data_sha256": data.digest})
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
     weights, best_epoch = directory.load_best()

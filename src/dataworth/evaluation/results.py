@@ -242,7 +242,7 @@ def confusion_matrices(
 
 
 def _plain_scores(results: StudyResults) -> dict[Path, dict[str, object]]:
-    added: Any = {"full": True, "conformal": True, "splits": {WITHOUT_DUPLICATES}}
+    added: dict[str, Any] = {"full": True, "conformal": True, "splits": {WITHOUT_DUPLICATES}}
     return {run.path: run.model_dump(exclude=added) for run in results.runs}
 
 

@@ -59,7 +59,7 @@ def _describe_duplicates(results: StudyResults) -> list[str]:
         if summary.without_duplicates
     ]
     without = f" Without these test images, {'; '.join(errors)}." if errors else ""
-    return [f"Byte for byte, {', '.join(pairs)}.{without}"]
+    return [f"{', '.join(pairs)} (byte for byte).{without}"]
 
 
 def _error_without_duplicates(summary: SizeSummary) -> str:

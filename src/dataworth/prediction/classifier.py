@@ -22,6 +22,7 @@ from ..data.normalisation import IMAGENET, ChannelStats, normalise, parse_channe
 from ..errors import InputError, short_repr
 from ..models.registry import accepts_image_size, build_model, build_on_meta
 from ..storage.files import WEIGHT_BYTES, read_digest, read_stored
+from ..storage.identity import check_origin
 from ..storage.run_directory import RunDirectory
 
 REMEDY = "python eval.py sets it aside, then python train.py --resume trains the run again"
@@ -81,6 +82,8 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
     ------
     InputError
         If the weights are missing, damaged, or of another model or other classes.
+    DamagedError
+        If they are of another run, or the file of its training images is damaged.
     """
     run, path = directory.run(), directory.path / "best.safetensors"
     config = directory.config()
@@ -93,6 +96,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
                 f"{path} holds {recipe.model} for {len(file_classes)} classes, its run is "
                 f"{run.recipe.model} for {len(classes)}: not the weights of this run"
             )
+        check_origin(path, json.loads(metadata["run"]), config)
     model = _load_model(path, weights, run.recipe, len(classes)).to(device)
     if (stored_digest := read_digest(path)) is None:
         raise InputError(f"{path} has no SHA-256 beside it; --weights {path} loads it unverified")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..devices import pick_device, prepare_process
 from ..errors import DamagedError, InputError
+from ..storage.identity import describe_run
 from ..storage.study_directory import StudyDirectory
 from .classifier import Classifier, from_file, from_run
 from .flags import ModelFlags
@@ -39,6 +40,8 @@ def choose(flags: ModelFlags, all_sizes: bool = False) -> list[Classifier]:
         runs.sort(key=lambda run: (num_images[run], -run.seed))
         first_seeds = list({num_images[run]: run for run in runs}.values())  # of each size
         chosen = first_seeds if all_sizes else first_seeds[-1:]
+        for run in chosen:
+            study.run_directory(run).check_stored(describe_run(run))
         classes = list(study.record.data.classes)
         return [from_run(study.run_directory(run), classes, device) for run in chosen]
     except DamagedError as error:

@@ -1,4 +1,8 @@
-"""Environment of a result: versions, commit, hardware, date."""
+"""Environment of a result: versions, commit, hardware, date.
+
+environment.json of a run is the environment that it was started in. Those in which it was resumed
+are listed below it as ``resumed``, each with the epoch that was under way.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,17 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..console import warn
+from ..errors import InputError, short_repr
+from .files import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
 
+FILE = "environment.json"
+BIT_KEYS = ("torch", "device", "threads", "processes", "commit")  # with others, other rounding
 PACKAGES = ("torch", "torchvision", "datasets", "pillow", "numpy", "scipy", "scikit-learn")
 
 
@@ -45,6 +55,51 @@ def describe_environment(device: torch.device, world_size: int = 1) -> dict[str,
 def encodable(text: str) -> str:
     """Replace what UTF-8 cannot encode: bytes of a file name, lone surrogates of a JSON file."""
     return text.encode(errors="replace").decode()
+
+
+def read_environments(folder: Path) -> list[dict[str, Any]]:
+    """Return the environments that a run was trained in, in order of time."""
+    try:
+        first = read_json(folder / FILE)
+    except FileNotFoundError:
+        return []
+    except InputError:
+        warn(f"warning: {folder / FILE} is damaged: where the run was trained so far is lost")
+        return []
+    resumed = first.pop("resumed", [])
+    return [first, *(entry for entry in _listed(resumed) if isinstance(entry, dict))]
+
+
+def add_environment(folder: Path, environment: dict[str, Any], epoch: int | None) -> None:
+    """Write the environment that a run goes on in, and say if its bits may differ by that.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    environment : dict
+        From :func:`describe_environment`.
+    epoch : int or None
+        Epochs finished so far. None: the run starts, and no earlier environment matters.
+    """
+    earlier = [] if epoch is None else read_environments(folder)
+    if not earlier:
+        write_json(folder / FILE, environment)
+        return
+    first, *resumed = earlier
+    added = {"epoch": epoch, **environment}
+    write_json(folder / FILE, {**first, "resumed": [*resumed, added]})
+    changes = [
+        f"{key} {short_repr(earlier[-1][key])} before, {short_repr(environment[key])} now"
+        for key in BIT_KEYS
+        if key in earlier[-1] and earlier[-1][key] != environment[key]
+    ]
+    if changes:
+        warn(f"note: {folder} is resumed with {'; '.join(changes)}: its bits may differ by that")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 @cache  # of the code that is loaded, whatever is changed in the meantime

@@ -1,4 +1,7 @@
-"""Identity of a run: the values that must agree before a directory is resumed or extended."""
+"""Identity of a run: what must agree before its files are resumed, extended or evaluated.
+
+config.json, the snapshots and the weights of a run all hold it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Recipe, Run
-from ..errors import InputError, short_repr
+from ..errors import DamagedError, InputError, short_repr
 
 SCHEMA = 1  # of config.json, study.json and the snapshots
+RESTORE = "; restore it, or remove its folder and train.py --resume trains the run again"
+
+
+def describe_run(run: Run) -> Mapping[str, Any]:
+    """Return the part of a run's identity that can be told without its data."""
+    return {
+        "schema_version": SCHEMA,
+        "recipe": run.recipe.model_dump(mode="json"),
+        "subset_size": run.subset_size,
+        "seed": run.seed,
+        **({"variant": run.variant} if run.variant else {}),
+    }
 
 
 def identify(run: Run, indices: NDArray[np.int64], data_digest: str) -> Mapping[str, Any]:
@@ -28,11 +43,7 @@ def identify(run: Run, indices: NDArray[np.int64], data_digest: str) -> Mapping[
         SHA-256 of the data set.
     """
     return {
-        "schema_version": SCHEMA,
-        "recipe": run.recipe.model_dump(mode="json"),
-        "subset_size": run.subset_size,
-        "seed": run.seed,
-        **({"variant": run.variant} if run.variant else {}),
+        **describe_run(run),
         "data_sha256": data_digest,
         "subset_sha256": fingerprint(indices),
     }
@@ -71,13 +82,53 @@ def check_same(path: Path, stored: Mapping[str, Any], requested: Mapping[str, An
     InputError
         Naming each field that differs, its stored and its requested value.
     """
-    differences = [
-        f"{key}: {stored.get(key)!r:.300} stored, {value!r:.300} requested"
-        for key, value in requested.items()
+    if texts := _differences(stored, requested, "requested"):
+        raise InputError(f"{path} belongs to another study: {texts}; use another --experiment-id")
+
+
+def check_origin(
+    path: Path | str, origin: Any, identity: Mapping[str, Any], remedy: str = RESTORE
+) -> None:
+    """Refuse a file that another run wrote.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file, for the message.
+    origin : mapping
+        Identity in the file; files of earlier versions lack some or all of it.
+    identity : mapping
+        Of the run that the file should belong to.
+    remedy : str
+        What to do next, after a semicolon; empty if the caller does it.
+
+    Raises
+    ------
+    DamagedError
+        Naming each field that differs, its value in the file and the expected one.
+    """
+    try:
+        stored, expected = _by_field(origin), _by_field(identity)
+    except InputError as error:
+        raise DamagedError(f"{path} has a damaged identity: {error}{remedy}") from None
+    common = {key: expected[key] for key in stored if key in expected}
+    if texts := _differences(stored, common, "expected"):
+        raise DamagedError(f"{path} belongs to another run: {texts}{remedy}")
+
+
+def _by_field(identity: Any) -> dict[str, Any]:
+    """Return the settings of the recipe and the other fields in one mapping."""
+    if not isinstance(identity, Mapping):
+        raise InputError("no identity")
+    fields = dict(identity)
+    recipe = with_defaults(fields.pop("recipe")) if "recipe" in fields else {}
+    variant = {"variant": ""} if "seed" in fields else {}  # stored where there are several
+    return {**variant, **fields, **recipe}
+
+
+def _differences(stored: Mapping[str, Any], expected: Mapping[str, Any], word: str) -> str:
+    return "; ".join(
+        f"{key}: {short_repr(stored.get(key))} stored, {short_repr(value)} {word}"
+        for key, value in expected.items()
         if stored.get(key) != value or (stored[key] is True) != (value is True)  # True == 1
-    ]
-    if differences:
-        raise InputError(
-            f"{path} belongs to another study: {'; '.join(differences)}; "
-            "use another --experiment-id"
-        )
+    )

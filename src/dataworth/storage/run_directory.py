@@ -3,7 +3,7 @@
 Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``:
 
     config.json         written first: recipe, subset, data and machine of the run
-    environment.json    versions, commit, device, date
+    environment.json    versions, commit, device, date; again for each time it was resumed
     subset.npz          indices of the training images, their SHA-256 in config.json
     metrics.csv         one row per epoch
     events.out.*        the same for TensorBoard
@@ -44,7 +44,7 @@ from .files import (
     write_verified,
     write_whole,
 )
-from .identity import SCHEMA, check_same, fingerprint, with_defaults
+from .identity import SCHEMA, check_origin, check_same, fingerprint, with_defaults
 from .snapshots import (
     SNAPSHOTS,
     Snapshot,
@@ -77,7 +77,7 @@ class RunDirectory:
             Naming each field, its stored and its requested value.
         """
         if (self.path / CONFIG_FILE).exists():
-            stored, requested = self.config(), dict(identity)
+            stored, requested = ({"variant": "", **v} for v in (self.config(), identity))
             try:
                 recipe = with_defaults(stored.get("recipe"))
             except InputError as error:
@@ -135,6 +135,25 @@ class RunDirectory:
         """Read config.json."""
         return read_json(self.path / CONFIG_FILE)
 
+    def check_stored(self, identity: Mapping[str, Any]) -> None:
+        """Refuse a directory whose config.json was edited, or copied from another run.
+
+        Raises
+        ------
+        DamagedError
+            Naming each field of ``identity``, its stored and its expected value.
+        """
+        self._stored_run()
+        stored = {**dict.fromkeys(identity), **self.config()}
+        check_origin(self.path / CONFIG_FILE, stored, identity)
+
+    def _stored_run(self) -> Run:
+        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
+        try:
+            return Run(**values)
+        except InputError as error:
+            raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+
     def run(self) -> Run:
         """Read recipe, size, seed and variant of the run from config.json.
 
@@ -143,11 +162,7 @@ class RunDirectory:
         InputError
             If config.json is damaged, or describes a run whose directory is another one.
         """
-        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
-        try:
-            run = Run(**values)
-        except InputError as error:
-            raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+        run = self._stored_run()
         parts = run.path.parts
         if self.path.parts[-len(parts) :] != parts:
             raise InputError(f"{self.path / CONFIG_FILE} describes another run, {run.path}")
@@ -270,7 +285,7 @@ class RunDirectory:
         return load_snapshot(self.path, check_all)
 
     def finish(
-        self, status: str, best_weights: dict[str, Tensor], best_epoch: int, classes: Sequence[str]
+        self, status: str, best_weights: dict[str, Tensor], metadata: Mapping[str, Any]
     ) -> None:
         """Write the best weights, mark the run as finished and remove what it no longer needs.
 
@@ -279,14 +294,13 @@ class RunDirectory:
         status : str
             ``complete`` or ``diverged``.
         best_weights : dict of str to Tensor
-        best_epoch : int
-        classes : sequence of str
+        metadata : mapping
+            Identity of the run; ``epoch`` of the weights; ``classes``, the class names.
         """
         from safetensors.torch import save
 
         tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        config, metadata = self.config(), {"epoch": best_epoch, "classes": list(classes)}
-        metadata |= {key: config.get(key) for key in ("recipe", "pixel_moments")}
+        metadata = {**metadata, "pixel_moments": self.config().get("pixel_moments")}
         # One key: safetensors writes several in random order; equal runs give equal bytes.
         content = save(tensors, {"run": json.dumps(metadata)})
         write_verified(self.path / "best.safetensors", content)
@@ -306,7 +320,7 @@ class RunDirectory:
         ------
         DamagedError
             If their SHA-256 does not match (the run then counts as unfinished), or the file is no
-            weights of a run.
+            weights of this run.
         """
         from safetensors import safe_open
 
@@ -328,6 +342,7 @@ class RunDirectory:
         except Exception as error:  # safetensors and json raise many types on hostile bytes
             reason = f"{path} holds no weights of a run ({type(error).__name__})"
             raise DamagedError(f"{reason}; {TRAIN_AGAIN}") from None
+        check_origin(path, details, self.config())
         return weights, epoch
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -15,12 +16,11 @@ from pydantic import ConfigDict, Field
 from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
 from ..console import warn
 from ..errors import InputError
-from .environment import encodable
+from .environment import encodable, read_environments
 from .epoch_log import FILE as LOG_FILE
 from .files import (
     json_bytes,
     parse_json,
-    read_json,
     read_stored,
     remove_temporary_files,
     write_whole,
@@ -291,8 +291,8 @@ def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
 
 def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
     """Return commands, commits, devices, versions of torch, first and last date of some runs."""
-    files = [directory.path / "environment.json" for directory in directories]
-    environments = [read_json(file) for file in files if file.exists()]
+    paths = (directory.path for directory in directories)
+    environments = list(chain.from_iterable(map(read_environments, paths)))
     distinct = {
         key: list(
             dict.fromkeys(encodable(str(values[key])) for values in environments if key in values)

@@ -6,6 +6,7 @@ Snapshots are copied to CPU memory between two steps and written by a thread. On
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from ..devices import random_state, seed_torch, set_random_state
 from ..distributed.collectives import all_gather, all_reduce_max, on_rank_zero
 from ..distributed.process_group import is_rank_zero, rank, world_size
 from ..signals import SignalInterrupt, received_signal, set_received_signal
+from ..storage.identity import check_origin
 from ..storage.run_directory import RunDirectory
 from .state import TrainState
 
@@ -43,6 +45,7 @@ class Checkpointer:
     directory: RunDirectory
     state: TrainState
     seconds: float  # between two snapshots
+    identity: Mapping[str, Any] = field(default_factory=dict)  # of the run
     saved_at: float = field(default_factory=time.monotonic)
     writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     writing: Future[None] | None = None
@@ -68,6 +71,18 @@ class Checkpointer:
             set_random_state(device, streams[rank()].clone())
         else:
             seed_torch(seed, self.state.epoch + 1, rank(), self.state.step)
+
+    def check(self, snapshot: dict[str, Any]) -> None:
+        """Refuse a snapshot that is not one of the run.
+
+        Raises
+        ------
+        DamagedError
+            Naming what does not fit.
+        """
+        origin = snapshot.get("run", {})  # files of earlier versions lack it
+        check_origin(f"a snapshot in {self.directory.path}", origin, self.identity, remedy="")
+        self.state.check(snapshot)
 
     def at_boundary(self) -> None:
         """After a step or an epoch: save if it is time, stop if a signal was received.
@@ -96,7 +111,11 @@ class Checkpointer:
         check_finite(self.state.is_finite())
         streams = all_gather(random_state(self.state.sums.device))
         if is_rank_zero():
-            content = {**self.state.snapshot(), "random": torch.stack(streams)}
+            content = {
+                "run": dict(self.identity),
+                **self.state.snapshot(),
+                "random": torch.stack(streams),
+            }
             self.writing = self.writer.submit(self.directory.save_last, content)
             self.saved_at = time.monotonic()
 

@@ -30,9 +30,8 @@ from ..distributed.process_group import own_device, rank_key, world_size
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, label_ranks, score
 from ..signals import SignalInterrupt, deferred_signals, immediate_signals
-from ..storage.environment import describe_environment
+from ..storage.environment import add_environment, describe_environment
 from ..storage.epoch_log import EpochRow
-from ..storage.files import write_json
 from ..storage.locks import lock_folder
 from ..storage.run_directory import PlannedRun
 from .checkpointing import Checkpointer, DivergedError, check_finite
@@ -220,21 +219,23 @@ class Trainer:
                 stats = self.channel_stats  # measured once per data set, then cached on disk
             state = self.state
             state.restart(planned.run.seed)
-            checkpointer = Checkpointer(directory, state, self.machine.checkpoint_seconds)
+            seconds, identity = self.machine.checkpoint_seconds, planned.identity
+            checkpointer = Checkpointer(directory, state, seconds, identity)
             environment = describe_environment(self.device, world_size())
 
             def claim() -> dict[str, Any] | None:
-                directory.claim(planned.identity, self.machine, planned.indices, stats)
-                write_json(directory.path / "environment.json", environment)
-                return directory.load_last(state.check)
+                directory.claim(identity, self.machine, planned.indices, stats)
+                snapshot = directory.load_last(checkpointer.check)
+                add_environment(directory.path, environment, snapshot and snapshot["epoch"])
+                return snapshot
 
             if snapshot := on_rank_zero(claim):
                 checkpointer.resume(snapshot, planned.run.seed)
             broadcast(state.tensors())  # equal seeds draw equal weights only on equal hardware
             status = self._train_epochs(planned, checkpointer, report)
-            classes = self.data.dataset.classes
-            weights, epoch = state.best_weights, state.best_epoch
-            on_rank_zero(lambda: directory.finish(status, weights, epoch, classes))
+            classes = list(self.data.dataset.classes)
+            metadata = {**identity, "epoch": state.best_epoch, "classes": classes}
+            on_rank_zero(lambda: directory.finish(status, state.best_weights, metadata))
         return status
 
     def _train_epochs(
