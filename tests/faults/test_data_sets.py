@@ -442,4 +442,4 @@ def test_outputs_in_the_folder_of_the_data_are_no_data(workplace, capsys):
     for name in ("cache", "checkpoints", "results"):
         assert f"{name} (output of this program)" in shown
     assert read_results(workplace / "results/s/metrics.json").num_classes == 3
-    assert len(list(workplace.glob("cache/*"))) == 1
+    assert len(list(workplace.glob("cache/*/train"))) == 1

@@ -465,12 +465,35 @@ def test_a_damaged_environment_is_no_reason_to_stop(tmp_path, content):
     assert read_environments(tmp_path) == [environment]
 
 
+def changed(row, column, value):
+    """Replace a value of a row of metrics.csv."""
+    values = row.split(",")
+    return ",".join([*values[:column], value, *values[column + 1 :]])
+
+
+@pytest.mark.parametrize("name", ["100", "100/seed-1"])
+def test_folders_of_runs_that_are_symbolic_links_are_not_followed(finished, capsys, name):
+    folder = finished / "checkpoints/s" / name
+    folder.rename(finished / "mine")
+    folder.symlink_to(finished / "mine")
+    before = {path: path.stat().st_mtime_ns for path in (finished / "mine").rglob("*")}
+    for run in (train, evaluate):
+        assert run(*(TINY if run is train else ())) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"checkpoints/s/{name} is a symbolic link and is not followed" in line
+    assert {path: path.stat().st_mtime_ns for path in (finished / "mine").rglob("*")} == before
+
+
 MIXED_LOGS = {
     "twice": lambda head, rows: [head, *(row for row in rows for _ in range(2))],
     "out of order": lambda head, rows: [head, rows[1], rows[0], *rows[2:]],
     "lacks an epoch": lambda head, rows: [head, rows[0], *rows[2:]],
     "lacks a column": lambda head, rows: [head, *rows[:2], "3,0.1\n"],
     "words": lambda head, rows: [head, *rows[:2], "x," * 9 + "x\n"],
+    "not a number": lambda head, rows: [head, *rows[:2], changed(rows[2], 1, "nan")],
+    "infinite": lambda head, rows: [head, *rows[:2], changed(rows[2], 4, "inf")],
+    "share above 1": lambda head, rows: [head, *rows[:2], changed(rows[2], 5, "1.5")],
+    "negative share": lambda head, rows: [head, *rows[:2], changed(rows[2], 3, "-0.1")],
     "other header": lambda head, rows: ["a,b\n", *rows],
     "header twice": lambda head, rows: [head, head, *rows],
     "huge": lambda head, rows: [head, *rows, "9" * 200_000 + "\n"],
@@ -520,6 +543,28 @@ DAMAGED = {
 }
 
 
+FILES_OF_A_RUN = [
+    "config.json", "subset.npz", "metrics.csv", "best.safetensors", "best.safetensors.sha256",
+]  # fmt: skip
+
+
+@pytest.mark.fault(12, 23)
+@pytest.mark.parametrize("name", FILES_OF_A_RUN)
+def test_a_run_with_a_bad_file_is_left_out_and_the_others_are_scored(finished, capsys, name):
+    path = finished / FIRST / name
+    for harm in (path.unlink, lambda: path.write_bytes(b"\xff[1]")):
+        harm()
+        code = evaluate("--report")
+        error = capsys.readouterr().err
+        assert (code, error.count("\n")) == (3, 1)
+        assert error.startswith(f"  100/seed-1: {FIRST}/{name}".removesuffix(".sha256"))
+        results = read_results(finished / "results/s/metrics.json")
+        assert list(results.subset_sizes) == ["200"]
+        assert (finished / "results/s/scaling_law.json").exists()
+        if name.startswith("best"):
+            return  # it counts as unfinished from now on
+
+
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("kind", DAMAGED)
 @pytest.mark.parametrize(
@@ -531,7 +576,7 @@ def test_a_damaged_file_of_a_study_is_no_traceback(finished, capsys, name, kind)
     content = DAMAGED[kind](json.loads(whole) if name.endswith("json") else {"a": 1})
     path.write_bytes(content)
     codes = [train("--status", "--resume", "s"), evaluate("--experiment-id", "s")]
-    assert codes == {"study.json": [2, 2], "100/seed-1/config.json": [0, 2]}.get(name, [0, 3])
+    assert codes == {"study.json": [2, 2]}.get(name, [0, 3])
     errors = capsys.readouterr().err
     assert "Traceback" not in errors
     assert errors.count("\n") == (2 if name == "study.json" else 1)

@@ -98,12 +98,20 @@ def _finished(
         If all runs were trained on other data.
     """
     missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
-    usable = {run: directory for run, directory in directories.items() if directory.usable}
-    configs = [directory.config() for directory in usable.values()]
-    if not any(config.get("data_sha256") == data.digest for config in configs):
-        check_same(next(iter(usable.values())).path, configs[0], {"data_sha256": data.digest})
+    configs = {}
+    for run, directory in directories.items():
+        try:
+            configs |= {run: directory.config()} if directory.usable else {}
+        except InputError as error:
+            missing[str(run.path)] = str(error)
+        except FileNotFoundError as error:
+            missing[str(run.path)] = f"{error.filename} is missing"
+    if not any(config.get("data_sha256") == data.digest for config in configs.values()):
+        for run, config in configs.items():
+            check_same(directories[run].path, config, {"data_sha256": data.digest})
     finished = []
-    for run, directory in usable.items():
+    for run in configs:
+        directory = directories[run]
         try:
             directory.check_stored(plan_run(run, data, study.path).identity)
             directory.check_log(run.recipe.epochs)

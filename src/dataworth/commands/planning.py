@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..config import Machine, Recipe, Run
 from ..errors import InputError
 from ..storage.identity import identify
-from ..storage.run_directory import PlannedRun, RunDirectory
+from ..storage.run_directory import PlannedRun
 from ..storage.study_directory import StudyDirectory
 from .flags import TrainFlags
 from .parsing import NEWEST, note_unused, parse_train
@@ -238,7 +238,7 @@ def plan_run(
         labels = data.dataset.splits["train"].labels
         indices = subset_indices(labels, run.subset_size, run.seed)
     identity = identify(run, indices, data.digest)
-    return PlannedRun(run, RunDirectory(study_dir / run.path), indices, identity)
+    return PlannedRun(run, StudyDirectory(study_dir).run_directory(run), indices, identity)
 
 
 def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:

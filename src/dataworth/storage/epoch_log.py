@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -82,9 +83,13 @@ def _row(values: dict[str, str]) -> EpochRow | None:
             key: float(value) if value or "top_5" not in key else None
             for key, value in values.items()
         }
-        return EpochRow(**{**numbers, "epoch": int(values["epoch"])})  # type: ignore[arg-type]
+        row = EpochRow(**{**numbers, "epoch": int(values["epoch"])})  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         return None
+    given = {key: value for key, value in numbers.items() if value is not None}
+    errors = (value for key, value in given.items() if key.endswith("_error"))
+    is_valid = all(map(math.isfinite, given.values())) and all(0 <= e <= 1 for e in errors)
+    return row if is_valid else None  # a run that diverges writes no row of the epoch
 
 
 def keep_epochs(folder: Path, last: int) -> None:

@@ -181,8 +181,18 @@ class StudyDirectory:
         return list(dict.fromkeys(runs))
 
     def run_directory(self, run: Run) -> RunDirectory:
-        """Return the directory of a run of this study."""
-        return RunDirectory(self.path / run.path)
+        """Return the directory of a run of this study.
+
+        Raises
+        ------
+        InputError
+            If a folder on the way is a symbolic link: it may lead out of the study.
+        """
+        path = self.path / run.path
+        for folder in (path, *path.parents[: len(run.path.parts) - 1]):
+            if folder.is_symlink():
+                raise InputError(f"{folder} is a symbolic link and is not followed; remove it")
+        return RunDirectory(path)
 
     def run_directories(self) -> dict[Run, RunDirectory]:
         """Return every planned run with its directory.
