@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import Run
 from ..console import say, warn
@@ -98,7 +98,7 @@ def _finished(
         If all runs were trained on other data.
     """
     missing = {str(run.path): d.state for run, d in directories.items() if not d.usable}
-    configs = {}
+    configs: dict[Run, Mapping[str, Any]] = {}
     for run, directory in directories.items():
         try:
             configs |= {run: directory.config()} if directory.usable else {}

@@ -145,8 +145,8 @@ def read_class_folders(
                 f"--dataset {listing.folder}: split {split} has {len(files)} image files, but "
                 f"{len(tables[split])} were read; delete the cache of the package datasets"
             )
-    files = LocalFiles.of(listing.folder, map("/".join, paths), MAX_FILE_BYTES)
-    return tables, listing.missed(dropped), files
+    contents = LocalFiles.of(listing.folder, map("/".join, paths), MAX_FILE_BYTES)
+    return tables, listing.missed(dropped), contents
 
 
 def unused_note(missed: Mapping[Parts, str]) -> tuple[str, ...]:

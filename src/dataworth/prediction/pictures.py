@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.datasets import MAX_FILE_BYTES
+from ..data.contents import MAX_FILE_BYTES
 from ..data.images import HEIF_SUFFIXES, BadImageError, decode_square
 from ..errors import InputError
 

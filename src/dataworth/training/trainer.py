@@ -226,7 +226,8 @@ class Trainer:
             def claim() -> dict[str, Any] | None:
                 directory.claim(identity, self.machine, planned.indices, stats)
                 snapshot = directory.load_last(checkpointer.check)
-                add_environment(directory.path, environment, snapshot and snapshot["epoch"])
+                epoch = snapshot["epoch"] if snapshot else None
+                add_environment(directory.path, environment, epoch)
                 return snapshot
 
             if snapshot := on_rank_zero(claim):
