@@ -174,7 +174,8 @@ def test_list_prints_the_steps_of_the_budget(workplace, capsys):
 
 
 def test_a_study_of_an_earlier_version_without_a_setting_resumes(workplace, capsys):
-    words = [*QUICK, "--epochs", "1", "--subset-sizes", "0.25", "--experiment-id", "old"]
+    words = [*QUICK, "--augment", "paper"]  # the default
+    words += ["--epochs", "1", "--subset-sizes", "0.25", "--experiment-id", "old"]
     assert train(*words) == 0
     for path in workplace.glob("checkpoints/old/**/*.json"):
         content = json.loads(path.read_text())

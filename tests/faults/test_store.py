@@ -33,6 +33,7 @@ from dataworth.storage.epoch_log import EpochRow, append_epoch, read_epochs
 from dataworth.storage.files import digest_path, write_verified, write_whole
 from dataworth.storage.locks import lock_folder
 from dataworth.storage.run_directory import RunDirectory
+from dataworth.training.checkpointing import Checkpointer
 from tests import made
 from tests.conftest import ROOT, command, evaluate, train
 from tests.faults.actors import DIGITS
@@ -401,13 +402,17 @@ def test_weights_of_another_run_are_no_point_and_are_trained_again(finished, tin
 @pytest.mark.fault(18)
 def test_snapshots_of_another_run_are_set_aside(stopped, place, tiny):
     newest = snapshots.load_snapshot(stopped)
-    for run in ({**newest["run"], "seed": 9}, {"recipe": 3}, [], None):
-        file = io.BytesIO()
-        torch.save({**newest, "run": run}, file)
-        write_verified(stopped / "last.pt", file.getvalue())
-        assert place_of(RunDirectory(stopped).load_last(newest["run"])) < place_of(newest)
-    write_verified(stopped / "last.pt", (stopped / "last.pt.bad").read_bytes())
-    assert "last.pt has a damaged identity: no identity; set aside as" in finish(place, tiny)
+    for run, reason in (
+        ({**newest["run"], "seed": 9}, "belongs to another run: seed: 9 stored, 1 expected"),
+        ({"recipe": 3}, "has a damaged identity: recipe"),
+        (None, "has a damaged identity: no identity"),
+    ):
+        with pytest.raises(DamagedError, match=reason):
+            Checkpointer(RunDirectory(stopped), None, 0.0, newest["run"]).check({"run": run})
+    file = io.BytesIO()
+    torch.save({**newest, "run": {**newest["run"], "seed": 9}}, file)
+    write_verified(stopped / "last.pt", file.getvalue())
+    assert "seed: 9 stored, 1 expected; set aside as last.pt.bad" in finish(place, tiny)
 
 
 @pytest.mark.fault(18)

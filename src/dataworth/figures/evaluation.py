@@ -184,7 +184,8 @@ def plot_gains(ax: Axes, last: pd.DataFrame) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("class, by decreasing gain")
     ax.set_ylabel("drop in test top-1 error (percentage points)")
-    ax.legend(frameon=False, fontsize=8)
+    if ax.get_legend_handles_labels()[0]:  # else no class has a verdict
+        ax.legend(frameon=False, fontsize=8)
     caption(
         ax,
         sample(

@@ -35,7 +35,8 @@ from .tables import Table, Targets
 
 COMMAND = "python eval.py --experiment-id {name} --{flag} --report"
 PER_CLASS: dict[str, type] = {  # columns of per_class.csv; "drop" and others: of the last step
-    "num_images": int, "class": str, "num_test_images": float, "num_train_images": float,
+    "num_images": int, "num_runs": int, "class": str, "num_test_images": float,
+    "num_train_images": float,
     "top_1_error": float, "drop": float, "drop_low": float, "drop_high": float,
     "verdict": str,
 }  # fmt: skip

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import stat
@@ -81,12 +82,18 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         If it holds none, naming the file.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{path} is damaged: no JSON object; restore it or remove its folder")
     return value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("write_json writes no such number")
+    return number
 
 
 def write_json(path: Path, content: Any) -> None:
