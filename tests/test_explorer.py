@@ -179,7 +179,7 @@ def test_examples_are_whole_images():
     bad, whole = [first[0].data, first[3].data], dataset.encoded
 
     class Spoilt:
-        splits, classes = dataset.splits, dataset.classes
+        splits, class_names = dataset.splits, dataset.class_names
 
         def encoded(self, source, row):
             data = whole(source, row)

@@ -106,7 +106,7 @@ def test_the_test_against_chance_is_scipys(n, share, chance):
     wrong = round(share * n)
     p_value = binomtest(wrong, n, chance, alternative="less").pvalue
     if abs(p_value - 0.001) > 1e-9:
-        assert beats_chance(wrong / n, chance, n) == (p_value < 0.001)
+        assert beats_chance([wrong / n], chance, n) == (p_value < 0.001)
 
 
 @given(st.integers(2, 50), st.floats(0.001, 0.1))

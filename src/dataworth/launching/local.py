@@ -21,6 +21,7 @@ from ..distributed.process_group import errors_fatal_to_group, own_device, world
 from ..errors import HeldError, InputError, os_error_message
 from ..evaluation.metrics import chance_loss
 from ..signals import SignalInterrupt
+from ..storage.environment import begun_threads
 from ..storage.epoch_log import EpochRow
 from ..storage.files import write_whole
 from ..storage.run_directory import PlannedRun
@@ -132,7 +133,9 @@ def run_threads(planned: PlannedRun, machine: Machine, default: int) -> int:
     default : int
         Threads of a run that is not begun.
     """
-    begun = planned.directory.num_threads or default
+    directory = planned.directory
+    is_begun = directory.state == "interrupted"
+    begun = (begun_threads(directory.path) if is_begun else None) or default
     is_fixed = machine.cpus_per_run is not None or own_device(machine.device).type != "cpu"
     return default if is_fixed or begun > num_cores() or world_size() > 1 else begun
 

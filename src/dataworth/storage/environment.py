@@ -70,6 +70,12 @@ def read_environments(folder: Path) -> list[dict[str, Any]]:
     return [first, *(entry for entry in _listed(resumed) if isinstance(entry, dict))]
 
 
+def begun_threads(folder: Path) -> int | None:
+    """Return the threads that a run was begun with: its bits depend on them."""
+    value = next(iter(read_environments(folder)), {}).get("threads")
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def add_environment(folder: Path, environment: dict[str, Any], epoch: int | None) -> None:
     """Write the environment that a run goes on in, and say if its bits may differ by that.
 

@@ -186,17 +186,6 @@ class RunDirectory:
         has_snapshot = any((self.path / name).exists() for name in SNAPSHOTS)
         return self.status or ("interrupted" if has_snapshot else "not finished")
 
-    @property
-    def num_threads(self) -> int | None:
-        """Threads that a run in progress was begun with: its bits depend on them; else None."""
-        if self.state != "interrupted":
-            return None
-        try:
-            value = read_json(self.path / "environment.json").get("threads")
-        except (OSError, InputError):
-            return None
-        return value if isinstance(value, int) and value > 0 else None
-
     def temporary_bytes(self) -> int:
         """Count the bytes that are free again when the run is complete: snapshots, leftovers."""
         leftovers = self.path.glob(".*.tmp")
