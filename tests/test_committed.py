@@ -37,6 +37,7 @@ def test_small_digits_trained_here_agree_with_the_committed_ones(committed, work
     assert_agreement(StudyResults.model_validate_json(committed), read_results(Path(PATH)))
 
 
+@pytest.mark.slow
 def test_digits_of_make_study_agree_with_the_committed_ones(committed):
     if committed == (ROOT / PATH).read_bytes():
         pytest.skip("`make study` did not run here")  # .ci/run does

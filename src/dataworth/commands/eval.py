@@ -115,7 +115,7 @@ def _finished(
         try:
             directory.check_stored(plan_run(run, data, study.path).identity)
             directory.check_log(run.recipe.epochs)
-        except DamagedError as error:
+        except (DamagedError, InputError) as error:
             missing[str(run.path)] = str(error)
         else:
             finished.append(directory)
