@@ -63,11 +63,12 @@ def test_a_signal_to_all_processes_saves_every_run_and_is_said_once(place, tiny,
         os.killpg(process.pid, number)
         text, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, text
-    assert text.count("seed-1: interrupted") == 2
+    num_saved = 2 - len(list(place.rglob("done")))  # on a busy machine one may have ended before
+    assert text.count("seed-1: interrupted") == num_saved > 0
     assert text.count(f"interrupted by {number.name}") == 1
     assert "Traceback" not in text
     assert "\r" not in text
-    assert len(list(place.rglob("last.pt"))) == 2
+    assert len(list(place.rglob("last.pt"))) == num_saved
     assert not list(place.rglob("lock"))
     finish(place, tiny)
 

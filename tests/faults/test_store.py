@@ -309,11 +309,13 @@ def test_variant_names_of_stored_files_are_checked(finished, capsys, file, name)
     study = {"subset_sizes": [100], "seeds": [1], "variants": {name: {"epochs": 2}}}
     edited(path, **({"asked": [study]} if file == "study.json" else {"variant": name}))
     before = set(finished.rglob("*"))
-    assert evaluate("--experiment-id", "s") == 2
+    assert evaluate("--experiment-id", "s") == (2 if file == "study.json" else 3)
     (line,) = capsys.readouterr().err.splitlines()
     assert file in line
     assert "is no name for a variant" in line
-    assert {path for path in set(finished.rglob("*")) - before if path.is_file()} == set()
+    new = {path for path in set(finished.rglob("*")) - before if path.is_file()}
+    assert all(path.is_relative_to(finished / "results" / "s") for path in new)
+    assert not new or file != "study.json"
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "0.5"])
