@@ -30,6 +30,7 @@ def assert_agreement(committed, trained):
         assert max(low, new_low) <= min(high, new_high)
 
 
+@pytest.mark.slow
 def test_small_digits_trained_here_agree_with_the_committed_ones(committed, workplace):
     words = ["--config", ROOT / "configs" / "digits.yaml", "--experiment-id", "digits"]
     assert train(*words, "--subset-sizes", "0.0625", "0.125") == 0

@@ -395,6 +395,7 @@ def test_runs_side_by_side_have_the_bits_of_runs_alone_and_the_hint_is_said_once
     assert shown.err.count("if that lasts, try") == 1
 
 
+@pytest.mark.slow
 def test_auto_measures_real_processes_and_a_second_command_keeps_the_split(
     workplace, capsys, monkeypatch
 ):
