@@ -15,6 +15,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     errors.py                 exceptions for user mistakes and damaged files; wording of messages
     console.py                console output that cooperates with tqdm; closed and full streams
     signals.py                SIGINT, SIGTERM, SIGHUP: stop after the current step or at once
+    memory.py                 host memory: what this process holds, and what is left
     devices.py                device, precision (bf16, TF32), threads, seeding: global torch state
 
     commands/                 one file per command: flags -> steps -> exit code
@@ -164,7 +165,6 @@ Map of the package; a module imports from its own folder and from folders of a l
         local.py              on this machine: one run after another, or several side by side
         side_by_side.py       worker processes: start, messages, signals, deaths
         split.py              --jobs auto: runs at a time and threads of each, by measured speed
-        memory.py             memory that this process holds, and that is left
         remote.py             common to Ray and Slurm: retries, progress from run directories
         ray_cluster.py        connect to Ray; security; how many runs fit
         ray_tasks.py          one Ray task per run

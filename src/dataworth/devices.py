@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from .errors import InputError
+from .memory import available_bytes
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 STREAM = 0x5EED_0003  # keeps these draws apart from every other use of the same seed
@@ -104,18 +104,8 @@ def free_memory(device: torch.device) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Memory that this process can take before others are killed, in bytes: swap included."""
-    if device.type == "cuda":
-        return free_memory(device)
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError, KeyError, ValueError):  # Linux
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {key: int(rest.split()[0]) for key, rest in (s.split(":") for s in lines)}
-        limits = [1024 * (kilobytes["MemAvailable"] + kilobytes["SwapFree"])]
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
-        with suppress(OSError, ValueError):
-            limits.append(int((Path("/sys/fs/cgroup") / file).read_text()))
-    return min(limits)
+    """Memory that this process can take, in bytes: on the host, that of its cgroup's limits."""
+    return free_memory(device) if device.type == "cuda" else available_bytes()
 
 
 def prepare_process(device: torch.device) -> None:

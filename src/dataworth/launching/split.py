@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,9 +20,9 @@ from ..data.datasets import ImageDataset
 from ..devices import release_free_memory, use_threads
 from ..distributed.process_group import own_device, world_size
 from ..errors import InputError
+from ..memory import available_bytes, private_bytes
 from ..storage.files import read_json, write_json
 from ..training.throughput import Probe, Throughput, training_seconds
-from .memory import available_bytes, private_bytes
 from .side_by_side import DEATH, RESULT, WorkerPool
 
 FILE = "jobs.json"  # in the study's folder: the measured split, so that a resumed study keeps it
@@ -224,7 +224,7 @@ def keep_split(split: Split, estimate: Estimate, study_dir: Path) -> None:
 
 def _stored_split(study_dir: Path, estimate: Estimate) -> Split | None:
     """Return the split that was measured on as many cores for these recipes, if any."""
-    values = dict[str, Any]()
+    values: Mapping[str, Any] = {}
     with suppress(OSError, InputError):
         values = read_json(study_dir / FILE)
     names, cores = {_name(run) for run in estimate.runs}, estimate.cores

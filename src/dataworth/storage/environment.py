@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +77,7 @@ def begun_threads(folder: Path) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def add_environment(folder: Path, environment: dict[str, Any], epoch: int | None) -> None:
+def add_environment(folder: Path, environment: Mapping[str, Any], epoch: int | None) -> None:
     """Write the environment that a run goes on in, and say if its bits may differ by that.
 
     Parameters

@@ -19,6 +19,7 @@ from ..distributed.process_group import is_rank_zero, rank, world_size
 from ..signals import SignalInterrupt, received_signal, set_received_signal
 from ..storage.identity import check_origin
 from ..storage.run_directory import RunDirectory
+from ..storage.snapshots import Snapshot
 from .state import TrainState
 
 
@@ -50,7 +51,7 @@ class Checkpointer:
     writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     writing: Future[None] | None = None
 
-    def resume(self, snapshot: dict[str, Any], seed: int) -> None:
+    def resume(self, snapshot: Snapshot, seed: int) -> None:
         """Restore a snapshot, to the bit.
 
         With another world size, or another kind of device, the images of every batch are the same
@@ -72,7 +73,7 @@ class Checkpointer:
         else:
             seed_torch(seed, self.state.epoch + 1, rank(), self.state.step)
 
-    def check(self, snapshot: dict[str, Any]) -> None:
+    def check(self, snapshot: Snapshot) -> None:
         """Refuse a snapshot that is not one of the run.
 
         Raises

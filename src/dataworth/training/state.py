@@ -21,6 +21,7 @@ from ..distributed.process_group import world_size
 from ..errors import DamagedError
 from ..evaluation.metrics import Scores
 from ..models.registry import build_model
+from ..storage.snapshots import Snapshot
 from .optimization import build_optimizer
 
 Weights = dict[str, Tensor]
@@ -122,7 +123,7 @@ class TrainState:
             self.best_score, self.best_epoch = score, self.epoch
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Copy the state to CPU memory, as tensors and plain types.
 
         Copies on the CPU too: training continues while a snapshot is written.
@@ -140,7 +141,7 @@ class TrainState:
             "best_weights": {k: v.to("cpu") for k, v in self.best_weights.items()},  # never changed
         }
 
-    def check(self, snapshot: dict[str, Any]) -> None:
+    def check(self, snapshot: Snapshot) -> None:
         """Refuse a snapshot that is not one of this recipe: tensors, counts and what they imply.
 
         Raises
@@ -149,7 +150,7 @@ class TrainState:
             Naming what does not fit.
         """
         weights, counts = self.model.state_dict(), ("num_images", "epoch", "step", "best_epoch")
-        own: dict[str, Any] = {name: getattr(self, name) for name in counts}
+        own: dict[str, object] = {name: getattr(self, name) for name in counts}
         own |= {"tally": self.sums, "model": weights, "optimizer": self._moments()}
         own |= {"seconds": 0.0, "best_score": 0.0, "random": torch.zeros(0, dtype=torch.uint8)}
         own["best_weights"] = weights if snapshot.get("best_weights") else {}
@@ -168,7 +169,7 @@ class TrainState:
                 f"a snapshot is of no moment of a run of {self.recipe.epochs} epochs"
             )
 
-    def load(self, snapshot: dict[str, Any]) -> None:
+    def load(self, snapshot: Snapshot) -> None:
         """Restore the state of a snapshot."""
         self.sums.copy_(snapshot["tally"])
         self.model.load_state_dict(snapshot["model"])

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +33,7 @@ from ..storage.environment import add_environment, describe_environment
 from ..storage.epoch_log import EpochRow
 from ..storage.locks import lock_folder
 from ..storage.run_directory import PlannedRun
+from ..storage.snapshots import Snapshot
 from .checkpointing import Checkpointer, DivergedError, check_finite
 from .cuda_graphs import CudaRecorder, DirectStep, GraphedStep
 from .epoch_records import open_epoch_records
@@ -223,7 +223,7 @@ class Trainer:
             checkpointer = Checkpointer(directory, state, seconds, identity)
             environment = describe_environment(self.device, world_size())
 
-            def claim() -> dict[str, Any] | None:
+            def claim() -> Snapshot | None:
                 directory.claim(identity, self.machine, planned.indices, stats)
                 snapshot = directory.load_last(checkpointer.check)
                 epoch = snapshot["epoch"] if snapshot else None
