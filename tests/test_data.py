@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from dataworth.config import Machine, Recipe
-from dataworth.data import cache, datasets, decoding, pixels, prepare
+from dataworth.data import cache, decoding, pixels, prepare
 from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.class_names import readable_names
 from dataworth.data.datasets import DATASETS, load
@@ -517,13 +516,6 @@ def test_wordnet_ids_are_shown_as_words():
     assert readable_names(ids) == ("golden retriever", "crane n03126707", "crane n02012849")
     assert readable_names(["n02099601", "cat"]) == ("n02099601", "cat")
     assert readable_names(["n99999999", "n02099601"]) == ("n99999999", "golden retriever")
-
-
-def test_the_digits_are_scikit_learns():
-    images, labels = load_digits(return_X_y=True)
-    found = datasets._digits_table()
-    assert (found[:, :-1] == images).all()
-    assert (found[:, -1] == labels).all()
 
 
 def test_a_cache_of_the_library_that_cannot_be_written_is_named(workplace, monkeypatch):
