@@ -343,7 +343,10 @@ def _many_rows(path, num_rows, num_sizes):
     return path
 
 
-@pytest.mark.parametrize(("num_rows", "num_sizes"), [(5_000, 5_000), (40_000, 20_000)])
+LARGE = pytest.param(40_000, 20_000, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("num_rows", "num_sizes"), [(5_000, 5_000), LARGE])
 def test_thousands_of_rows_are_answered_in_seconds(tmp_path, capsys, num_rows, num_sizes):
     path = _many_rows(tmp_path / "points.csv", num_rows, num_sizes)
     words = ["--plan", "--json", tmp_path / "law.json", "--plot", tmp_path / "law.png"]

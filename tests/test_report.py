@@ -228,6 +228,7 @@ def test_every_variant_has_its_part(several):
 
 
 @pytest.mark.filterwarnings("default")  # the kernel client's own
+@pytest.mark.slow
 def test_results_notebook_shows_every_variant(several, workplace, execute_notebook):
     shutil.copytree(several / "results", workplace / "results")
     text = execute_notebook("results.ipynb", workplace)

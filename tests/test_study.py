@@ -171,6 +171,7 @@ def test_the_same_command_gives_the_same_bits(study, workplace):
 
 
 @pytest.mark.fault(50)
+@pytest.mark.slow
 def test_a_run_alone_in_a_narrow_terminal_ends_as_in_its_study_under_bars(study, workplace):
     """A fresh process in a terminal of 40 columns; with NO_COLOR its bars have no colours."""
     ours, theirs = os.openpty()

@@ -125,6 +125,7 @@ def _alexnet_map(image_size: int) -> int:
     return side
 
 
+@lru_cache(maxsize=1024)
 def weight_bytes(name: str, num_classes: int, image_size: int) -> int:
     """Bytes of a model's weights and buffers, without allocating them.
 
