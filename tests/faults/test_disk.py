@@ -40,7 +40,7 @@ def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(plac
 @pytest.mark.parametrize(
     ("has_cache", "limit", "code", "message"),
     [
-        (False, 1_000_000, 2, "images.npy: File too large (writing 5,"),
+        (False, 1_000_000, 2, "images.npy: File too large (writing "),
         (True, 4000, 3, "100/seed-1"),
         (True, 1, 2, "study.json: File too large (writing "),
     ],
