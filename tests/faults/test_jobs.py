@@ -59,7 +59,7 @@ def test_a_signal_to_all_processes_saves_every_run_and_is_said_once(place, tiny,
         [sys.executable, ROOT / "train.py", *TWO], start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
     ) as process:  # fmt: skip
-        wait_until(lambda: len(list(place.rglob("previous.pt"))) == 2)
+        wait_until(lambda: len(list(place.rglob("last.pt"))) == 2)
         os.killpg(process.pid, number)
         text, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, text
