@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,12 @@ def test_a_killed_command_ends_its_processes_and_the_same_bits_come_of_it(place,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_saves_every_run_and_is_said_once(place, tiny, number):
     environment = {**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
+    heeded = partial(signal.signal, number, signal.SIG_DFL)  # background jobs ignore SIGINT
     with subprocess.Popen(
         [sys.executable, ROOT / "train.py", *TWO], start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, preexec_fn=heeded,  # noqa: PLW1509
     ) as process:  # fmt: skip
-        wait_until(lambda: len(list(place.rglob("last.pt"))) == 2)
+        wait_until(lambda: len(list(place.rglob("previous.pt"))) == 2)
         os.killpg(process.pid, number)
         text, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, text
