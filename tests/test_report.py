@@ -287,6 +287,14 @@ def test_a_study_without_a_complete_run_has_a_page(study, workplace):
     assert "not better than chance" in page.text
 
 
+def test_gains_of_classes_are_not_missed_where_one_size_is_complete(study, workplace):
+    shutil.copytree(study / "checkpoints", workplace / "checkpoints")
+    for size in ("0.25", "0.5"):
+        shutil.rmtree(workplace / "checkpoints" / "s" / size)
+    assert evaluate("--full", "--report") == 3
+    assert "Gains of classes need two sizes" in page_of(workplace).text
+
+
 def leaky_folder(root):
     """Two classes: of 40 test images 2 are in train and 1 is in validation; three bad files."""
     for split, n, first in (("train", 60, 0), ("validation", 8, 60), ("test", 20, 68)):

@@ -196,11 +196,14 @@ def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
     path, runs = results_dir / variant.variant / "per_class.csv", variant.results.complete_runs
     if not runs or any(run.full is None for run in runs) or not path.exists():
         return Part(command=_command(variant, "full"))
+    too_few = Part(["Gains of classes need two sizes with complete runs."])
+    if len({run.num_images for run in runs}) < 2:  # the table has no gains
+        return too_few
     table = _read_table(path, PER_CLASS, ("num_images", "class"), _command(variant, "full"))
     table = table[table["num_test_images"] > 0]
     last = table[table["num_images"] == table["num_images"].max()]
     if table["num_images"].nunique() < 2:
-        return Part(["Gains of classes need two sizes with complete runs."])
+        return too_few
     verdicts = verdicts_in_words(last["verdict"].tolist())
     before = sorted(table["num_images"].unique())[-2]
     caption = (
