@@ -1,9 +1,10 @@
 # make study    install into .venv, run the first study on embedded images, print what it found
 # make test     install into .venv, run the linters, the type checker and the fast tests (.ci/run: all)
+# make docs     install into .venv, build the documentation into build/site; warnings are errors
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test clean
+.PHONY: study test docs clean
 
 study: .venv/study
 	$(BIN)/python train.py --config configs/digits.yaml --experiment-id digits
@@ -13,6 +14,9 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -n auto; tests=$$?; wait $$types && exit $$tests
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv cache checkpoints/digits
@@ -24,4 +28,8 @@ clean:
 
 .venv/test: .venv/study
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+.venv/docs: .venv/study
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@

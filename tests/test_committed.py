@@ -63,7 +63,7 @@ def test_committed_means_are_those_of_the_stored_runs(path):
             found = stored.subset_sizes[size]
             assert found.error(k) == pytest.approx(summary.error(k))
             assert found.interval(k) == pytest.approx(summary.interval(k)), (
-                f"run `python docs/update_results.py results/{stored.experiment_id}`"
+                f"run `python scripts/update_results.py results/{stored.experiment_id}`"
             )
 
 

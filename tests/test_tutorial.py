@@ -1,4 +1,4 @@
-"""docs/tutorial.md: every command parses, and the whole tutorial works on folders of JPEG files."""
+"""docs/tutorial.md: the whole tutorial works on folders of JPEG files."""
 
 import io
 import re
@@ -12,34 +12,16 @@ from dataworth.commands import eval as eval_command
 from dataworth.commands import forecast as forecast_command
 from dataworth.commands import predict as predict_command
 from dataworth.commands import train as train_command
-from dataworth.commands.flags import EvalFlags, ForecastFlags, PredictFlags
-from dataworth.commands.parsing import parse, parse_train
-from dataworth.explorer.flags import ExplorerFlags
 from tests.conftest import ROOT, command
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()
-COMMANDS = re.findall(r"^    python (\w+)\.py(.*)$", TEXT, re.MULTILINE)
-FLAGS = {
-    "app": ExplorerFlags,
-    "eval": EvalFlags,
-    "forecast": ForecastFlags,
-    "predict": PredictFlags,
-}
+COMMANDS = re.findall(r"^python (\w+)\.py(.*)$", TEXT, re.MULTILINE)
 RUN = {
     "eval": eval_command.evaluate,
     "forecast": forecast_command.forecast,
     "predict": predict_command.predict,
     "train": train_command.train,
 }
-
-
-@pytest.mark.parametrize(("script", "words"), COMMANDS)
-def test_every_command_of_the_tutorial_parses(script, words):
-    words = shlex.split(words)
-    if script == "train":
-        parse_train(words)
-    else:
-        parse(FLAGS[script], words, FLAGS[script]())
 
 
 def write_photos(folder, num_train, num_test):
@@ -62,6 +44,7 @@ def write_photos(folder, num_train, num_test):
 def test_the_whole_tutorial_works_on_folders_of_images(workplace, capsys):
     last = write_photos(workplace / "photos", 480, 240)
     (workplace / "photo.jpg").write_bytes(last.read_bytes())
+    assert len(COMMANDS) == 8  # the last one, app.py, serves a page
     outputs = []
     for script, words in COMMANDS:
         if script in RUN:

@@ -1,6 +1,6 @@
 """Summarise and draw studies again from the stored scores of their runs, without checkpoints.
 
-``python docs/update_results.py results/ID`` judges the sizes against chance, averages the runs,
+``python scripts/update_results.py results/ID`` judges the sizes against chance, averages the runs,
 fits the laws and draws the figures with the present code. What ``eval.py`` measured stays.
 """
 
