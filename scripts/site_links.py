@@ -1,8 +1,9 @@
 """MkDocs hook: the pages of docs/ as GitHub shows them, made into a site.
 
 A link to a file outside docs/ becomes a link to the repository, a picture outside docs/ is copied
-into the site, and an entry such as ``how-to/*.md`` of ``nav`` stands for the pages that ``nav``
-does not name. A link to a file that does not exist ends ``mkdocs build --strict``.
+into the site, an entry such as ``how-to/*.md`` of ``nav`` stands for the pages that ``nav`` does
+not name, and the Sphinx roles of docstrings become plain code. A link to a file that does not exist
+ends ``mkdocs build --strict``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 LINK = re.compile(r"(!?\[[^\]]*\]\()(\.\.?/[^)#\s]+)((?:#[^)]*)?\))")
+ROLE = re.compile(r":(?:class|data|func|meth|mod):(?=<code>)")
 log = logging.getLogger("mkdocs.hooks.site_links")
 
 
@@ -65,3 +67,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{start}{os.path.relpath(source, Path(page.file.src_uri).parent)}{end}"
 
     return LINK.sub(rewrite, markdown)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Remove the names of Sphinx roles, which Markdown does not know."""
+    return ROLE.sub("", html)

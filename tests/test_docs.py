@@ -24,7 +24,7 @@ from dataworth.commands import predict as predict_command
 from dataworth.commands import train as train_command
 from dataworth.commands.cli import COMMANDS
 from dataworth.commands.flags import EvalFlags, ExportFlags, ForecastFlags, PredictFlags
-from dataworth.commands.parsing import parse, parse_train
+from dataworth.commands.parsing import parse, parse_train, read_config
 from dataworth.evaluation.results import read_results
 from dataworth.explorer.flags import ExplorerFlags
 from scripts import measured_numbers, reference
@@ -100,6 +100,10 @@ def clone(extended, tmp_path_factory):
         shutil.copytree(results.parent, folder / "results" / results.parent.name)
     for name in ("configs", "tests"):
         (folder / name).symlink_to(ROOT / name)
+    for split, number in (("train", 1), ("val", 100)):  # as docs/how-to/mini-imagenet-84.md has it
+        (folder / "split_minidataset" / split / "n01532829").mkdir(parents=True)
+        for i in range(number):
+            (folder / "split_minidataset" / split / "n01532829" / f"{i}.jpg").touch()
     (folder / "photos").mkdir()
     for path in (folder / "cat.jpg", folder / "photos" / "dog.jpg"):
         Image.effect_noise((40, 40), 99).convert("RGB").save(path)
@@ -114,6 +118,10 @@ def test_every_other_block_runs(language, code, clone, monkeypatch):
     monkeypatch.chdir(clone)
     if language == "python":
         exec(compile(code, "block", "exec"), {})
+        return
+    if language == "yaml":
+        (clone / "study.yaml").write_text(code)
+        read_config(clone / "study.yaml")
         return
     lines = code.replace("\\\n", " ").splitlines()
     assert len(command_lines(code)) == len(lines), (
