@@ -118,7 +118,7 @@ def _type(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type(part) for part in arguments if part is not NoneType))
     if origin is tuple:
         return f"one or more: {_type(arguments[0])}"
-    return TYPES[annotation.__name__]
+    return TYPES.get(annotation.__name__, annotation.__name__)
 
 
 def _default(value: object) -> str:

@@ -70,5 +70,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Remove the names of Sphinx roles, which Markdown does not know."""
-    return ROLE.sub("", html)
+    """Remove the marks of reStructuredText in docstrings, which Markdown does not know."""
+    return ROLE.sub("", html).replace("::</p>", ":</p>")

@@ -39,13 +39,15 @@ def test_pages_fit_a_phone_and_a_laptop_and_load_nothing_from_elsewhere(address)
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page()
         page.on("request", lambda r: r.url.startswith(address) or trouble.append(r.url))
-        page.on("requestfailed", lambda r: trouble.append(r.url))
+        page.on("response", lambda r: r.status < 400 or trouble.append(f"{r.url}: {r.status}"))
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        for width in (390, 1200):
-            page.set_viewport_size({"width": width, "height": 900})
-            for name in PAGES:
-                page.goto(f"{address}{name.removesuffix('.md')}.html")
-                if page.evaluate("document.documentElement.scrollWidth") > width:
-                    trouble.append(f"{name} is wider than {width} pixels")
+        for name in PAGES:
+            page.goto(f"{address}{name.removesuffix('.md')}.html")
+            for width in (390, 1200):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_function(f"window.innerWidth === {width}")
+                needed = page.evaluate("document.documentElement.scrollWidth")
+                if needed > width:
+                    trouble.append(f"{name} needs {needed} of {width} pixels")
         browser.close()
     assert trouble == []
