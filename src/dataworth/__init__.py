@@ -27,6 +27,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         forecast.py           dataworth forecast: the law of measured errors, without torch
         explore.py            dataworth explore: serve the explorer page
         export.py             dataworth export: safetensors or ONNX with a model card
+        track.py              dataworth track: replay a study into an experiment tracker
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
         planning.py           settings, data and runs of a study, checked before anything is written
@@ -138,6 +139,13 @@ Map of the package; a module imports from its own folder and from folders of a l
         conformal.py          coverage and size of prediction sets
         dataset.py            class balance, image sizes, transforms
         explanation.py        Grad-CAM maps, filters
+
+    tracking/                 an evaluated study as runs of an experiment tracker
+        registry.py           TRACKERS: mlflow, trackio, wandb
+        replay.py             what a tracker is told: a run for the study, one for each of its runs
+        mlflow.py             MLflow: nested runs, in a local file or on a server
+        trackio.py            trackio: a group of runs in a local file
+        wandb.py              Weights & Biases: a group of runs, offline files or the server
 
     report/                   report.html: one self-contained page about a study
         page.py               gather everything and write the page
