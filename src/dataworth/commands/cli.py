@@ -1,4 +1,4 @@
-"""Console script ``dataworth``: subcommands train, eval, predict, forecast, explore, export, track."""
+"""Console script ``dataworth``: train, eval, predict, forecast, explore, export, track."""
 
 from __future__ import annotations
 

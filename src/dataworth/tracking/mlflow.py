@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .replay import Replay, TrackedRun, TrackedStudy, failure, missing_package, plain_params
+from .replay import Replay, TrackedRun, TrackedStudy, failure, missing_package
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,6 +19,7 @@ LOCAL = "sqlite:///mlflow.db"  # MLflow's own default
 LOCAL_SCHEMES = ("sqlite:", "file:", "/", ".")
 NAME, DIGEST, PARENT = "dataworth.run", "dataworth.digest", "mlflow.parentRunId"  # tags
 MAX_METRICS = 1000  # of one request; MLflow refuses more
+MAX_TEXT = 500  # characters of a parameter, in MLflow's older versions
 PATIENCE = {  # MLflow's defaults wait minutes for a server that is down
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -103,8 +104,10 @@ def _write_run(
     tags |= {PARENT: parent_id} if parent_id else {}
     stored = client.create_run(experiment_id, start_time=start, tags=tags, run_name=run.name)
     run_id = stored.info.run_id
-    params = [Param(key, value) for key, value in plain_params(run.params).items()]
-    client.log_batch(run_id, params=params)
+    params = {key: str(value)[:MAX_TEXT] for key, value in run.params.items()}
+    client.log_batch(
+        run_id, params=[Param(*pair) for pair in params.items() if pair[1] not in ("", "None")]
+    )
     metrics = _metrics(run, start)
     while batch := list(islice(metrics, MAX_METRICS)):
         client.log_batch(run_id, metrics=batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -178,8 +178,3 @@ def failure(tracker: str, error: Exception) -> InputError:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def plain_params(params: Mapping[str, Value]) -> dict[str, str]:
-    """Return parameters as texts of at most 500 characters, without those that are None."""
-    return {key: str(value)[:500] for key, value in params.items() if value not in (None, "")}

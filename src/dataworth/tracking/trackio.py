@@ -9,7 +9,7 @@ import sqlite3
 import warnings
 from typing import TYPE_CHECKING
 
-from .replay import Replay, TrackedRun, TrackedStudy, failure, missing_package, plain_params
+from .replay import Replay, TrackedRun, TrackedStudy, failure, missing_package
 
 if TYPE_CHECKING:
     import trackio
@@ -19,7 +19,7 @@ INCOMPLETE = " (incomplete)"  # end of the name of a run until all of it is writ
 REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
-def replay_to_trackio(study: TrackedStudy, project: str, offline: bool) -> Replay:
+def replay_to_trackio(study: TrackedStudy, project: str, _offline: bool) -> Replay:
     """Write the runs that the local trackio project lacks; replace those that differ.
 
     It is always local: ``trackio sync`` publishes a project. A run has its name once it is whole.
@@ -28,8 +28,8 @@ def replay_to_trackio(study: TrackedStudy, project: str, offline: bool) -> Repla
     ----------
     study : TrackedStudy
     project : str
-    offline : bool
-        Has no effect.
+    _offline : bool
+        It always is.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _replace(study: TrackedStudy, run: TrackedRun, project: str) -> bool:
         project=project,
         name=temporary_name,
         group=study.parent.name,
-        config={**plain_params(run.params), DIGEST: run.digest},
+        config={**run.params, DIGEST: run.digest},
         embed=False,
         auto_log_gpu=False,
         auto_log_cpu=False,

@@ -66,8 +66,9 @@ def _write_run(study: TrackedStudy, run: TrackedRun, project: str, offline: bool
         console="off",
         init_timeout=SECONDS,
         save_code=False,
-        disable_git=True,  # of this folder and machine, where no run was trained
+        disable_git=True,  # of this machine, where no run was trained
         x_disable_meta=True,
+        x_save_requirements=False,
         x_disable_stats=True,
     )
     with wandb.init(
