@@ -26,7 +26,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         predict.py            dataworth predict: classify pictures with a trained run
         forecast.py           dataworth forecast: the law of measured errors, without torch
         explore.py            dataworth explore: serve the explorer page
-        export.py             dataworth export: safetensors or ONNX with a model card
+        export.py             dataworth export: safetensors or ONNX with a card; push to the hub
         track.py              dataworth track: replay a study into an experiment tracker
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
@@ -110,6 +110,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         pictures.py           find and decode picture files
         answers.py            rows of predictions; CSV, JSON, Parquet
         explain.py            Grad-CAM; first-layer filters
+        model_card.py         model card with the hub's metadata, config.json
 
     scaling/                  measured errors -> laws -> posterior -> forecast; numpy, scipy only
         learning_curve.py     LearningCurve: fit and predict in the manner of scikit-learn

@@ -130,6 +130,13 @@ class ExportFlags(ModelFlags):
     format: Literal["safetensors", "onnx"] = Field("safetensors", description="file format")
     output: Path = Field(Path("results/exported"), description="output folder")
     results_dir: Path | None = Field(None, description="default: as in training")
+    license: str | None = Field(
+        None, description="licence of the weights as the hub names it, such as mit or cc-by-4.0"
+    )
+    push_to: str | None = Field(
+        None, description="OWNER/NAME on the Hugging Face hub; a new one is private"
+    )
+    dry_run: bool = Field(False, description="with --push-to: write the folder, send nothing")
 
 
 class TrackFlags(Record):
