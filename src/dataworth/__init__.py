@@ -56,8 +56,9 @@ Map of the package; a module imports from its own folder and from folders of a l
         overview.py           tables and example images for eda.ipynb
 
     models/                   model name -> classifier with fresh weights
-        registry.py           MODELS: torchvision classifiers and our own; minimum image size
+        registry.py           MODELS: torchvision's, timm's and our own; minimum image size
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
+        timm_models.py        timm:NAME, with its input size and normalisation
 
     training/                 one training run
         trainer.py            the run, the epoch, the step: forward pass, loss, backward pass
