@@ -25,6 +25,7 @@ LEVELS = [  # a module imports from its own room, or from the rooms listed befor
     "training",
     "prediction",
     "launching",
+    "tracking",
     "report",
     "explorer",
     "commands",
@@ -49,7 +50,7 @@ NO_TORCH = {
     "commands", "config", "console", "errors", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.records", "evaluation.results", "evaluation.tables",
     "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "scaling",
-    "signals", "storage",
+    "signals", "storage", "tracking",
     "distributed.process_group", "distributed.collectives", "variants",
 }  # fmt: skip
 HEAVY = {
@@ -62,6 +63,9 @@ HEAVY = {
     "gradio",
     "jinja2",
     "timm",
+    "mlflow",
+    "trackio",
+    "wandb",
 }
 ISLAND = {
     "numpy", "scipy", "dataclasses", "collections", "functools", "itertools", "typing",

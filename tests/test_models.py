@@ -1,10 +1,16 @@
+from typing import get_args
+
 import pytest
+import timm
 import torch
 import torchvision.models
 from safetensors.torch import load, save
 
 from dataworth import devices
+from dataworth.commands.flags import TrainFlags
+from dataworth.commands.parsing import parse_train
 from dataworth.config import Recipe
+from dataworth.data.normalisation import CHANNEL_STATS
 from dataworth.devices import autocast, check_precision, pick_device, seed_torch
 from dataworth.errors import InputError
 from dataworth.models.registry import (
@@ -47,6 +53,59 @@ def test_every_model_computes_logits_and_loads_its_weights_from_safetensors(name
         logits = model.eval()(images)
         other.load_state_dict(load(save(model.state_dict())))
         assert torch.equal(other.eval()(images), logits)
+
+
+TIMM_FAMILIES = (  # of 0.3 to 6 million parameters
+    "test_resnet", "test_convnext", "test_vit", "test_efficientnet", "test_mambaout", "test_nfnet",
+    "resnet10t", "convnext_atto", "vit_tiny_patch16_224", "mobilenetv3_small_050", "regnetx_002",
+    "levit_128s", "ghostnet_050", "mixer_s32_224",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f"timm:{name}" for name in TIMM_FAMILIES])
+def test_a_model_of_each_family_of_timm_keeps_the_contract(name):
+    test_every_model_computes_logits_and_loads_its_weights_from_safetensors(name)
+
+
+def test_models_of_timm_are_built_for_the_size_that_is_asked():
+    images = torch.empty(2, 3, 64, 64, device="meta")
+    for name in ("timm:test_resnet", "timm:test_vit", "timm:test_resnet.r160_in1k"):
+        assert build_on_meta(name, 7, 64)(images).shape == (2, 7)
+    with pytest.raises(InputError, match="--image-size 50: timm:test_vit needs >= 64 pixels"):
+        check_image_size("timm:test_vit", 50)
+
+
+def test_defaults_of_timms_models_are_used_unless_others_are_given():
+    words = ["--dataset", "digits", "--model"]
+    recipe = parse_train([*words, "timm:resnet10t"]).recipe
+    assert (recipe.image_size, recipe.normalise) == (176, "imagenet")
+    recipe = parse_train([*words, "timm:vit_tiny_patch16_224", "--image_size=32"]).recipe
+    assert (recipe.image_size, recipe.normalise) == (32, "inception")
+    recipe = parse_train([*words, "timm:vit_tiny_patch16_224", "--normalise", "dataset"]).recipe
+    assert (recipe.image_size, recipe.normalise) == (224, "dataset")
+    stored = TrainFlags(recipe=Recipe(model="timm:resnet10t", image_size=64))
+    assert parse_train([], stored).recipe.image_size == 64
+    assert parse_train([*words, "resnet18"]).recipe == Recipe(dataset="digits", model="resnet18")
+
+
+def test_several_models_share_the_size_of_all_or_it_must_be_given():
+    words = ["--model", "timm:resnet10t", "timm:test_vit"]
+    with pytest.raises(
+        InputError, match=r"176 \(timm:resnet10t\), 160 \(timm:test_vit\); give --i"
+    ):
+        parse_train(words)
+    flags = parse_train([*words, "--image-size", "64", "--normalise", "imagenet"])
+    names = [name for name, _ in flags.study.variants]
+    assert names == ["timm-resnet10t", "timm-test_vit"]
+
+
+def test_every_normalisation_of_timm_has_a_name():
+    for name in timm.list_models():
+        config = timm.get_pretrained_cfg(name)
+        assert (tuple(config.mean), tuple(config.std)) in CHANNEL_STATS.values(), name
+    named = set(get_args(Recipe.model_fields["normalise"].annotation))
+    assert named == {*CHANNEL_STATS, "dataset"}
 
 
 def test_shapes_are_inferred_for_the_weights_that_are_built():
@@ -112,6 +171,10 @@ def test_seed_decides_the_weights():
 
 @pytest.mark.fault(49)
 def test_unknown_model_offers_the_nearest():
+    with pytest.raises(InputError, match=r"timm has no model 'resnet10'; did you mean timm:resnet"):
+        build_model("timm:resnet10", 10, 224)
+    with pytest.raises(InputError, match="timm has no model 'hf-hub:someone/else'"):
+        build_model("timm:hf-hub:someone/else", 10, 224)
     with pytest.raises(InputError, match=r"no model 'resnet5'; did you mean .*resnet50"):
         build_model("resnet5", 10, 224)
 

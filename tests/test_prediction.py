@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from huggingface_hub import constants as hub_constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -27,6 +29,7 @@ from dataworth.evaluation.calibration import probabilities
 from dataworth.models.registry import build_model
 from dataworth.prediction.classifier import Classifier, from_file
 from dataworth.prediction.explain import grad_cam, last_convolution
+from dataworth.prediction.model_card import data_name
 from dataworth.prediction.pictures import read_picture
 from dataworth.storage.study_directory import study_flags
 from tests import made
@@ -384,6 +387,93 @@ def test_an_exported_model_predicts_like_its_run(at_study, extended, photos):
         (row,) = json.loads(out.read_text())
         answers.append({k: v for k, v in row.items() if k.startswith(("top", "set"))})
     assert answers[0] == answers[1]
+
+
+def export(*words):
+    return command(export_command.export, *words)
+
+
+def test_a_dry_run_writes_what_the_hub_would_get(at_study, extended, capsys):
+    folder = at_study / "model"
+    words = ["--output", folder, "--push-to", "someone/digits-1293", "--subset-size", 0.5]
+    assert export(*words, "--seed", 2, "--dry-run", "--license", "mit") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "README.md", "config.json", "conformal.json", "learning_curve.png", "model.safetensors",
+    }  # fmt: skip
+    (line,) = [line for line in captured.out.splitlines() if line.startswith("dry run")]
+    assert set(line.split(" would get ")[1].split(";")[0].split(", ")) == names
+    text = (folder / "README.md").read_text()
+    card = ModelCard(text).data
+    assert (card.license, card.pipeline_tag) == ("mit", "image-classification")
+    results = json.loads((extended / "results" / "s" / "metrics.json").read_text())
+    (run,) = (r for r in results["runs"] if (r["subset_size"], r["seed"]) == (0.5, 2))
+    accuracies = {result.metric_name: result.metric_value for result in card.eval_results}
+    assert accuracies == {
+        f"top-{k} accuracy": 1 - run["splits"]["test"][f"top_{k}_error"] for k in (1, 5)
+    }
+    assert {result.dataset_split for result in card.eval_results} == {"test"}
+    assert "(learning_curve.png)" in text
+    assert re.search(r"^ +1\.0 +1,293 +2 ", text, re.MULTILINE)  # a row of the table
+    with Image.open(folder / "learning_curve.png") as image:
+        assert min(image.size) > 300
+
+
+def test_config_and_weights_alone_make_the_model(at_study, extended):
+    folder = at_study / "model"
+    assert export("--output", folder) == 0
+    config = json.loads((folder / "config.json").read_text())
+    size = config["image_size"]
+    model = build_model(config["architecture"], config["num_classes"], size).eval()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 36, 36, 3), dtype=np.uint8)
+    classifier = from_file(weights_of(extended), torch.device("cpu"))
+    start = (config["resize"] - size) // 2
+    crops = pixels[:, start : start + size, start : start + size] / 255
+    inputs = torch.tensor((crops - config["mean"]) / config["std"]).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        assert model(inputs).numpy() == pytest.approx(classifier.logits(pixels), abs=1e-4)
+
+
+def test_a_local_data_set_is_named_without_its_path():
+    assert data_name("/home/me/birds") == data_name("./birds") == "birds"
+    assert data_name("timm/mini-imagenet") == "timm/mini-imagenet"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--push-to", "a/b"], "HF_HUB_OFFLINE is set; unset it, or write the folder alone by"),
+        (["--push-to", "name", "--dry-run"], "--push-to name: give OWNER/NAME"),
+        (["--push-to", "a/b c", "--dry-run"], "--push-to a/b c: Repo id must"),
+    ],
+)
+def test_a_push_that_cannot_be_is_refused_before_the_export(at_study, capsys, words, message):
+    assert export("--output", at_study / "model", *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (at_study / "model").exists()
+
+
+def test_a_hub_that_does_not_answer_is_one_line_and_loses_nothing(at_study, capsys, monkeypatch):
+    folder = at_study / "model"
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub_constants, "ENDPOINT", "http://127.0.0.1:9")
+    for name in ("HF_TOKEN", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(hub_constants, "HF_TOKEN_PATH", str(at_study / "token"))
+    assert export("--output", folder, "--push-to", "a/b") == 2
+    assert "no token; hf auth login, or set HF_TOKEN" in capsys.readouterr().err
+    assert not folder.exists()
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    assert export("--output", folder, "--push-to", "a/b") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --push-to a/b: ")
+    assert line.endswith("model is whole: the same command pushes it")
+    assert (folder / "model.safetensors").read_bytes() == weights_of(Path()).read_bytes()
 
 
 def test_onnx_gives_the_same_logits(at_study, extended, photos):

@@ -26,7 +26,8 @@ Map of the package; a module imports from its own folder and from folders of a l
         predict.py            dataworth predict: classify pictures with a trained run
         forecast.py           dataworth forecast: the law of measured errors, without torch
         explore.py            dataworth explore: serve the explorer page
-        export.py             dataworth export: safetensors or ONNX with a model card
+        export.py             dataworth export: safetensors or ONNX with a card; push to the hub
+        track.py              dataworth track: replay a study into an experiment tracker
         flags.py              flags of each command as frozen records
         parsing.py            command line and YAML config to records: default < file < flag
         planning.py           settings, data and runs of a study, checked before anything is written
@@ -55,8 +56,9 @@ Map of the package; a module imports from its own folder and from folders of a l
         overview.py           tables and example images for eda.ipynb
 
     models/                   model name -> classifier with fresh weights
-        registry.py           MODELS: torchvision classifiers and our own; minimum image size
+        registry.py           MODELS: torchvision's, timm's and our own; minimum image size
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
+        timm_models.py        timm:NAME, with its input size and normalisation
 
     training/                 one training run
         trainer.py            the run, the epoch, the step: forward pass, loss, backward pass
@@ -109,6 +111,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         pictures.py           find and decode picture files
         answers.py            rows of predictions; CSV, JSON, Parquet
         explain.py            Grad-CAM; first-layer filters
+        model_card.py         model card with the hub's metadata, config.json
 
     scaling/                  measured errors -> laws -> posterior -> forecast; numpy, scipy only
         learning_curve.py     LearningCurve: fit and predict in the manner of scikit-learn
@@ -138,6 +141,13 @@ Map of the package; a module imports from its own folder and from folders of a l
         conformal.py          coverage and size of prediction sets
         dataset.py            class balance, image sizes, transforms
         explanation.py        Grad-CAM maps, filters
+
+    tracking/                 an evaluated study as runs of an experiment tracker
+        registry.py           TRACKERS: mlflow, trackio, wandb
+        replay.py             what a tracker is told: a run for the study, one for each of its runs
+        mlflow.py             MLflow: nested runs, in a local file or on a server
+        trackio.py            trackio: a group of runs in a local file
+        wandb.py              Weights & Biases: a group of runs, offline files or the server
 
     report/                   report.html: one self-contained page about a study
         page.py               gather everything and write the page

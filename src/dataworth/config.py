@@ -76,15 +76,21 @@ class Recipe(Record):
     )
     model: str = Field(
         "alexnet",
-        description="alexnet, alexnet-small, alexnet-paper, alexnet-bn, or a torchvision model; "
-        "several: one curve each",
+        description="alexnet, alexnet-small, alexnet-paper, alexnet-bn, a torchvision model, or "
+        "timm:MODEL; several: one curve each",
     )
-    image_size: int = Field(227, gt=0, description="side of the square input, in pixels")
+    image_size: int = Field(
+        227,
+        gt=0,
+        description="side of the square input, in pixels (default of timm:MODEL: its own)",
+    )
     augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
         "paper", description="data augmentation; paper: random crops and horizontal flips"
     )
-    normalise: Literal["imagenet", "dataset", "none"] = Field(
-        "imagenet", description="channel means and deviations; dataset: of the training split"
+    normalise: Literal["imagenet", "dataset", "none", "inception", "clip", "dpn"] = Field(
+        "imagenet",
+        description="channel means and deviations; dataset: of the training split; inception, "
+        "clip, dpn: of those networks (default of timm:MODEL: its own)",
     )
     epochs: int = Field(90, gt=0, description="epochs of training; see --budget")
     budget: Literal["epochs", "steps"] = Field(

@@ -32,10 +32,10 @@ def as_mapping(variants: Pairs) -> dict[str, dict[str, Value]]:
 
 
 def combinations(values_by_field: Mapping[str, list[str]]) -> Pairs:
-    """Return one variant per combination of values, named after them."""
+    """Return one variant per combination of values, named after them: timm:MODEL is timm-MODEL."""
     fields = list(values_by_field)
     return tuple(
-        ("-".join(values), tuple(zip(fields, values, strict=True)))
+        ("-".join(values).replace(":", "-"), tuple(zip(fields, values, strict=True)))
         for values in itertools.product(*values_by_field.values())
     )
 

@@ -1,4 +1,4 @@
-"""Console script ``dataworth``: subcommands train, eval, predict, forecast, explore, export."""
+"""Console script ``dataworth``: train, eval, predict, forecast, explore, export, track."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {  # name of the command and of its module -> function, one line of h
     "forecast": ("forecast", "fit the scaling law to measured errors and forecast"),
     "explore": ("explore", "explore a study in the browser"),
     "export": ("export", "write a trained model and its model card to a folder"),
+    "track": ("track", "replay a study into MLflow, trackio or Weights & Biases"),
 }
 
 

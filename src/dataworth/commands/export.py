@@ -1,90 +1,21 @@
-"""``dataworth export``: write a trained model as one file, with a model card."""
+"""``dataworth export``: write a trained model with a model card to a folder; push it to the hub."""
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..console import say
+from ..console import say, warn
 from ..errors import InputError
 from ..storage.files import read_stored, write_whole
-from ..storage.study_directory import STUDY_FILE, StudyDirectory, study_flags
 from .exit_codes import DONE, run_command
 from .flags import ExportFlags
-from .parsing import parse
+from .parsing import note_unused, parse
 
 if TYPE_CHECKING:
-    from ..evaluation.records import SplitScores
     from ..prediction.classifier import Classifier
-
-CARD_SETTINGS = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
-
-
-CARD = """---
-license: other
-license_name: that-of-the-training-data
-pipeline_tag: image-classification
----
-
-# {model}, {num_classes} classes of {dataset}
-
-Written by `dataworth export`. File: `{file}`, SHA-256 `{digest}`.
-
-| | |
-|---|---|
-| model | {model}, {parameters:,} parameters |
-| data | {dataset}, revision {revision} |
-| training images | {images} |
-| run | {run} |
-| recipe | {recipe} |
-| test error | {measured} |
-
-## Intended use
-
-A point of a data-scaling study: it was trained from scratch, on the number of images in the table,
-to measure how error falls with training data. Use it to reproduce that measurement and to compare
-networks trained with the same recipe. It is not intended for decisions about people, or wherever
-an error does harm.
-
-## Data and licence
-
-{licence}
-
-## Input and output
-
-Input: RGB images (b, 3, {size}, {size}), float32. Apply the EXIF orientation, scale the shorter
-side to {side} pixels (antialiased bilinear), crop the central {size} x {size} pixels, divide by
-255, subtract {mean} and divide by {std} (one value per channel).
-
-Output: logits (b, {num_classes}); softmax makes them probabilities. With a safetensors file,
-`predict.py` does all of this:
-
-    python predict.py --weights model.safetensors --image cat.jpg
-
-## Limits
-
-The test error above holds for images from the distribution of the test split; its 95 % interval
-covers the sampling noise of the test images, not another training seed or another distribution. The
-model predicts one of its {num_classes} classes for any image. It inherits gaps and biases of the
-training images. Its probabilities are not calibrated: `eval.py --full` measures the calibration
-error, `eval.py --conformal` makes prediction sets with a coverage guarantee.
-
-## Classes
-
-{classes}
-"""
-
-IMAGENET_LICENCE = (
-    "Trained on photographs of ImageNet, which are for non-commercial research and education only "
-    "(https://www.image-net.org/download); keep to that with these weights too."
-)
-OTHER_LICENCE = (
-    "Trained on {dataset}. Its licence decides what may be done with these weights; name it here "
-    "before you share them."
-)
 
 
 def export(words: Sequence[str] | None = None) -> None:
@@ -94,23 +25,133 @@ def export(words: Sequence[str] | None = None) -> None:
 
 def _export(words: Sequence[str] | None) -> int:
     flags = parse(ExportFlags, words, ExportFlags())
-    from ..conformal.thresholds import FILE
+    note_unused(flags, {"dry_run": (bool(flags.push_to), "--push-to")})
+    if flags.push_to:
+        check_push(flags.push_to, flags.dry_run)
+    from ..prediction.model_card import data_name
     from ..prediction.selection import choose
 
     (classifier,) = choose(flags)
-    path = flags.output / f"model.{flags.format}"
-    if flags.format == "onnx":
-        content = onnx_bytes(classifier)
+    files = exported_files(classifier, flags)
+    for name, content in files.items():
+        write_whole(flags.output / name, content)
+    say(f"model        {flags.output / f'model.{flags.format}'}")
+    say(f"card         {flags.output / 'README.md'}")
+    if not flags.push_to:
+        return DONE
+    dataset = classifier.recipe.dataset
+    if data_name(dataset) != dataset:
+        warn(f"note: the metadata of the weights hold the path of the data set, {dataset}")
+    if flags.dry_run:
+        say(f"dry run      {flags.push_to} would get {', '.join(files)}; nothing was sent")
     else:
-        content = classifier.path.read_bytes()  # unchanged: conformal.json holds their SHA-256
+        say(f"pushed       {push(flags.output, files, flags.push_to)}")
+    return DONE
+
+
+def exported_files(classifier: Classifier, flags: ExportFlags) -> dict[str, bytes]:
+    """Return name -> content of the files to write; the card, which names the others, is last.
+
+    Raises
+    ------
+    InputError
+        If the results of the run are damaged, or the format needs a package that is missing.
+    """
+    from ..conformal.thresholds import FILE
+    from ..prediction.model_card import (
+        CARD_FILE,
+        CONFIG_FILE,
+        CURVE_FILE,
+        config_json,
+        model_card,
+        read_measured,
+    )
+
+    measured = read_measured(classifier, flags.results_dir)
+    name, files = f"model.{flags.format}", {}
+    if flags.format == "onnx":
+        files[name] = onnx_bytes(classifier)
+    else:
+        files[name] = classifier.path.read_bytes()  # unchanged: conformal.json holds their SHA-256
         thresholds = classifier.path.with_name(FILE)
         if thresholds.exists():
-            write_whole(flags.output / FILE, read_stored(thresholds))
-    card = model_card(classifier, path, content, measured_errors(classifier, flags.results_dir))
-    write_whole(path, content)
-    write_whole(flags.output / "README.md", card.encode())
-    say(f"model        {path}\ncard         {flags.output / 'README.md'}")
-    return DONE
+            files[FILE] = read_stored(thresholds)
+    files[CONFIG_FILE] = config_json(classifier)
+    if measured and measured.curve:
+        files[CURVE_FILE] = measured.curve
+    card = model_card(classifier, name, files[name], measured, flags.license)
+    files[CARD_FILE] = card.encode()
+    return files
+
+
+def check_push(repo_id: str, dry_run: bool) -> None:
+    """Check name, network and token before the model is loaded.
+
+    Parameters
+    ----------
+    repo_id : str
+        OWNER/NAME on the hub.
+    dry_run : bool
+        Check the name alone.
+
+    Raises
+    ------
+    InputError
+        Saying what to do.
+    """
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise InputError(f"--push-to {repo_id}: {' '.join(str(error).split())}") from None
+    if "/" not in repo_id:
+        raise InputError(f"--push-to {repo_id}: give OWNER/NAME")
+    if dry_run:
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(
+            f"--push-to {repo_id}: HF_HUB_OFFLINE is set; unset it, or write the folder alone by "
+            "--dry-run"
+        )
+    if get_token() is None:
+        raise InputError(
+            f"--push-to {repo_id}: no token; hf auth login, or set HF_TOKEN to one that may write"
+        )
+
+
+def push(folder: Path, names: Iterable[str], repo_id: str) -> str:
+    """Push files to a repository of the hub, a new one is private; return the address.
+
+    Parameters
+    ----------
+    folder : Path
+    names : iterable of str
+        Files in the folder; no others are sent.
+    repo_id : str
+        OWNER/NAME.
+
+    Raises
+    ------
+    InputError
+        If the hub does not answer or refuses; the folder stays.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        url = HfApi().create_repo(repo_id, private=True, exist_ok=True)
+        HfApi().upload_folder(
+            repo_id=repo_id, folder_path=folder, allow_patterns=list(names),
+            commit_message="Upload a model of dataworth",
+        )  # fmt: skip
+    except Exception as error:  # each version of the client has its own network errors
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"--push-to {repo_id}: {reason}; {folder} is whole: the same command pushes it"
+        ) from None
+    return str(url)
 
 
 def onnx_bytes(classifier: Classifier) -> bytes:
@@ -143,66 +184,3 @@ def onnx_bytes(classifier: Classifier) -> bytes:
         assert program is not None, "dynamo returns a program"
         content: bytes = program.model_proto.SerializeToString()
     return content
-
-
-def model_card(classifier: Classifier, path: Path, content: bytes, measured: str) -> str:
-    """Return the model card in Markdown: data, recipe, test error, input and output, limits.
-
-    Parameters
-    ----------
-    classifier : Classifier
-    path : Path
-        Of the model file.
-    content : bytes
-        Of the model file, for its SHA-256.
-    measured : str
-        Test errors of the run.
-    """
-    from ..data.prepare import cache_side
-
-    recipe, images = classifier.recipe, classifier.num_images
-    licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
-    return CARD.format(
-        model=recipe.model,
-        num_classes=len(classifier.classes),
-        dataset=recipe.dataset,
-        revision=recipe.dataset_revision or "not pinned",
-        file=path.name,
-        digest=hashlib.sha256(content).hexdigest(),
-        parameters=sum(p.numel() for p in classifier.model.parameters()),
-        images="unknown" if images is None else f"{images:,}",
-        run=classifier.name,
-        recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in CARD_SETTINGS),
-        size=recipe.image_size,
-        side=cache_side(recipe.image_size),
-        mean=classifier.channel_stats[0],
-        std=classifier.channel_stats[1],
-        classes=", ".join(classifier.class_names),
-        measured=measured,
-        licence=licence.format(dataset=recipe.dataset),
-    )
-
-
-def measured_errors(classifier: Classifier, results_dir: Path | None) -> str:
-    """Format the run's test errors with 95 % intervals, if ``eval.py`` has measured them."""
-    from ..evaluation.results import read_results
-
-    if classifier.num_images is None:  # weights outside a run directory
-        return "not recorded in the file of weights"
-    parent = next(p for p in classifier.path.parents if (p / STUDY_FILE).exists())
-    study = StudyDirectory.read(parent)
-    results = study.results_dir(results_dir) / "metrics.json"
-    for run in read_results(results).runs if results.exists() else ():
-        if str(run.path) == classifier.name:
-            errors = (_measured_error(run.splits["test"], k) for k in (1, 5))
-            return ", ".join(filter(None, errors))
-    return f"not measured yet: python eval.py {study_flags(parent)}"
-
-
-def _measured_error(scores: SplitScores, k: int) -> str:
-    """Format the top-k error of a run with its interval; empty where it is undefined."""
-    error, interval = scores.error(k), scores.interval(k)
-    if error is None or interval is None:
-        return ""
-    low, high = (f"{100 * end:.2f} %" for end in interval)
-    return f"top-{k} {100 * error:.2f} % [{low}, {high}]"

@@ -130,3 +130,23 @@ class ExportFlags(ModelFlags):
     format: Literal["safetensors", "onnx"] = Field("safetensors", description="file format")
     output: Path = Field(Path("results/exported"), description="output folder")
     results_dir: Path | None = Field(None, description="default: as in training")
+    license: str | None = Field(
+        None, description="licence of the weights as the hub names it, such as mit or cc-by-4.0"
+    )
+    push_to: str | None = Field(
+        None, description="OWNER/NAME on the Hugging Face hub; a new one is private"
+    )
+    dry_run: bool = Field(False, description="with --push-to: write the folder, send nothing")
+
+
+class TrackFlags(Record):
+    """Replay an evaluated study into an experiment tracker."""
+
+    results: Annotated[Path | None, tyro.conf.Positional] = Field(
+        None, description="folder of results, such as results/digits"
+    )
+    to: Literal["mlflow", "trackio", "wandb"] | None = Field(None, description="tracker")
+    project: str = Field(
+        "dataworth", min_length=1, description="project of the tracker (MLflow: experiment)"
+    )
+    offline: bool = Field(False, description="write local files, to upload later; ask no server")

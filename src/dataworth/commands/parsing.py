@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import tyro
 import yaml
 
-from ..config import Machine, Recipe, Record, Study
+from ..config import Machine, Recipe, Record, Study, recipes_by_variant
 from ..console import warn
 from ..errors import InputError, did_you_mean, short_repr
 from ..variants import combinations
@@ -75,13 +75,37 @@ def parse_train(
         Values of flags that are not given, without ``--config``.
     """
     words, variant_values = _split_variants(list(sys.argv[1:] if words is None else words))
-    flags = parse(TrainFlags, words, default or TrainFlags())
+    default = default or TrainFlags()
+    flags = parse(TrainFlags, words, default)
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
-        flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
-    if not variant_values:
-        return flags
-    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+        default = TrainFlags(recipe=recipe, study=study, machine=machine)
+        flags = parse(TrainFlags, words, default)
+    if variant_values:
+        flags = flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+    return _with_model_defaults(flags, words, default.recipe)
+
+
+def _with_model_defaults(flags: TrainFlags, words: Sequence[str], recipe: Recipe) -> TrainFlags:
+    """Return the flags with image size and normalisation of timm's models where none are given.
+
+    Parameters
+    ----------
+    flags : TrainFlags
+        Parsed from ``words`` over ``recipe``.
+    words : sequence of str
+    recipe : Recipe
+        Of a config file, or stored; the fields that are set in it count as given.
+    """
+    recipes = recipes_by_variant(flags.recipe, flags.study.variants).values()
+    models = list(dict.fromkeys(variant.model for variant in recipes))
+    if not any(model.startswith("timm:") for model in models):
+        return flags  # without torch, for quick commands
+    from ..models.timm_models import model_defaults
+
+    in_words = {word.split("=")[0].lstrip("-").replace("-", "_") for word in words}
+    changes = model_defaults(models, recipe.model_fields_set | in_words)
+    return flags.replace(recipe=flags.recipe.replace(**changes))
 
 
 def note_unused(record: Record, needs: Mapping[str, tuple[bool, str]]) -> None:

@@ -17,7 +17,13 @@ ChannelStats = tuple[tuple[float, ...], tuple[float, ...]]  # mean, std of each 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET: ChannelStats = (IMAGENET_MEAN, IMAGENET_STD)  # of ImageNet's training set
-UNIT: ChannelStats = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # leaves pixels in [0, 1]
+CHANNEL_STATS: dict[str, ChannelStats] = {  # by --normalise; the names are those of timm
+    "imagenet": IMAGENET,
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # pixels in [-1, 1]
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),  # pixels in [0, 1]
+}
 
 CHUNK = 256  # images counted at a time
 

@@ -30,7 +30,7 @@ from .cache import (
 from .contents import content_digest, remember_contents
 from .datasets import ImageDataset, load
 from .decoding import Pixels
-from .normalisation import IMAGENET, UNIT, ChannelStats, channel_stats, parse_channel_stats
+from .normalisation import CHANNEL_STATS, ChannelStats, channel_stats, parse_channel_stats
 from .splits import drop_rows
 
 MAX_LISTED = 20  # bad images named in a note; the manifest has all
@@ -63,7 +63,7 @@ class PreparedData:
 
     def channel_stats(self, normalise: str) -> ChannelStats:
         """Return the channel means and deviations that ``--normalise`` names."""
-        return {"imagenet": IMAGENET, "none": UNIT}.get(normalise) or self._train_stats
+        return CHANNEL_STATS.get(normalise) or self._train_stats
 
     @cached_property
     def _train_stats(self) -> ChannelStats:

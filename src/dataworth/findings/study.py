@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from ..errors import InputError
 from ..evaluation.records import SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import chance_table, runs_table, sizes_table
+from ..storage.epoch_log import EpochRow
+from ..storage.files import read_stored
 from ..storage.study_directory import DataSummary
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
 from .sentences import percent
 from .tables import gains_table
+
+EPOCHS_FILE = "epochs.csv"
+RUN_KEYS = ("subset_size", "num_train_images", "seed")  # columns, with variant, that name a run
 
 
 def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
@@ -196,10 +204,30 @@ def read_findings(results_dir: Path) -> list[VariantFindings]:
 
 
 def read_epochs(results_dir: Path) -> pd.DataFrame:
-    """Read epochs.csv; a variant may be named 1e-3, or NA."""
-    return pd.read_csv(
-        results_dir / "epochs.csv", dtype={"variant": str}, keep_default_na=False, na_values=[""]
-    )
+    """Read epochs.csv; a variant may be named 1e-3, or NA.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or is no table with the columns of ``eval.py``.
+    """
+    path = results_dir / EPOCHS_FILE
+    try:
+        content = read_stored(path)
+        table = pd.read_csv(
+            io.BytesIO(content), dtype={"variant": str}, keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise InputError(f"no {path}; eval.py writes it") from None
+    except ValueError:  # of pandas' parser, and of bytes that are no UTF-8
+        raise InputError(f"{path} is no CSV file; eval.py writes it again") from None
+    for name in (*(field.name for field in fields(EpochRow)), *RUN_KEYS):
+        values = table.get(name)
+        if values is not None and "top_5" in name:  # empty with few classes
+            values = values.fillna(0)
+        if values is None or not (is_numeric_dtype(values) and np.isfinite(values).all()):
+            raise InputError(f"{path} has no column {name} of finite numbers; eval.py writes it")
+    return table.assign(variant=table.get("variant"))
 
 
 def newest_findings(results_root: Path) -> tuple[Path, list[VariantFindings]]:

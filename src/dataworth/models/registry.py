@@ -1,4 +1,4 @@
-"""Registry of models: torchvision's classifiers and our own, with fresh weights.
+"""Registry of models: classifiers of torchvision, of timm and our own, with fresh weights.
 
 To add a model that torchvision lacks, write a function (``alexnets`` has three) and list it in
 :data:`MODELS`.
@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError, did_you_mean, short_repr
 from .alexnets import alexnet_bn, alexnet_paper, alexnet_small
+from .timm_models import PREFIX, build_timm
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
 MAX_SEARCHED_SIZE = 512  # pixels, in the search for the smallest valid input
@@ -34,11 +35,11 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
     Parameters
     ----------
     name : str
-        A key of :data:`MODELS`, or of a torchvision classifier.
+        A key of :data:`MODELS`, of a torchvision classifier, or ``timm:`` and a name of timm's.
     num_classes : int
         Width of the last layer.
     image_size : int
-        Side of the input, in pixels; only vision transformers depend on it.
+        Side of the input, in pixels; only models for inputs of one size depend on it.
     dropout : float in [0, 1)
         Used by AlexNet and VGG; other models keep their defaults.
 
@@ -49,6 +50,8 @@ def build_model(name: str, num_classes: int, image_size: int, dropout: float = 0
     """
     if name in MODELS:
         return MODELS[name](num_classes, dropout)
+    if name.startswith(PREFIX):
+        return build_timm(name, num_classes, image_size)
     import torchvision.models
 
     names = torchvision.models.list_models(module=torchvision.models)

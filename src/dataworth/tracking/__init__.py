@@ -1,0 +1,1 @@
+"""Experiment trackers: an evaluated study replayed into MLflow, trackio or Weights & Biases."""
