@@ -396,9 +396,32 @@ def test_weights_of_another_run_are_no_point_and_are_trained_again(finished, tin
     assert "best.safetensors belongs to another run: subset_size: 200 stored, 100 ex" in line
     with pytest.raises(InputError, match="belongs to another run"):
         choose_first()
-    shutil.rmtree(finished / FIRST)  # as the message says
-    finish(finished, tiny)
+    assert line.endswith("; train.py --resume sets it aside and trains the run again")
+    weights = finished / FIRST / "best.safetensors"
+    foreign = weights.read_bytes()
+    assert train("--resume", "s") == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert line.endswith("expected; set aside as best.safetensors.bad: THE RUN STARTS OVER")
+    assert weights.with_name("best.safetensors.bad").read_bytes() == foreign
+    assert bits(finished) == bits(tiny)
     assert evaluate("--experiment-id", "s") == 0
+
+
+@pytest.mark.fault(11, 12)
+@pytest.mark.parametrize("content", [b"", b"x" * 300, None, os.mkfifo])
+def test_a_finished_run_without_weights_is_trained_again(finished, tiny, capsys, content):
+    weights = finished / FIRST / "best.safetensors"
+    weights.unlink()
+    if content is os.mkfifo:
+        os.mkfifo(weights)
+    elif content is not None:
+        write_verified(weights, content)
+        assert left_out(capsys).endswith("sets it aside and trains the run again")
+    assert train("--resume", "s") == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert line.endswith("THE RUN STARTS OVER")
+    assert bits(finished) == bits(tiny)
+    assert weights.with_name("best.safetensors.bad").exists() == (content is not None)
 
 
 @pytest.mark.fault(18)
