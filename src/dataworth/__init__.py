@@ -56,6 +56,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     models/                   model name -> classifier with fresh weights
         registry.py           MODELS: torchvision classifiers and our own; minimum image size
+        batch_memory.py       lower bounds of the memory of a batch; more than there is is refused
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
 
     training/                 one training run
