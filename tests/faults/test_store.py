@@ -13,6 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -156,11 +157,14 @@ def test_a_damaged_description_is_named_in_one_line(finished, capsys, name, cont
 
 
 @pytest.mark.fault(12)
-@pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "column"])
 def test_a_damaged_subset_is_no_point(finished, capsys, harm):
     path = finished / FIRST / "subset.npz"
     whole = path.read_bytes()
-    HARMS[harm](path)
+    if harm == "column":  # of the same bytes
+        np.savez(path, indices=np.load(path)["indices"][:, None])
+    else:
+        HARMS[harm](path)
     assert evaluate() == 3
     assert "subset.npz is damaged" in capsys.readouterr().err
     assert train("--resume", "s") == 0

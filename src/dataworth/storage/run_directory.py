@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +77,12 @@ class RunDirectory:
         InputError
             Naming each field, its stored and its requested value.
         """
-        if (self.path / CONFIG_FILE).exists():
-            stored, requested = ({"variant": "", **v} for v in (self.config(), identity))
+        if (file := self.path / CONFIG_FILE).exists():  # read anew: called again under the lock
+            stored, requested = ({"variant": "", **v} for v in (read_json(file), identity))
             try:
                 recipe = with_defaults(stored.get("recipe"))
             except InputError as error:
-                raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+                raise InputError(f"{file}: {error}") from None
             check_same(self.path, recipe, requested.pop("recipe"))
             check_same(self.path, stored, requested)
 
@@ -131,8 +132,9 @@ class RunDirectory:
             np.savez_compressed(file, indices=indices)
             write_whole(self.path / "subset.npz", file.getvalue())
 
+    @cached_property
     def config(self) -> Mapping[str, Any]:
-        """Read config.json."""
+        """The content of config.json."""
         return read_json(self.path / CONFIG_FILE)
 
     def check_stored(self, identity: Mapping[str, Any]) -> None:
@@ -144,11 +146,11 @@ class RunDirectory:
             Naming each field of ``identity``, its stored and its expected value.
         """
         self._stored_run()
-        stored = {**dict.fromkeys(identity), **self.config()}
+        stored = {**dict.fromkeys(identity), **self.config}
         check_origin(self.path / CONFIG_FILE, stored, identity)
 
     def _stored_run(self) -> Run:
-        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
+        values = {key: value for key, value in self.config.items() if key in Run.model_fields}
         try:
             return Run(**values)
         except InputError as error:
@@ -204,11 +206,11 @@ class RunDirectory:
             If their SHA-256 is not that of config.json.
         """
         path = self.path / "subset.npz"
-        expected = self.config().get("subset_sha256")
+        expected = self.config.get("subset_sha256")
         try:
             with np.load(io.BytesIO(read_stored(path))) as file:
                 indices: NDArray[np.int64] = file["indices"]
-            if fingerprint(indices) == expected:
+            if fingerprint(indices) == expected and indices.shape == (indices.size,):
                 return indices
             reason = "its SHA-256 is not that of config.json"
         except Exception as error:  # zipfile and numpy raise a dozen types on damaged bytes
@@ -286,7 +288,7 @@ class RunDirectory:
         metadata : mapping
             Identity of the run; ``epoch`` of the weights; ``classes``, the class names.
         """
-        metadata = {**metadata, "pixel_moments": self.config().get("pixel_moments")}
+        metadata = {**metadata, "pixel_moments": self.config.get("pixel_moments")}
         write_verified(self.path / WEIGHTS_FILE, encode_weights(best_weights, metadata))
         write_whole(self.path / "done", f"{status}\n".encode())
         self.remove_leftovers()
@@ -313,7 +315,7 @@ class RunDirectory:
             aside = self._reject_weights()
             raise DamagedError(f"{error}{aside}; train.py --resume trains it again") from None
         remedy = "train.py --resume sets it aside and trains the run again"
-        epoch = check_weights(path, self.config(), f"; {remedy}")
+        epoch = check_weights(path, self.config, f"; {remedy}")
         return read_tensors(path, f"; {TRAIN_AGAIN}"), epoch
 
     def repair_weights(self, identity: Mapping[str, Any]) -> None:
