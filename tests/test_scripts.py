@@ -25,6 +25,7 @@ def test_a_clone_runs_its_own_code_from_any_directory(script, tmp_path):
     assert "usage:" in done.stdout
 
 
+POINTS = "n,error\n100,0.9\n200,0.8\n400,0.7\n800,0.6\n"
 FULL = "error: standard output: No space left on device"
 
 
@@ -41,7 +42,7 @@ FULL = "error: standard output: No space left on device"
     ],
 )
 def test_closed_and_full_streams_make_one_line_at_most(workplace, words, streams, code, message):
-    (workplace / "points.csv").write_text("n,error\n100,0.9\n200,0.8\n400,0.7\n800,0.6\n")
+    (workplace / "points.csv").write_text(POINTS)
     done = subprocess.run(
         f"{sys.executable} {ROOT}/{words} {streams}", shell=True, capture_output=True, text=True
     )
@@ -49,3 +50,16 @@ def test_closed_and_full_streams_make_one_line_at_most(workplace, words, streams
     lines = (done.stderr or done.stdout).splitlines()
     assert len(lines) == bool(message), lines
     assert "".join(lines).startswith(message)
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_for_words(workplace):
+    (workplace / "points.csv").write_text(POINTS)
+    environment = {**os.environ, "HOME": "/proc/nowhere"}
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, ROOT / "forecast.py", "points.csv", "--plot", "a.png"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (workplace / "a.png").exists()

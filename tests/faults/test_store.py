@@ -481,11 +481,13 @@ def test_environments_of_a_resumed_run_are_all_kept_and_differences_are_said(sto
     assert resumed["epoch"] == 1
     assert resumed["date"] >= before["date"]
     assert resumed["torch"] == version("torch")
-    assert "resumed" not in json.loads((place / "checkpoints/s/200/seed-1" / path.name).read_text())
+    other = place / "checkpoints/s/200/seed-1" / path.name
+    assert "resumed" not in json.loads(other.read_text())
+    edited(other, torch="1.0", commit="another")
     assert evaluate() == 0
     training = read_results(place / "results/s/metrics.json").training
     assert training["torch"] == ("1.0", version("torch"))
-    assert "another" in training["commit"]
+    assert training["commit"] == ("another", resumed["commit"])
 
 
 @pytest.mark.fault(12, 19)
