@@ -12,6 +12,13 @@ import pytest
 import torch
 
 from dataworth import devices
+from dataworth.commands.flags import TrainFlags
+from dataworth.commands.planning import plan_run
+from dataworth.config import Run
+from dataworth.data.prepare import open_data
+from dataworth.launching.remote import Task
+from dataworth.models import batch_memory
+from dataworth.storage.study_directory import StudyDirectory
 from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
 
 
@@ -83,7 +90,7 @@ def test_batches_of_one_image_that_cannot_be_normalised_are_refused(workplace, c
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
     workplace, capsys, monkeypatch, words, hint
 ):
-    monkeypatch.setattr(devices, "available_memory", lambda _: 2 * 10**9)
+    monkeypatch.setattr(batch_memory, "available_memory", lambda _: 2 * 10**9)
     sizes = ["--image-size", "227", "--dataset", "digits", "--subset-sizes", "1.0"]
     assert train(*sizes, *words, "--plan") == 2
     captured = capsys.readouterr()
@@ -93,6 +100,32 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
     fitting = line.split(f"{hint} ")[1].split()[0]
     assert train(*sizes, *words, hint, fitting, "--list") == 0
     assert list(workplace.iterdir()) == []
+
+
+def test_batches_of_evaluation_that_do_not_fit_into_memory_are_refused(
+    study, workplace, capsys, monkeypatch
+):
+    shutil.copytree(study, workplace, dirs_exist_ok=True)
+    shutil.rmtree(workplace / "results")
+    monkeypatch.setattr(batch_memory, "available_memory", lambda _: 3 * 10**6)
+    assert evaluate() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: alexnet-small at 32 pixels needs more than 0.0 GB of memory")
+    assert [path for path in workplace.rglob("results/*/*") if path.name != "lock"] == []
+    fitting = int(line.split("about --batch-size ")[1].split()[0])
+    assert evaluate("--batch-size", fitting) == 0
+    assert evaluate("--batch-size", fitting + 1) == 2
+
+
+def test_a_worker_refuses_what_does_not_fit_into_its_memory(workplace, monkeypatch):
+    flags, directory = TrainFlags(), StudyDirectory(workplace / "s")
+    recipe = flags.recipe.replace(dataset="digits", model="alexnet-small", image_size=32)
+    data = open_data(recipe, flags.machine)
+    planned = plan_run(Run(recipe=recipe, subset_size=100, seed=1), data, directory.path)
+    monkeypatch.setattr(batch_memory, "available_memory", lambda _: 3 * 10**6)
+    reason = Task.of(planned, flags.machine)(data)
+    assert reason.startswith("failed: alexnet-small at 32 pixels needs more than 0.0 GB of memory")
+    assert not planned.directory.path.exists()
 
 
 def test_the_memory_of_a_container_bounds_what_is_available():

@@ -1,5 +1,6 @@
 """app.py: predictions of each size, the law panel, and safe handling of uploads."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -331,6 +332,45 @@ def test_uploads_together_are_bounded_and_old_ones_are_deleted(tmp_path, monkeyp
     guard.make_room(tmp_path, 10_000)
     assert not (tmp_path / "old/a.png").exists()
     assert (tmp_path / "new/a.png").exists()
+
+
+@pytest.mark.fault(54)
+def test_uploads_at_the_same_time_are_bounded_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "MAX_TOTAL_BYTES", 100_000)
+    kind = (b"content-type", b"multipart/form-data; boundary=x")
+    scope = {"type": "http", "method": "POST"}
+    scope["headers"] = [(b"host", b"localhost"), (b"content-length", b"60000"), kind]
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(60_000)}
+
+    async def status(guarded):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        await guarded(scope, receive, send)
+        return sent[0]["status"]
+
+    async def statuses():
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def app(scope, receive, send):
+            entered.set()
+            await go.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+
+        guarded = guard.Guard(app, "localhost", tmp_path)
+        first = asyncio.create_task(status(guarded))
+        await entered.wait()
+        second = asyncio.create_task(status(guarded))
+        await asyncio.wait([second], timeout=5)  # a refusal comes at once
+        go.set()
+        return await first, await second, await status(guarded)
+
+    assert asyncio.run(statuses()) == (200, 413, 200)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from dataworth.conformal.thresholds import read_thresholds
 from dataworth.data.prepare import load_dataset
 from dataworth.errors import InputError
 from dataworth.evaluation.calibration import probabilities
+from dataworth.models import batch_memory
 from dataworth.models.registry import build_model
 from dataworth.prediction.classifier import Classifier, from_file
 from dataworth.prediction.explain import grad_cam, last_convolution
@@ -137,6 +138,21 @@ def test_one_bad_file_never_aborts_a_folder(at_study, photos, capsys):
         assert table.top_1_probability.notna().sum() == 11
     difference = tables["csv"].top_1_probability - tables["parquet"].top_1_probability
     assert difference.abs().max() < 1e-12
+
+
+def test_batches_that_do_not_fit_into_memory_are_refused(at_study, photos, capsys, monkeypatch):
+    monkeypatch.setattr(batch_memory, "available_memory", lambda _: 2_860_000)
+    words = ["--image-dir", photos, "--output", at_study / "a.csv"]
+    assert predict(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: alexnet-small at 32 pixels needs more than 0.0 GB of memory")
+    assert not (at_study / "a.csv").exists()
+    fitting = int(line.split("about --batch-size ")[1].split()[0])
+    assert predict(*words, "--batch-size", fitting) == 0
+    assert predict(*words, "--batch-size", fitting + 1) == 2
+    monkeypatch.setattr(batch_memory, "available_memory", lambda _: 10**5)
+    assert predict(*words, "--batch-size", 1) == 2
+    assert capsys.readouterr().err.endswith("; give another --device\n")
 
 
 def test_undecodable_file_names_are_escaped(at_study, photos, capsys):

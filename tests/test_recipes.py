@@ -157,7 +157,7 @@ def test_a_run_with_a_budget_of_steps_is_resumed_to_the_same_bits(digits, workpl
             raise KeyboardInterrupt
 
     cut, whole = weights("cut", dies), weights("whole")
-    stored = RunDirectory(workplace / "cut" / run.path).config()["pixel_moments"]
+    stored = RunDirectory(workplace / "cut" / run.path).config["pixel_moments"]
     assert tuple(map(tuple, stored.values())) == digits.channel_stats("dataset")
     assert cut[1] == whole[1]
     assert all(torch.equal(tensor, whole[0][name]) for name, tensor in cut[0].items())

@@ -19,7 +19,7 @@ from dataworth.findings import sentences
 from dataworth.findings.sentences import percent
 from dataworth.findings.study import describe_data, read_findings
 from dataworth.report.page import HERE
-from dataworth.report.run_status import run_entries
+from dataworth.report.run_status import completeness, run_entries
 from dataworth.report.sections import answer
 from dataworth.report.tables import targets
 from dataworth.storage.files import read_json, write_json
@@ -256,10 +256,14 @@ def test_an_incomplete_study_says_what_is_missing_and_why(study, workplace):
     assert "running (1): 0.25/seed-1, epoch 3 of 3" in page.text
     assert "failed (1): 0.25/seed-2 (ValueError: <b>broken</b>)" in page.text
     assert "planned (1): 1.0/seed-2" in page.text
-    assert "python train.py --resume s" in page.text
+    named = "--experiment-id s"
+    finish = "To finish: python train.py --resume {0}, then python eval.py {0} --report"
+    assert finish.format(named) in page.text
     assert "No law can be fitted to these points" in page.text
-    assert evaluate("--report") == 3
+    (workplace / "checkpoints").rename("my studies")
+    assert evaluate("--report", "--checkpoint-dir", "my studies") == 3
     page = page_of(workplace)
+    assert finish.format(f"{named} --checkpoint-dir 'my studies'") in page.text
     assert "This study is incomplete." in page.text
     assert "interrupted (1): 0.25/seed-1, epoch 3 of 3" in page.text
     assert "planned (1): 1.0/seed-2" in page.text
@@ -275,6 +279,7 @@ def test_damaged_weights_are_told_from_a_run_that_has_ended_since(study, workpla
     missing = {"1.0/seed-1": "is damaged", "1.0/seed-2": "interrupted"}
     entries = run_entries(directories, (), missing)
     assert [entry.state for entry in entries] == ["damaged", "finished"]
+    assert completeness(entries[1:], "FLAGS")[1][-1] == "To finish: python eval.py FLAGS --report"
 
 
 def test_a_study_without_a_complete_run_has_a_page(study, workplace):

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections import Counter
 from datetime import datetime
 
 import numpy as np
@@ -243,10 +244,26 @@ def test_a_killed_study_is_finished_by_resume(study, workplace):
     assert ours == theirs[:4]
 
 
-def test_a_study_can_be_extended(study, workplace):
+@pytest.fixture
+def opened(monkeypatch):
+    """Count how often each path is opened."""
+    counts, system_open = Counter(), os.open
+
+    def counting(path, *args, **kwargs):
+        counts[str(path)] += 1
+        return system_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", counting)
+    return counts
+
+
+def test_a_study_can_be_extended(study, workplace, opened):
+    """Its evaluation reads config.json of each run once."""
     shutil.copytree(study, workplace, dirs_exist_ok=True)
     assert train(*QUICK, "--experiment-id", "s", "--subset-sizes", "100", "--seeds", "3") == 0
+    opened.clear()
     assert evaluate("--experiment-id", "s") == 0
+    assert [n for path, n in opened.items() if path.endswith("/config.json")] == 7 * [1]
     results = read_results(workplace / "results" / "s" / "metrics.json")
     assert [run.num_images for run in results.runs] == [100, 323, 323, 647, 647, 1293, 1293]
 

@@ -57,6 +57,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     models/                   model name -> classifier with fresh weights
         registry.py           MODELS: torchvision's, timm's and our own; minimum image size
+        batch_memory.py       lower bounds of the memory of a batch; more than there is is refused
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
         timm_models.py        timm:NAME, with its input size and normalisation
 
@@ -76,7 +77,8 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     storage/                  study and run directories, identity, locks, snapshots, logs
         study_directory.py    study.json: requested sizes, seeds and variants; list of its runs
-        run_directory.py      config.json, subset.npz, best.safetensors, done of a run; its layout
+        run_directory.py      config.json, subset.npz, done of a run; its layout
+        weights.py            best.safetensors of a run, with its identity in the metadata
         identity.py           on resume: are recipe, data and subset those of config.json?
         machine_settings.py   launcher, hosts and outside folders: flags choose them, no stored file
         snapshots.py          last.pt and previous.pt: write, verify, load the newest intact one

@@ -192,6 +192,19 @@ def test_only_the_uppermost_folders_name_splits(workplace):
         assert all(f"/images/{folder}/" in cell["path"] for cell in cells)
 
 
+@pytest.mark.fault(32, 38)
+def test_a_bad_image_less_may_leave_a_batch_of_one_which_is_refused(workplace, capsys):
+    names = in_folders("train/cat", "train/dog", count=51)
+    for split in ("val", "test"):
+        names += in_folders(f"{split}/cat", f"{split}/dog", count=2)
+    root = class_folders(workplace / "images", *names)
+    (root / "train/cat/0.png").write_text("no image")
+    words = ["--dataset", root, "--model", "resnet18", "--image-size", "32", "--batch-size", "2"]
+    assert train(*words, "--subset-sizes", "1.0", "--on-bad-image", "skip") == 2
+    assert "1.0/seed-42 has batches of one image" in capsys.readouterr().err
+    assert not list(workplace.glob("checkpoints/*/1.0"))
+
+
 def write_grey(root, levels, kind):
     """Write a data set whose files keep names, sizes and times whatever the grey levels are."""
     images = [made.encoded(Image.new("L", (8, 8), level), "bmp") for level in levels]

@@ -13,6 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -156,11 +157,14 @@ def test_a_damaged_description_is_named_in_one_line(finished, capsys, name, cont
 
 
 @pytest.mark.fault(12)
-@pytest.mark.parametrize("harm", ["flip", "truncate", "empty"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "column"])
 def test_a_damaged_subset_is_no_point(finished, capsys, harm):
     path = finished / FIRST / "subset.npz"
     whole = path.read_bytes()
-    HARMS[harm](path)
+    if harm == "column":  # of the same bytes
+        np.savez(path, indices=np.load(path)["indices"][:, None])
+    else:
+        HARMS[harm](path)
     assert evaluate() == 3
     assert "subset.npz is damaged" in capsys.readouterr().err
     assert train("--resume", "s") == 0
@@ -396,9 +400,32 @@ def test_weights_of_another_run_are_no_point_and_are_trained_again(finished, tin
     assert "best.safetensors belongs to another run: subset_size: 200 stored, 100 ex" in line
     with pytest.raises(InputError, match="belongs to another run"):
         choose_first()
-    shutil.rmtree(finished / FIRST)  # as the message says
-    finish(finished, tiny)
+    assert line.endswith("; train.py --resume sets it aside and trains the run again")
+    weights = finished / FIRST / "best.safetensors"
+    foreign = weights.read_bytes()
+    assert train("--resume", "s") == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert line.endswith("expected; set aside as best.safetensors.bad: THE RUN STARTS OVER")
+    assert weights.with_name("best.safetensors.bad").read_bytes() == foreign
+    assert bits(finished) == bits(tiny)
     assert evaluate("--experiment-id", "s") == 0
+
+
+@pytest.mark.fault(11, 12)
+@pytest.mark.parametrize("content", [b"", b"x" * 300, None, os.mkfifo])
+def test_a_finished_run_without_weights_is_trained_again(finished, tiny, capsys, content):
+    weights = finished / FIRST / "best.safetensors"
+    weights.unlink()
+    if content is os.mkfifo:
+        os.mkfifo(weights)
+    elif content is not None:
+        write_verified(weights, content)
+        assert left_out(capsys).endswith("sets it aside and trains the run again")
+    assert train("--resume", "s") == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "warning" in line)
+    assert line.endswith("THE RUN STARTS OVER")
+    assert bits(finished) == bits(tiny)
+    assert weights.with_name("best.safetensors.bad").exists() == (content is not None)
 
 
 @pytest.mark.fault(18)
@@ -454,11 +481,13 @@ def test_environments_of_a_resumed_run_are_all_kept_and_differences_are_said(sto
     assert resumed["epoch"] == 1
     assert resumed["date"] >= before["date"]
     assert resumed["torch"] == version("torch")
-    assert "resumed" not in json.loads((place / "checkpoints/s/200/seed-1" / path.name).read_text())
+    other = place / "checkpoints/s/200/seed-1" / path.name
+    assert "resumed" not in json.loads(other.read_text())
+    edited(other, torch="1.0", commit="another")
     assert evaluate() == 0
     training = read_results(place / "results/s/metrics.json").training
     assert training["torch"] == ("1.0", version("torch"))
-    assert "another" in training["commit"]
+    assert training["commit"] == ("another", resumed["commit"])
 
 
 @pytest.mark.fault(12, 19)

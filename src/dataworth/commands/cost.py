@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config import Machine
-from ..errors import InputError
 from ..storage.disk_space import DiskUsage, free_bytes
 from .planning import StudyPlan, unfinished
 
@@ -46,43 +45,27 @@ def disk_usage(plan: StudyPlan, machine: Machine) -> list[DiskUsage]:
 
 
 def check_memory(plan: StudyPlan, machine: Machine) -> None:
-    """Refuse runs that need more memory than there is, by a lower bound of what they need.
+    """Refuse runs that need more memory than this machine has, by a lower bound.
 
     Raises
     ------
     InputError
         Naming both, and what would fit.
     """
-    from ..devices import available_memory, has_bf16
     from ..distributed.process_group import own_device, world_size
-    from ..models.registry import activation_sizes, weight_bytes
+    from ..models.batch_memory import check_training_memory
     from ..training.trainer import VALIDATION_BATCH
 
-    device = own_device(machine.device)
-    available = available_memory(device)
-    value_bytes = 2 if machine.precision != "fp32" and has_bf16(device) else 4
-    num_validated = min(VALIDATION_BATCH, len(plan.dataset.splits["validation"]))
+    dataset, device = plan.dataset, own_device(machine.device)
+    num_train, num_validation = (len(dataset.splits[role]) for role in ("train", "validation"))
     for recipe in dict.fromkeys(run.recipe for run in unfinished(plan.study, plan.runs)):
-        model = (recipe.model, len(plan.dataset.classes), recipe.image_size)
-        kept, held = (value_bytes * values for values in activation_sizes(*model))
-        pixels = 2 * 3 * recipe.image_size**2 * 4  # cropped, normalised, in fp32
-        batch = min(recipe.batch_size, len(plan.dataset.splits["train"])) // world_size() or 1
-        weights = weight_bytes(*model)
-        trained = 3 * weights + batch * (kept + held + pixels)
-        validated = weights + num_validated * (held + pixels)
-        if (needed := max(trained, validated)) <= available:
-            continue
-        fitting = (available - 3 * weights) // (kept + held + pixels)
-        side = int(recipe.image_size * (available / needed) ** 0.5)
-        hint = (
-            f"--batch-size {fitting}"
-            if validated <= available and fitting > 0
-            else (f"--image-size {side}")
-        )
-        raise InputError(
-            f"{recipe.model} at {recipe.image_size} pixels needs more than {needed / 1e9:.1f} GB "
-            f"of memory for a batch, and {available / 1e9:.1f} GB are available on {device}; "
-            f"about {hint} would fit"
+        check_training_memory(
+            recipe,
+            len(dataset.classes),
+            min(recipe.batch_size, num_train) // world_size() or 1,
+            min(VALIDATION_BATCH, num_validation),
+            device,
+            machine.precision,
         )
 
 

@@ -101,7 +101,7 @@ def _finished(
     configs: dict[Run, Mapping[str, Any]] = {}
     for run, directory in directories.items():
         try:
-            configs |= {run: directory.config()} if directory.usable else {}
+            configs |= {run: directory.config} if directory.usable else {}
         except InputError as error:
             missing[str(run.path)] = str(error)
         except FileNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -14,6 +15,7 @@ from ..errors import InputError, os_error_message
 from ..signals import SignalInterrupt, handle_signals, received_signal
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: idle threads soon sleep
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # two lines where HOME is read-only
 
 DONE, BUG, INPUT, INCOMPLETE = 0, 1, 2, 3  # and 128 + its number after a signal
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of the output has ended

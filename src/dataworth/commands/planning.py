@@ -264,6 +264,8 @@ def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
             planned.directory.keep_subset(planned.indices)
         if planned.directory.usable:
             planned.directory.repair_log(planned.run.recipe.epochs)
+        if planned.directory.usable:
+            planned.directory.repair_weights(planned.identity)
         smallest_batch = _smallest_batch(len(planned.indices), planned.run.recipe.batch_size)
         if smallest_batch < num_ranks:
             raise InputError(

@@ -52,6 +52,7 @@ def predict_images(flags: PredictFlags) -> tuple[int, int]:
     _check(flags)
     from ..figures.explanation import plot_filters
     from ..figures.files import save
+    from ..models.batch_memory import check_inference_memory
     from ..prediction.answers import OK, Columns, encode_rows, predict_files
     from ..prediction.explain import first_filters, last_convolution
     from ..prediction.pictures import find_pictures
@@ -69,6 +70,10 @@ def predict_images(flags: PredictFlags) -> tuple[int, int]:
     paths, num_ignored = [flags.image] if flags.image else [], 0
     if flags.image_dir:
         paths, num_ignored = find_pictures(flags.image_dir, flags.recursive)
+    for classifier in classifiers:
+        num_images = min(flags.batch_size, len(paths))
+        recipe, num_classes = classifier.recipe, len(classifier.classes)
+        check_inference_memory(recipe, num_classes, num_images, classifier.device)
     method = flags.conformal_method if flags.conformal else None
     columns = Columns(flags.top_k, flags.show_all_probs, method, flags.alpha)
     rows = [

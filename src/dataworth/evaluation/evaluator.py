@@ -14,6 +14,7 @@ from ..data.pixels import PixelStores
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
 from ..errors import DamagedError
+from ..models.batch_memory import check_inference_memory
 from ..models.registry import build_model
 from ..storage.predictions import write_predictions
 from ..storage.run_directory import TRAIN_AGAIN, RunDirectory
@@ -77,8 +78,16 @@ def evaluate_runs(
     runs : list of RunScores
     failures : dict
         Path of a run whose weights are unusable -> why.
+
+    Raises
+    ------
+    InputError
+        If a batch does not fit into memory.
     """
-    runs, failures = [], {}
+    runs, failures, dataset = [], {}, stores.data.dataset
+    num_images = min(batch_size, max(map(len, dataset.splits.values())))
+    for recipe in dict.fromkeys(directory.run().recipe for directory in directories):
+        check_inference_memory(recipe, len(dataset.classes), num_images, stores.device)
     for directory in tqdm(directories, desc="evaluating", unit="run", disable=None):
         try:
             runs.append(evaluate_run(directory, stores, batch_size, results_dir))

@@ -14,10 +14,12 @@ from tqdm import tqdm
 from ..config import Machine, Run
 from ..console import warn
 from ..data.prepare import PreparedData
+from ..distributed.process_group import world_size
 from ..errors import InputError
+from ..models.batch_memory import check_training_memory
 from ..storage.epoch_log import read_epochs
 from ..storage.run_directory import PlannedRun, RunDirectory
-from ..training.trainer import Trainer
+from ..training.trainer import VALIDATION_BATCH, Trainer
 from .local import Failures, class_frequency_loss, set_num_threads, train_run
 from .progress import LINE_SECONDS, ChanceLevelWarning, print_epoch
 
@@ -91,6 +93,7 @@ class Task:
         set_num_threads(self.machine)
         try:
             trainer = Trainer.build(self.planned.run.recipe, self.machine, data)
+            _check_memory(self.planned, trainer)
         except InputError as error:
             return f"failed: {error}"
         deadline = time.monotonic() + self.patience
@@ -103,6 +106,19 @@ class Task:
     def retry(self) -> Self:
         """Return the task for another try: the lock of the lost process may outlive it."""
         return replace(self, patience=LEASE_SECONDS)
+
+
+def _check_memory(planned: PlannedRun, trainer: Trainer) -> None:
+    """Refuse a run that needs more memory than this process's machine has."""
+    splits, recipe = trainer.data.dataset.splits, trainer.recipe
+    check_training_memory(
+        recipe,
+        len(trainer.data.dataset.classes),
+        min(recipe.batch_size, len(planned.indices)) // world_size() or 1,
+        min(VALIDATION_BATCH, len(splits["validation"])),
+        trainer.device,
+        trainer.machine.precision,
+    )
 
 
 class ProgressMonitor:

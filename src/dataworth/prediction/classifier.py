@@ -86,7 +86,7 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
         If they are of another run, or the file of its training images is damaged.
     """
     run, path = directory.run(), directory.path / "best.safetensors"
-    config = directory.config()
+    config = directory.config
     stats = _read_channel_stats(directory.path / "config.json", config)
     weights, metadata, digest = read_weights(path)
     if "run" in metadata:  # absent in files of earlier versions

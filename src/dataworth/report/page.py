@@ -13,6 +13,7 @@ from ..evaluation.records import StudyResults
 from ..findings.study import VariantFindings
 from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
+from ..storage.study_directory import study_flags
 from . import run_status
 from .mistakes import galleries
 from .sections import combined_drawings, section
@@ -44,7 +45,8 @@ def write_page(
         Pictures of mistakes per size.
     """
     entries = run_status.run_entries(directories, results.runs, results.missing)
-    completeness, pending = run_status.completeness(entries, results.experiment_id)
+    flags = study_flags(next(iter(directories.values())).path)
+    completeness, pending = run_status.completeness(entries, flags)
     sections = []
     for i, variant in enumerate(findings):
         pictures = galleries(variant.results, data, results_dir, num_mistakes)

@@ -107,14 +107,14 @@ def _cells(entry: RunEntry) -> list[str]:
     ]
 
 
-def completeness(entries: Sequence[RunEntry], name: str) -> tuple[str, list[str]]:
+def completeness(entries: Sequence[RunEntry], flags: str) -> tuple[str, list[str]]:
     """Return complete, incomplete or in progress; and what is missing, why, and the next command.
 
     Parameters
     ----------
     entries : sequence of RunEntry
-    name : str
-        Of the study, for the command.
+    flags : str
+        Which name the study to a command.
     """
     states = Counter(entry.state for entry in entries)
     num_evaluated = sum(entry.evaluated for entry in entries)
@@ -129,10 +129,11 @@ def completeness(entries: Sequence[RunEntry], name: str) -> tuple[str, list[str]
         pending = [entry for entry in entries if entry.state == state and not entry.evaluated]
         if pending:
             lines.append(f"{state} ({len(pending)}): {', '.join(map(_progress, pending))}")
+    evaluation = f"python eval.py {flags} --report"
     if any(states[state] for state in (*UNTRAINED, "failed", "damaged")):
-        lines.append(f"To finish: python train.py --resume {name}, then eval.py --report again.")
+        lines.append(f"To finish: python train.py --resume {flags}, then {evaluation}")
     elif states["finished"]:
-        lines.append(f"To finish: python eval.py --experiment-id {name} --report")
+        lines.append(f"To finish: {evaluation}")
     return word, lines
 
 

@@ -11,7 +11,7 @@ Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``
     previous.pt         the snapshot before it
     best.safetensors    weights of the best validation epoch
     *.sha256            SHA-256 of the file of that name
-    *.bad               a file whose SHA-256 did not match, set aside
+    *.bad               a file that was damaged or of another run, set aside
     lock                held by the process that trains the run
     error.txt           why the run failed, until it is trained again
     done                written last: the run is finished; its text is the status
@@ -20,9 +20,9 @@ Layout of ``checkpoints/<experiment_id>/[<variant>/]<subset_size>/seed-<seed>/``
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +53,11 @@ from .snapshots import (
     save_snapshot,
     set_aside,
 )
+from .weights import FILE as WEIGHTS_FILE
+from .weights import check_weights, encode_weights, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
 
 CONFIG_FILE = "config.json"
 TRAIN_AGAIN = "remove its folder, then train.py --resume trains it again"
@@ -76,12 +77,12 @@ class RunDirectory:
         InputError
             Naming each field, its stored and its requested value.
         """
-        if (self.path / CONFIG_FILE).exists():
-            stored, requested = ({"variant": "", **v} for v in (self.config(), identity))
+        if (file := self.path / CONFIG_FILE).exists():  # read anew: called again under the lock
+            stored, requested = ({"variant": "", **v} for v in (read_json(file), identity))
             try:
                 recipe = with_defaults(stored.get("recipe"))
             except InputError as error:
-                raise InputError(f"{self.path / CONFIG_FILE}: {error}") from None
+                raise InputError(f"{file}: {error}") from None
             check_same(self.path, recipe, requested.pop("recipe"))
             check_same(self.path, stored, requested)
 
@@ -131,8 +132,9 @@ class RunDirectory:
             np.savez_compressed(file, indices=indices)
             write_whole(self.path / "subset.npz", file.getvalue())
 
+    @cached_property
     def config(self) -> Mapping[str, Any]:
-        """Read config.json."""
+        """The content of config.json."""
         return read_json(self.path / CONFIG_FILE)
 
     def check_stored(self, identity: Mapping[str, Any]) -> None:
@@ -144,11 +146,11 @@ class RunDirectory:
             Naming each field of ``identity``, its stored and its expected value.
         """
         self._stored_run()
-        stored = {**dict.fromkeys(identity), **self.config()}
+        stored = {**dict.fromkeys(identity), **self.config}
         check_origin(self.path / CONFIG_FILE, stored, identity)
 
     def _stored_run(self) -> Run:
-        values = {key: value for key, value in self.config().items() if key in Run.model_fields}
+        values = {key: value for key, value in self.config.items() if key in Run.model_fields}
         try:
             return Run(**values)
         except InputError as error:
@@ -204,11 +206,11 @@ class RunDirectory:
             If their SHA-256 is not that of config.json.
         """
         path = self.path / "subset.npz"
-        expected = self.config().get("subset_sha256")
+        expected = self.config.get("subset_sha256")
         try:
             with np.load(io.BytesIO(read_stored(path))) as file:
                 indices: NDArray[np.int64] = file["indices"]
-            if fingerprint(indices) == expected:
+            if fingerprint(indices) == expected and indices.shape == (indices.size,):
                 return indices
             reason = "its SHA-256 is not that of config.json"
         except Exception as error:  # zipfile and numpy raise a dozen types on damaged bytes
@@ -286,13 +288,8 @@ class RunDirectory:
         metadata : mapping
             Identity of the run; ``epoch`` of the weights; ``classes``, the class names.
         """
-        from safetensors.torch import save
-
-        tensors = {k: v.contiguous() for k, v in best_weights.items()}
-        metadata = {**metadata, "pixel_moments": self.config().get("pixel_moments")}
-        # One key: safetensors writes several in random order; equal runs give equal bytes.
-        content = save(tensors, {"run": json.dumps(metadata)})
-        write_verified(self.path / "best.safetensors", content)
+        metadata = {**metadata, "pixel_moments": self.config.get("pixel_moments")}
+        write_verified(self.path / WEIGHTS_FILE, encode_weights(best_weights, metadata))
         write_whole(self.path / "done", f"{status}\n".encode())
         self.remove_leftovers()
 
@@ -311,28 +308,31 @@ class RunDirectory:
             If their SHA-256 does not match (the run then counts as unfinished), or the file is no
             weights of this run.
         """
-        from safetensors import safe_open
-
-        path = self.path / "best.safetensors"
+        path = self.path / WEIGHTS_FILE
         try:
             read_verified(path)
         except DamagedError as error:
-            (self.path / "done").unlink()
-            if path.exists():
-                set_aside(path)
-            raise DamagedError(f"{error}; set aside, train.py --resume trains it again") from None
+            aside = self._reject_weights()
+            raise DamagedError(f"{error}{aside}; train.py --resume trains it again") from None
+        remedy = "train.py --resume sets it aside and trains the run again"
+        epoch = check_weights(path, self.config, f"; {remedy}")
+        return read_tensors(path, f"; {TRAIN_AGAIN}"), epoch
+
+    def repair_weights(self, identity: Mapping[str, Any]) -> None:
+        """Set weights aside that the run did not write; it is then trained again."""
         try:
-            with safe_open(path, "pt") as file:
-                weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                metadata = file.metadata()  # early versions wrote nothing but the epoch
-            details = json.loads(metadata["run"]) if "run" in metadata else metadata
-            if (epoch := int(details["epoch"])) < 0:  # 0: diverged in the first
-                raise ValueError("no epoch")
-        except Exception as error:  # safetensors and json raise many types on hostile bytes
-            reason = f"{path} holds no weights of a run ({type(error).__name__})"
-            raise DamagedError(f"{reason}; {TRAIN_AGAIN}") from None
-        check_origin(path, details, self.config())
-        return weights, epoch
+            check_weights(self.path / WEIGHTS_FILE, identity)
+        except DamagedError as error:
+            warn(f"warning: {error}{self._reject_weights()}: THE RUN STARTS OVER")
+
+    def _reject_weights(self) -> str:
+        """Count the run as unfinished; set its weights aside, if there are any, and say so."""
+        path = self.path / WEIGHTS_FILE
+        (self.path / "done").unlink()
+        if not path.exists():
+            return ""
+        set_aside(path)
+        return f"; set aside as {path.name}.bad"
 
 
 @dataclass(frozen=True)
