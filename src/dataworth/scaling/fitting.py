@@ -68,7 +68,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     ----------
     points : Points
     chance : float
-        Chance level: error of guessing, a share.
+        Chance level: error of guessing, a share; infinite for an unbounded metric.
     prior : sequence of Component
         The laws that are fitted, with their priors.
 
@@ -80,7 +80,12 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     if len(points.sizes) < MIN_SIZES:
         raise NotIdentifiableError(too_few_sizes(points))
     rng, measured, largest = np.random.default_rng(0), points.log_errors(), np.log(points.sizes)[-1]
-    components = [c for c in prior if LAWS[c.law].min_sizes <= len(points.sizes)]
+    components = [
+        component
+        for component in prior
+        if LAWS[component.law].min_sizes <= len(points.sizes)
+        and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
+    ]
     likelihoods = [_Likelihood.build(component, largest, *measured) for component in components]
     samples = [
         sample_posterior(
@@ -113,7 +118,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
         chance=chance,
         drift=drift,
         scatter=scatter,
-        relative_seed_variance=float(points.seed_variance[-1] / max(points.means[-1], 1e-3) ** 2),
+        relative_seed_variance=float(points.relative_seed_variance[-1]),
         noise=rng.standard_normal((NUM_DRAWS, 2)),
     )
 
