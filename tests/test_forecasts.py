@@ -323,15 +323,6 @@ def test_learning_curve_refuses_invalid_input(parameters, n, error, message):
         LearningCurve(**parameters).fit(n, error)
 
 
-def test_import_of_the_package_is_light():
-    code = (
-        "import sys, dataworth; assert 'numpy' not in sys.modules; dataworth.LearningCurve\n"
-        "assert not {'torch', 'pandas', 'matplotlib'} & sys.modules.keys()"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-
-
 def _many_rows(path, num_rows, num_sizes):
     """Write ``num_rows`` measurements of ``num_sizes`` sizes, in random order."""
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .laws import LAWS, Array
 from .points import NotIdentifiableError, Points
 from .posterior import LawDraws, Posterior
-from .priors import FORECAST_PRIOR, SCATTER_PRIOR, Component
+from .priors import FORECAST_PRIOR, SCATTER_PRIOR, UNBOUNDED_PRIOR, Component
 from .sampling import sample_posterior
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
@@ -59,7 +59,7 @@ class _Likelihood:
         return log_likelihood
 
 
-def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRIOR) -> Posterior:
+def fit(points: Points, chance: float, prior: Sequence[Component] | None = None) -> Posterior:
     """Sample laws and parameters in proportion to their posterior probability.
 
     The random numbers are seeded: the same points give the same posterior.
@@ -70,7 +70,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     chance : float
         Chance level: error of guessing, a share; infinite for an unbounded metric.
     prior : sequence of Component
-        The laws that are fitted, with their priors.
+        The laws that are fitted, with their priors; by default those for forecasts.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     rng, measured, largest = np.random.default_rng(0), points.log_errors(), np.log(points.sizes)[-1]
     components = [
         component
-        for component in prior
+        for component in prior or (FORECAST_PRIOR if np.isfinite(chance) else UNBOUNDED_PRIOR)
         if LAWS[component.law].min_sizes <= len(points.sizes)
         and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
     ]
