@@ -1,6 +1,8 @@
 """LearningCurve as a library: promises to users of scikit-learn, for shares, AUROC and losses."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -12,11 +14,19 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 
 from dataworth import LearningCurve
+from dataworth.commands.flags import ForecastFlags
+from dataworth.commands.parsing import parse
 from dataworth.figures.style import new_axes
 from dataworth.forecaster.fitted_curve import NotFittedError
+from dataworth.forecaster.flags import ReadFlags
 from dataworth.scaling.points import NotIdentifiableError
 from tests.conftest import ROOT
 
+PAGE = (ROOT / "docs" / "how-to" / "forecast-from-numbers.md").read_text()
+BLOCKS = {
+    language: re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for language in ("bash", "python")
+}
 N = np.array([500, 1000, 2000, 4000, 8000.0])
 ERROR = 0.05 + 6 * N**-0.5
 LOSS = 1.5 + 40 * N**-0.5
@@ -270,3 +280,33 @@ def test_fit_and_predict_import_neither_torch_nor_pandas_nor_matplotlib():
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+# docs/how-to/forecast-from-numbers.md
+
+
+def test_commands_of_the_page_parse():
+    commands = [line for block in BLOCKS["bash"] for line in block.splitlines()]
+    assert commands
+    for line in commands:
+        program, subcommand, *words = shlex.split(line)
+        assert (program, subcommand) == ("dataworth", "forecast")
+        assert (ROOT / parse(ForecastFlags, words, ForecastFlags()).points).exists()
+    fields = {*ForecastFlags.model_fields, *ReadFlags.model_fields, "as", "json"}
+    flags = set(re.findall(r"`?--([a-z][a-z-]+)", PAGE))
+    assert {"as", "where", "plan"} <= flags <= {name.replace("_", "-") for name in fields}
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in BLOCKS["python"]:
+        exec(block, names)
+    assert (tmp_path / "law.png").stat().st_size > 10_000
+    required = names["curve"].required_n(0.12)
+    assert f"estimate={required.estimate:.0f}, lower={required.lower:.0f}" in PAGE
+    assert f"upper={required.upper:.0f}, probability={required.probability:.3f}" in PAGE
+    probability = names["curve"].probability(0.12, [100_000, 200_000, 400_000])
+    assert f"# array({probability.round(2).tolist()})" in PAGE

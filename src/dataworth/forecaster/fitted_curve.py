@@ -87,7 +87,7 @@ class FittedCurve:
 
         Returns
         -------
-        ndarray of the shape of n
+        float64 or ndarray of the shape of n
             Posterior median of the law.
 
         Raises
@@ -97,7 +97,7 @@ class FittedCurve:
         """
         posterior, sizes = self._posterior(), _sizes(n)
         median: Array = np.median(posterior.law_error(sizes), axis=0)
-        return median.reshape(np.shape(n))
+        return _shaped(median, np.shape(n))
 
     def predict_interval(
         self, n: ArrayLike, level: float = INTERVAL_LEVEL, runs: float = 1
@@ -116,7 +116,7 @@ class FittedCurve:
 
         Returns
         -------
-        lower, upper : ndarray of the shape of n
+        lower, upper : float64 or ndarray of the shape of n
             A lower limit below half a test image is 0.
 
         Raises
@@ -129,7 +129,7 @@ class FittedCurve:
         _check_runs(runs)
         num_test = self.analysis_.points.last_num_test
         lower, upper = run_interval(posterior, sizes, num_test, runs, level)
-        return lower.reshape(np.shape(n)), upper.reshape(np.shape(n))
+        return _shaped(lower, np.shape(n)), _shaped(upper, np.shape(n))
 
     def probability(self, error: ArrayLike, n: ArrayLike, runs: float = 1) -> Array:
         """Return the probability that new runs measure a mean error of at most ``error``.
@@ -148,7 +148,7 @@ class FittedCurve:
 
         Returns
         -------
-        ndarray of the shape that error and n broadcast to
+        float64 or ndarray of the shape that error and n broadcast to
             In [0, 1].
 
         Raises
@@ -162,7 +162,7 @@ class FittedCurve:
         _check_runs(runs)
         draws = posterior.run_error(_sizes(sizes), self.analysis_.points.last_num_test, runs)
         share: Array = (draws <= targets.ravel()).mean(axis=0)
-        return share.reshape(targets.shape)
+        return _shaped(share, targets.shape)
 
     def required_n(self, error: float, level: float = INTERVAL_LEVEL) -> RequiredImages:
         """Estimate how many training images an error takes.
@@ -248,6 +248,12 @@ def to_numbers(name: str, values: ArrayLike) -> Array:
         return np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers: {error}") from None
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array:
+    """Return values in a shape; a number where it is empty."""
+    shaped: Array = values.reshape(shape)[()]
+    return shaped
 
 
 def _sizes(n: ArrayLike) -> Array:

@@ -65,6 +65,9 @@ class LearningCurve(FittedCurve):
     ) -> Self:
         """Fit the output of ``sklearn.model_selection.learning_curve``; each fold is a run.
 
+        The folds have test examples of their own, so that their sampling noise is in the variation
+        between runs: leave ``num_test`` out, unless a score is 1.
+
         Parameters
         ----------
         train_sizes : array-like of shape (sizes,)
@@ -121,7 +124,7 @@ class LearningCurve(FittedCurve):
         num_test : float or array-like of shape (runs,), default=None
             As of the class; None: the column of the file, if there is one.
         **columns
-            Fields of :class:`ReadFlags`, which settle what the file leaves open: ``x_column``,
+            Fields of ``ReadFlags``, which settle what the file leaves open: ``x_column``,
             ``y_column``, ``values`` such as "accuracy" or "percent", ``decimal``, ``where``.
 
         Returns
@@ -136,11 +139,15 @@ class LearningCurve(FittedCurve):
         ValueError, NotIdentifiableError
             As :meth:`fit`.
         """
-        from .measurements import ReadFlags, read_measurements
+        from .flags import ReadFlags
+        from .measurements import read_measurements
 
         measured = read_measurements(Path(path), ReadFlags(**columns), unbounded=chance == np.inf)
         points = measured.points
-        curve = cls(chance, points.num_test if num_test is None else num_test)
+        if num_test is None and points.num_test is not None:
+            first, is_same = points.num_test[0], len(np.unique(points.num_test)) == 1
+            num_test = float(first) if is_same else points.num_test
+        curve = cls(chance, num_test)
         curve.notes_ = measured.notes
         return curve.fit(points.n, points.error)
 

@@ -129,8 +129,8 @@ VAGUE_PRIOR = (
     ),
 )
 
-# For errors without an upper bound, such as a cross-entropy or an RMSE, whose floor may be any share
-# of the last error: laws that need no chance level.
+# For errors without an upper bound, such as a cross-entropy or an RMSE: laws that need no chance
+# level, with a floor that may be any share of the last error.
 UNBOUNDED_PRIOR = (
     Component("power law", 0.2, {"exponent": _STRAIGHT_EXPONENT}, _LARGE_DRIFTS),
     Component("power law with floor", 0.2, _STRAIGHT_PRIORS, _LARGE_DRIFTS),
