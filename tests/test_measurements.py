@@ -145,6 +145,7 @@ REFUSED = {
     "falling.csv": ("n,score\n1,0.5\n2,0.4\n", "score falls as the training set grows: say --as"),
     "decimals.csv": ("n;acc\n1.000;50\n2.000;60\n", "a thousand or has it decimals? say --decimal"),
     "both.csv": ("n;acc\n1;0,5\n2;0.6\n", "both decimal points ('0.6') and decimal commas ('0,5')"),
+    "percent_of_data.csv": ("train size (%),acc\n50,0.5\n100,0.6\n", "holds shares of a training"),
     "shares.csv": ("train size,acc\n0.5,0.5\n1,0.6\n", "shares of a training set: write numbers"),
     "deviation.csv": ("n,acc\n1,0.5 ± 0.1\n", "not a number; write the mean alone"),
     "splits.csv": ("n,split,acc\n1,test,0.5\n1,train,1\n", "choose with --where split=test"),
@@ -346,8 +347,18 @@ def test_a_file_is_fitted_from_python(tmp_path):
 
 
 def test_a_loss_is_taken_as_it_is_with_an_infinite_chance_level(tmp_path):
-    text = "n,val_loss,acc\n1000,2.5,0.1\n2000,2.0,0.1\n4000,1.6,0.1\n8000,1.28,0.1\n"
-    path = write(tmp_path, "loss.csv", text)
+    rows = ["n,val_loss,acc,num_test", *(f"{n},{80 * n**-0.5},0.1,500" for n in N)]
+    path = write(tmp_path, "loss.csv", "\n".join(rows))
     curve = LearningCurve.from_csv(path, chance=np.inf)
-    assert 0.95 < curve.predict(16_000) < 1.1
+    assert curve.predict(100_000) == pytest.approx(80 * 100_000**-0.5, rel=0.05)
+    assert curve.num_test is None
     assert curve.notes_ == ("values of val_loss as they are",)
+
+
+@pytest.mark.parametrize("metric", ["AUROC", "f1"])
+def test_only_shares_of_wrong_answers_are_counts_of_test_images(tmp_path, metric):
+    path = write(tmp_path, "points.csv", f"n,{metric},num_test\n1,0.8,500\n2,0.9,500\n")
+    measured = read_measurements(path, ReadFlags())
+    assert measured.points.num_test is None
+    assert measured.metric == f"1 - {metric}"
+    assert ("chance level of AUROC: 0.5 (--chance 0.5)" in measured.notes) == (metric == "AUROC")

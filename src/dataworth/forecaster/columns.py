@@ -20,23 +20,14 @@ EXAMPLES = {"samples", "examples", "images", "imgs", "pictures", "instances", "o
             "points", "rows", "items"}  # fmt: skip
 TRAINING = {"train", "training", "trainset", "ntrain", "numtrain", "trainsize"}
 SIZE_WORDS = {"set", "dataset", "data", "subset", "sample", "labelled", "labeled", "total",
-              "samplesize", "datasize", "nsamples", "x"}  # fmt: skip
+              "samplesize", "datasize", "nsamples"}  # fmt: skip
 TEST = {"test", "testset", "ntest", "numtest", "testsize"}
-IGNORED = {
-    "config",
-    "summary",
-    "value",
-    "params",
-    "param",
-    "hparams",
-    "args",
-    "of",
-    "the",
-    "percent",
-}
+IGNORED = {"config", "summary", "value", "params", "param", "hparams", "args", "of", "the",
+           "percent"}  # fmt: skip
 ERROR = {"error", "errors", "err", "misclassification", "wrong"}
 SCORE = {"score", "scores"}  # accuracy, if it rises: some scores are losses
-ACCURACY = {"accuracy", "accuracies", "acc", "auroc", "auc", "f1"} | SCORE
+AUROC = {"auroc", "auc"}
+ACCURACY = {"accuracy", "accuracies", "acc", "f1"} | AUROC | SCORE
 LOSS = {"loss", "rmse", "mse", "mae", "nll", "entropy", "crossentropy", "ce", "logloss",
         "perplexity"}  # fmt: skip
 NO_METRIC = {"std", "stdev", "stddev", "sd", "sem", "se", "stderr", "standard", "bar", "bars",
@@ -57,6 +48,7 @@ class Columns:
     meaning: Meaning | None  # of the errors, by their name
     is_percent: bool  # by their name
     is_score: bool  # the name says no more than score
+    is_auroc: bool
     metric: str  # such as "top-5 error"
 
 
@@ -125,17 +117,19 @@ def choose_columns(
     ys = tuple(_named(table, name, "--y-column") for name in errors)
     ys = ys or _error_columns(table, x, unbounded)
     tests = [name for name in table.header if is_num_test(name) and name not in (x, *ys)]
+    found = {word for name in ys for word in words(name)}
+    is_binomial = not unbounded and not found & {"f1", *AUROC}
     num_test = "num_test" if "num_test" in tests else tests[0] if len(tests) == 1 else None
+    num_test = num_test if is_binomial else None
     for name in (x, *ys, *([num_test] if num_test else [])):
         if table.header.count(name) > 1:
             raise InputError(f"several columns {shown(name)}; keep one")
     meanings = {meaning_of(name) for name in ys}
     if len(meanings) > 1:
         raise InputError(f"--y-column: {_list(ys)} are not of one kind")
-    found = {word for name in ys for word in words(name)}
     ranks = sorted(word for word in found if re.fullmatch(r"top\d+", word))
     metric = f"top-{ranks[0][3:]} error" if len(ranks) == 1 else "error"
-    if unbounded or found & {"auroc", "auc", "f1"}:
+    if not is_binomial:
         metric = shown(ys[0]) if unbounded else f"1 - {shown(ys[0])}"
     return Columns(
         size=x,
@@ -144,6 +138,7 @@ def choose_columns(
         meaning=meanings.pop(),
         is_percent="percent" in found,
         is_score=bool(found & SCORE) and not found & (ERROR | (ACCURACY - SCORE)),
+        is_auroc=bool(found & AUROC),
         metric=metric,
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, short_repr
 from ..scaling.laws import Array
-from .columns import Columns, shown
+from .columns import Columns, shown, words
 from .number_formats import Mark, parse_number
 from .rows import Cell, Table, is_blank, text_of
 
@@ -74,7 +74,7 @@ def read_runs(table: Table, columns: Columns, mark: Mark, unbounded: bool) -> Ru
     if not is_valid.all():
         expected = "a number above 0" if unbounded else "a share between 0 and 1"
         runs.refuse(int(is_valid.argmin()), f"not {expected}")
-    if len(n) and n.max() <= 1 and n.min() < 1:
+    if "percent" in words(columns.size) or (len(n) and n.max() <= 1 and n.min() < 1):
         raise InputError(
             f"{shown(columns.size)} holds shares of a training set: write numbers of images"
         )
@@ -121,12 +121,13 @@ def as_errors(
     if len(share) and share.max() > 1:
         runs.refuse(int(share.argmax()), "neither a share nor a percentage")
     error = 1 - share if meaning == "accuracy" else share
-    if columns.is_score and not flags and _rises(runs.n, error):
+    if columns.is_score and not {"error", "accuracy"} & set(flags) and _rises(runs.n, error):
         raise InputError(
             f"{name} falls as the training set grows: say --as error, or --as accuracy"
         )
     if meaning == "accuracy":
-        return error, [f"error = 1 - {name}" + (", from percent" if is_percent else "")]
+        chance = ["chance level of AUROC: 0.5 (--chance 0.5)"] if columns.is_auroc else []
+        return error, [f"error = 1 - {name}" + (", from percent" if is_percent else ""), *chance]
     if is_percent:
         return error, [f"error from {name}, in percent"]
     return error, [] if name.lower() == "error" else [f"error from {name}"]
