@@ -21,6 +21,7 @@ LEVELS = [  # a module imports from its own room, or from the rooms listed befor
     "evaluation",
     "findings",
     "figures",
+    "forecaster",
     "conformal",
     "training",
     "prediction",
@@ -49,8 +50,8 @@ PURE = {
 NO_TORCH = {
     "commands", "config", "console", "errors", "evaluation.calibration", "evaluation.intervals",
     "evaluation.per_class", "evaluation.records", "evaluation.results", "evaluation.tables",
-    "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "scaling",
-    "signals", "storage", "tracking",
+    "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "forecaster",
+    "scaling", "signals", "storage", "tracking",
     "distributed.process_group", "distributed.collectives", "variants",
 }  # fmt: skip
 HEAVY = {
@@ -62,6 +63,7 @@ HEAVY = {
     "captum",
     "gradio",
     "jinja2",
+    "openpyxl",
     "timm",
     "mlflow",
     "trackio",

@@ -1,4 +1,4 @@
-"""Both notebooks run from top to bottom, with a study and without one."""
+"""The notebooks run from top to bottom, with a study and without one."""
 
 import shutil
 
@@ -36,7 +36,13 @@ def test_eda_notebook_before_any_study_shows_the_digits(workplace, execute_noteb
     assert "digits: 10 classes" in execute_notebook("eda.ipynb", workplace)
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_notebook_of_the_library_runs(workplace, execute_notebook):
+    assert "measured: 3.7%" in execute_notebook("docs/learning_curve.ipynb", workplace)
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "docs/learning_curve.ipynb"])
 def test_committed_notebook_is_short_executed_and_without_errors(name):
     notebook = nbformat.read(ROOT / name, as_version=4)
     assert len(notebook.cells) <= 12

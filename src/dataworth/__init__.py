@@ -116,7 +116,6 @@ Map of the package; a module imports from its own folder and from folders of a l
         model_card.py         model card with the hub's metadata, config.json
 
     scaling/                  measured errors -> laws -> posterior -> forecast; numpy, scipy only
-        learning_curve.py     LearningCurve: fit and predict in the manner of scikit-learn
         points.py             measured points: mean over seeds, binomial and seed variance
         laws.py               LAWS: power law, with floor, from chance level, M4, broken power law
         priors.py             priors of the laws, their parameters, drift and scatter
@@ -150,6 +149,18 @@ Map of the package; a module imports from its own folder and from folders of a l
         mlflow.py             MLflow: nested runs, in a local file or on a server
         trackio.py            trackio: a group of runs in a local file
         wandb.py              Weights & Biases: a group of runs, offline files or the server
+    forecaster/               the forecaster as a library: measurements -> LearningCurve; no torch
+        learning_curve.py     LearningCurve: parameters and fit in the manner of scikit-learn
+        fitted_curve.py       what it answers: errors, intervals, probabilities, required sizes
+        measurements.py       measured errors from a table: shares, accuracies, percent, seeds
+        columns.py            which columns hold sizes, errors and test images, by their names
+        runs.py               sizes and values of a table as numbers, and values as errors
+        flags.py              flags that settle what a file leaves open
+        number_formats.py     numbers in cells: decimal commas, thousands, percent
+        rows.py               Table: named columns of cells and the place of each row
+        tables.py             a file as a table: CSV in its dialects, .json, .jsonl, .xlsx
+        json_tables.py        layouts of JSON: records, columns, pandas, scikit-learn, W&B
+        workbooks.py          sheets of .xlsx files, within bounds
 
     report/                   report.html: one self-contained page about a study
         page.py               gather everything and write the page
@@ -187,7 +198,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .scaling.learning_curve import LearningCurve
+    from .forecaster.learning_curve import LearningCurve
 
 __all__ = ["LearningCurve", "__version__"]
 __version__ = "0.2.0"
@@ -197,7 +208,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         """Import LearningCurve on first use: commands start without waiting for scipy."""
         if name == "LearningCurve":
-            from .scaling.learning_curve import LearningCurve
+            from .forecaster.learning_curve import LearningCurve
 
             return LearningCurve
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ import tyro
 from pydantic import Field
 
 from ..config import Alpha, Machine, Recipe, Record, Study, StudyName
+from ..forecaster.flags import ReadFlags
 from ..prediction.flags import ModelFlags
 
 
@@ -63,8 +64,11 @@ class ForecastFlags(Record):
     """Fit the scaling law to measured errors and forecast the error with more data."""
 
     points: Annotated[Path | None, tyro.conf.Positional] = Field(
-        None, description="CSV with columns n,error[,num_test,seed], or a study's metrics.json"
+        None,
+        description="measured errors and training set sizes: CSV, .json, .jsonl, .xlsx; or a "
+        "study's metrics.json",
     )
+    columns: Annotated[ReadFlags, tyro.conf.arg(name="")] = ReadFlags()
     metric: str | None = Field(
         None, description="metric in metrics.json, such as top_1_error (default: as in eval.py)"
     )

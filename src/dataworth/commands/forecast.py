@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from ..console import say
+from ..console import printable_name, say
 from ..errors import InputError
+from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
-from ..scaling.analysis import Analysis, analyse, to_dict
+from ..forecaster.learning_curve import LearningCurve
+from ..forecaster.measurements import read_measurements
+from ..forecaster.runs import MAX_SIZE
+from ..scaling.analysis import Analysis, to_dict
 from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, simulate_design
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import MAX_FACTOR, RELIABLE_FACTOR, data_multiplier
@@ -25,11 +28,8 @@ from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
 from .parsing import note_unused, parse
 
-MAX_IMAGES = 1e18  # larger than any data set; its sums and powers stay finite
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
-MAX_ROWS = 200_000  # of a CSV file: more take minutes
 MAX_FORECASTS = 100  # sizes of one --at: more are a table that nobody reads
-REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("n", "error"), ("num_test",)  # others are ignored
 
 
 def forecast(words: Sequence[str] | None = None) -> None:
@@ -46,8 +46,8 @@ def _forecast(words: Sequence[str] | None) -> int:
         say(_simulated_design(flags))
         return DONE
     if flags.points is None:
-        raise InputError("name a CSV file with columns n,error, or a metrics.json; see --help")
-    if not all(0 < n < MAX_IMAGES for n in flags.at):
+        raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
+    if not all(0 < n < MAX_SIZE for n in flags.at):
         raise InputError("--at: numbers of images must be above 0 and below 1e18")
     if len(flags.at) > MAX_FORECASTS:
         raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
@@ -91,8 +91,8 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
 
 
 def _comparison(analysis: Analysis, path: Path, flags: ForecastFlags) -> str:
-    is_csv = path.suffix != ".json"  # has a single error, whatever the metric of the study
-    other, _ = _analyse(path, flags.replace(metric=None, variant=None) if is_csv else flags)
+    is_table = not _is_study(path)  # has a single error, whatever the metric of the study
+    other, _ = _analyse(path, flags.replace(metric=None, variant=None) if is_table else flags)
     if other.posterior is None or analysis.posterior is None:
         return f"{path}: {sentences.law(other)}"
     n = other.points.sizes[-1]
@@ -108,7 +108,7 @@ def _comparison(analysis: Analysis, path: Path, flags: ForecastFlags) -> str:
 
 def _simulated_design(flags: ForecastFlags) -> str:
     sizes = sorted(set(flags.simulate))
-    if len(sizes) < MIN_SIZES or not all(0 < n < MAX_IMAGES for n in sizes):
+    if len(sizes) < MIN_SIZES or not all(0 < n < MAX_SIZE for n in sizes):
         raise InputError("--simulate: give three or more different sizes above 0, below 1e18")
     if (num_runs := len(sizes) * flags.seeds) > MAX_RUNS:
         raise InputError(
@@ -131,17 +131,35 @@ def _simulated_design(flags: ForecastFlags) -> str:
 
 
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
-    """Analyse a CSV file or a metrics.json; return the analysis and the name of the error."""
-    if path.suffix == ".json":
+    """Analyse a table or a metrics.json; return the analysis and the name of the error."""
+    is_study = _is_study(path)
+    if is_study:
         measured, chance, name = _read_study(path, flags.metric, flags.variant)
     elif flags.metric is not None or flags.variant is not None:
-        raise InputError("--metric, --variant: a CSV file has one error; give a metrics.json")
+        raise InputError("--metric, --variant: a table has one error; give a metrics.json")
     else:
-        measured, chance, name = read_points(path), 1.0, "error"
+        table = read_measurements(path, flags.columns)
+        measured, chance, name = table.points, 1.0, table.metric
+        if table.notes:
+            say(f"{printable_name(str(path))}: {'; '.join(table.notes)}.\n")
     if not len(measured.n):
-        which = " of a run better than chance" if path.suffix == ".json" else ""
+        which = " of a run better than chance" if is_study else ""
         raise InputError(f"{path}: no points{which}; {MIN_SIZES} sizes are needed")
-    return analyse(measured, flags.chance or chance), name
+    curve = LearningCurve(flags.chance or chance, measured.num_test)
+    with suppress(NotIdentifiableError):  # its analysis says why
+        curve.fit(measured.n, measured.error)
+    return curve.analysis_, name
+
+
+def _is_study(path: Path) -> bool:
+    """Whether a file is a metrics.json, under any name, and not a table of measurements."""
+    if path.suffix != ".json" or path.name == METRICS_FILE:
+        return path.name == METRICS_FILE
+    try:
+        with path.open("rb") as file:
+            return b'"schema_version"' in file.read(1000)
+    except OSError:
+        return False
 
 
 def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Points, float, str]:
@@ -157,67 +175,3 @@ def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Po
     if metric not in METRICS or test[metric].isna().any():
         raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
     return points(test, metric), results.chance[metric], metric_name(metric)
-
-
-def read_points(path: Path) -> Points:
-    """Read measured errors from a CSV file with columns n, error and optionally num_test.
-
-    Raises
-    ------
-    InputError
-        Naming the row, if a cell is not a number, a size not above 0 or an error not a share.
-    """
-    rows = _read_rows(path)
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
-        raise InputError(
-            f"{path}: no column {' and no column '.join(missing)}; found {header!r:.80}"
-        )
-    columns = [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if name in header]
-    if repeated := [name for name in columns if header.count(name) > 1]:
-        raise InputError(f"{path}: several columns {repeated[0]}; keep one")
-    table: dict[str, list[float]] = {name: [] for name in columns}
-    for i, row in enumerate(rows[1:], start=2):
-        if len(row) > len(header):
-            raise InputError(
-                f"{path}, row {i}: {len(row)} cells, the header has {len(header)}; write numbers "
-                "without commas"
-            )
-        if any(cell.strip() for cell in row):
-            for name in columns:
-                table[name].append(_number(row, header.index(name), name, f"{path}, row {i}"))
-    num_test = np.array(table["num_test"]) if "num_test" in table else None
-    try:
-        return Points(np.array(table["n"]), np.array(table["error"]), num_test)
-    except NotIdentifiableError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _read_rows(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    try:
-        rows = list(csv.reader(io.StringIO(text), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from None
-    if len(rows) > MAX_ROWS:
-        raise InputError(
-            f"{path}: {len(rows):,} rows; at most {MAX_ROWS:,}: average the errors of each size"
-        )
-    return rows
-
-
-def _number(row: Sequence[str], column: int, name: str, where: str) -> float:
-    cell = row[column].strip() if column < len(row) else ""
-    try:
-        value = float(cell)
-    except ValueError:
-        raise InputError(f"{where}: {name} is {cell!r}, not a number") from None
-    if name == "error" and not 0 <= value <= 1:
-        hint = f"; if it is in percent, write {value / 100:g}" if 1 < value <= 100 else ""
-        raise InputError(f"{where}: error is {cell}, not a share between 0 and 1{hint}")
-    if name in ("n", "num_test") and not 0 < value < MAX_IMAGES:
-        raise InputError(f"{where}: {name} is {cell}, not a number above 0")
-    return value

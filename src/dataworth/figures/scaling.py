@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from .style import (
     label_percent,
     new_axes,
     percent_tick,
+    plain_tick,
 )
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
@@ -76,7 +78,9 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
     return ax
 
 
-def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
+def plot_points(
+    ax: Axes, analysis: Analysis, name: str = "error", with_caption: bool = True
+) -> Axes:
     """Draw measured errors on log axes, with the law and its forecast up to 8x.
 
     Parameters
@@ -86,12 +90,15 @@ def plot_points(ax: Axes, analysis: Analysis, name: str = "error") -> Axes:
         Of the errors to draw.
     name : str
         Label of the error axis.
+    with_caption : bool
+        Whether to write what was measured below the figure.
     """
     points = analysis.points
     smallest = 0.5 / points.last_num_test if points.last_num_test else points.error.min()
     ax.plot(points.n, np.maximum(points.error, smallest), "o", color=BLUE, ms=5, label="measured")
     _finish_error_axes(ax, analysis, name, max(points.means.min(), smallest))
-    caption(ax, sentences.sample_of(points))
+    if with_caption:
+        caption(ax, sentences.sample_of(points))
     return ax
 
 
@@ -133,7 +140,8 @@ def _finish_error_axes(
     ax.set(xscale="log", yscale="log")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], smallest / MAX_DEPTH))
     sizes = np.union1d(analysis.points.sizes, [] if not_fitted is None else not_fitted)
-    _label_log_axes(ax, sizes, DRAWN_FACTOR if analysis.posterior else 1.0)
+    tick = plain_tick if analysis.points.unbounded else percent_tick
+    _label_log_axes(ax, sizes, DRAWN_FACTOR if analysis.posterior else 1.0, tick)
     ax.set_xlabel("training images")
     ax.set_ylabel(name)
     ax.legend(frameon=False)
@@ -204,8 +212,10 @@ def _means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Arra
     return n, lower, mean, upper
 
 
-def _label_log_axes(ax: Axes, n: Array, factor: float) -> None:
-    """Label sizes and errors in percent, with a density that fits the range.
+def _label_log_axes(
+    ax: Axes, n: Array, factor: float, tick: Callable[[float], str] = percent_tick
+) -> None:
+    """Label sizes and errors, with a density that fits the range.
 
     Parameters
     ----------
@@ -215,6 +225,8 @@ def _label_log_axes(ax: Axes, n: Array, factor: float) -> None:
     factor : float
         Times the largest size, where the forecast ends; its doublings are labelled where there is
         room.
+    tick : callable
+        Formats an error.
     """
     _label_sizes(ax, n, factor)
     low, high = ax.get_ylim()
@@ -227,8 +239,9 @@ def _label_log_axes(ax: Axes, n: Array, factor: float) -> None:
         if high / low > 1.3
         else tuple(tenths / 10 for tenths in range(10, 100, 2))
     )
-    ticks = [s * 10.0**p for p in range(-6, 1) for s in steps if low <= s * 10.0**p <= high]
-    ax.set_yticks(ticks, [percent_tick(tick) for tick in ticks])
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    ticks = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
+    ax.set_yticks(ticks, [tick(error) for error in ticks])
     ax.minorticks_off()
 
 

@@ -14,7 +14,17 @@ MARKERS = "osD^v<>P"  # so that curves differ in more than colour
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
     """Return the axes of a new figure, sized in inches, without a window."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    return _axes(Figure(figsize=(width, height), layout="constrained", dpi=120))
+
+
+def new_pyplot_axes(width: float = 6.4, height: float = 4.2) -> Axes:
+    """Return the axes of a new figure of pyplot, which notebooks and ``pyplot.show`` display."""
+    from matplotlib import pyplot
+
+    return _axes(pyplot.figure(figsize=(width, height), layout="constrained"))
+
+
+def _axes(figure: Figure) -> Axes:
     axes: Axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -35,6 +45,11 @@ def caption(ax: Axes, text: str) -> None:
 def percent_tick(share: float, _: int | None = None) -> str:
     """Format a share as a tick label in percent, with up to three significant digits."""
     return f"{100 * share:.3g} %"
+
+
+def plain_tick(value: float) -> str:
+    """Format a number as a tick label, with up to three significant digits."""
+    return f"{value:.3g}"
 
 
 def label_percent(axis: Axis) -> None:

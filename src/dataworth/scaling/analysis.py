@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,17 @@ class Analysis:
     points: Points
     chance: float  # chance level: error of guessing
     posterior: Posterior | None  # for forecasts
-    vague_posterior: Posterior | None  # for exponent and floor, from a prior without typical values
     reason: str  # why there is no posterior; empty if there is one
-    backtests: tuple[Backtest, ...]
+
+    @cached_property
+    def vague_posterior(self) -> Posterior | None:
+        """For exponent and floor, from a prior without typical values; computed on first use."""
+        return None if self.posterior is None else fit(self.points, self.chance, VAGUE_PRIOR)
+
+    @cached_property
+    def backtests(self) -> tuple[Backtest, ...]:
+        """Forecasts of the largest size, made from smaller sizes; computed on first use."""
+        return () if self.posterior is None else backtest(self.points, self.chance)
 
     @property
     def floor_is_identifiable(self) -> bool:
@@ -49,16 +58,15 @@ class Analysis:
 
 
 def analyse(points: Points, chance: float) -> Analysis:
-    """Fit the laws, for forecasts and for parameters, and run the backtests.
+    """Fit the laws.
 
-    Points that do not determine a law give an analysis with a reason and without posteriors.
+    Points that do not determine a law give an analysis with a reason and without a posterior.
     """
     try:
         check_identifiable(points, chance)
     except NotIdentifiableError as error:
-        return Analysis(points, chance, None, None, str(error), ())
-    posterior, vague_posterior = fit(points, chance), fit(points, chance, VAGUE_PRIOR)
-    return Analysis(points, chance, posterior, vague_posterior, "", backtest(points, chance))
+        return Analysis(points, chance, None, str(error))
+    return Analysis(points, chance, fit(points, chance), "")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .laws import LAWS, Array
 from .points import NotIdentifiableError, Points
 from .posterior import LawDraws, Posterior
-from .priors import FORECAST_PRIOR, SCATTER_PRIOR, Component
+from .priors import FORECAST_PRIOR, SCATTER_PRIOR, UNBOUNDED_PRIOR, Component
 from .sampling import sample_posterior
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
@@ -59,7 +59,7 @@ class _Likelihood:
         return log_likelihood
 
 
-def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRIOR) -> Posterior:
+def fit(points: Points, chance: float, prior: Sequence[Component] | None = None) -> Posterior:
     """Sample laws and parameters in proportion to their posterior probability.
 
     The random numbers are seeded: the same points give the same posterior.
@@ -68,9 +68,9 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     ----------
     points : Points
     chance : float
-        Chance level: error of guessing, a share.
+        Chance level: error of guessing, a share; infinite for an unbounded metric.
     prior : sequence of Component
-        The laws that are fitted, with their priors.
+        The laws that are fitted, with their priors; by default those for forecasts.
 
     Raises
     ------
@@ -80,7 +80,12 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
     if len(points.sizes) < MIN_SIZES:
         raise NotIdentifiableError(too_few_sizes(points))
     rng, measured, largest = np.random.default_rng(0), points.log_errors(), np.log(points.sizes)[-1]
-    components = [c for c in prior if LAWS[c.law].min_sizes <= len(points.sizes)]
+    components = [
+        component
+        for component in prior or (FORECAST_PRIOR if np.isfinite(chance) else UNBOUNDED_PRIOR)
+        if LAWS[component.law].min_sizes <= len(points.sizes)
+        and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
+    ]
     likelihoods = [_Likelihood.build(component, largest, *measured) for component in components]
     samples = [
         sample_posterior(
@@ -113,7 +118,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] = FORECAST_PRI
         chance=chance,
         drift=drift,
         scatter=scatter,
-        relative_seed_variance=float(points.seed_variance[-1] / max(points.means[-1], 1e-3) ** 2),
+        relative_seed_variance=float(points.relative_seed_variance[-1]),
         noise=rng.standard_normal((NUM_DRAWS, 2)),
     )
 

@@ -66,9 +66,13 @@ def interval(draws: Array, level: float = INTERVAL_LEVEL) -> tuple[Array, Array]
 
 
 def run_interval(
-    posterior: Posterior, n: Array, num_test: float | None, seeds: float = 1
+    posterior: Posterior,
+    n: Array,
+    num_test: float | None,
+    seeds: float = 1,
+    level: float = INTERVAL_LEVEL,
 ) -> tuple[Array, Array]:
-    """Return the 90 % prediction interval of the mean error of new runs.
+    """Return the prediction interval of the mean error of new runs.
 
     A lower limit below half a test image is 0.
 
@@ -81,12 +85,14 @@ def run_interval(
         Test images, if known.
     seeds : float
         Runs that are averaged.
+    level : float
+        Nominal coverage of the interval, in (0, 1).
 
     Returns
     -------
     lower, upper : ndarray of shape (m,)
     """
-    lower, upper = interval(posterior.run_error(n, num_test, seeds))
+    lower, upper = interval(posterior.run_error(n, num_test, seeds), level)
     return np.where(lower * (num_test or np.inf) < 0.5, 0.0, lower), upper
 
 
@@ -260,7 +266,11 @@ def check_identifiable(points: Points, chance: float) -> None:
         )
     first, last = points.means[0], points.means[-1]
     if last >= first:
+        start, end = (
+            f"{error:.3g}" if points.unbounded else f"{100 * error:.1f} %"
+            for error in (first, last)
+        )
         raise NotIdentifiableError(
-            f"the error rises from {100 * first:.1f} % at {points.sizes[0]:,.0f} images to "
-            f"{100 * last:.1f} % at {points.sizes[-1]:,.0f}"
+            f"the error rises from {start} at {points.sizes[0]:,.0f} images to "
+            f"{end} at {points.sizes[-1]:,.0f}"
         )

@@ -23,8 +23,9 @@ NEWTON_STEPS = 6  # reach rounding error from the starting point used here
 
 @dataclass(frozen=True)
 class Law:
-    """A family of curves ``error = formula(x, chance, *parameters)``, all shares in [0, 1].
+    """A family of curves ``error = formula(x, chance, *parameters)``, errors and chance alike.
 
+    Errors are shares in [0, 1], or values of an unbounded metric, whose ``chance`` is infinite.
     ``x`` has shape (sizes,); every parameter broadcasts against it.
     """
 
@@ -32,6 +33,7 @@ class Law:
     parameters: tuple[str, ...]  # level first; exponent, floor (a share of level) if it has them
     mathtext: str  # the formula in matplotlib's notation; n counts training images
     min_sizes: int = 3  # distinct sizes below which the law is not fitted
+    starts_at_chance: bool = False  # then it is not fitted where the chance level is infinite
 
 
 def _power_law(x: Array, chance: float, level: Array, exponent: Array) -> Array:
@@ -114,12 +116,21 @@ LAWS: dict[str, Law] = {
         _power_law_from_chance,
         ("level", "exponent", "floor", "bend"),
         r"e + (e_0 - e)(1 + (n/d)^{c/b})^{-b}",
+        starts_at_chance=True,
     ),
     # Alabdulmohsin et al. 2022, https://arxiv.org/abs/2209.06640
-    "M4": Law(_m4, ("level", "exponent", "floor", "bend"), r"(y-e)/(e_0-y)^{b} = a\,n^{-c}"),
+    "M4": Law(
+        _m4,
+        ("level", "exponent", "floor", "bend"),
+        r"(y-e)/(e_0-y)^{b} = a\,n^{-c}",
+        starts_at_chance=True,
+    ),
     # Viering and Loog 2021, https://arxiv.org/abs/2103.10948, section 4.1
     "stretched exponential": Law(
-        _stretched_exponential, ("level", "rate", "floor"), r"e + (e_0 - e)\exp(-a\,n^{c})"
+        _stretched_exponential,
+        ("level", "rate", "floor"),
+        r"e + (e_0 - e)\exp(-a\,n^{c})",
+        starts_at_chance=True,
     ),
     # Caballero et al. 2022: one break between two slopes
     "broken power law": Law(

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from scipy.special import digamma, polygamma
 
 from .laws import Array
@@ -34,6 +33,7 @@ class Points:
     n: Array  # training images
     error: Array  # test errors, shares in [0, 1]
     num_test: Array | None = None  # test images behind each error, if known
+    unbounded: bool = False  # errors of any unit, such as a loss, instead of shares
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.n) & (self.n > 0) & np.isfinite(self.error)).all():
@@ -73,6 +73,8 @@ class Points:
         freedom = self.num_runs - 1
         if not freedom.any():
             return np.zeros(len(self.sizes))
+        from scipy.optimize import nnls  # takes half of the time of importing LearningCurve
+
         repeated = freedom > 0
         deviations = self.error - self.means[np.searchsorted(self.sizes, self.n)]
         squares = self._per_size(deviations**2, total=True)
@@ -111,14 +113,19 @@ class Points:
             log_error = digamma(wrong) - digamma(wrong + right)
             sampling = polygamma(1, wrong) - polygamma(1, wrong + right)
         mean, variance = self._per_size(log_error), self._per_size(sampling)
-        variance = variance + self.seed_variance / self.num_runs / np.maximum(self.means, 1e-3) ** 2
+        variance = variance + self.seed_variance / self.num_runs / self._scale**2
         return _average_neighbours(np.log(self.sizes), mean, variance)
 
     def without_largest(self, num_sizes: int) -> Points:
         """Return the points without the runs of the ``num_sizes`` largest sizes."""
         kept = self.n < self.sizes[len(self.sizes) - num_sizes]
         num_test = None if self.num_test is None else self.num_test[kept]
-        return Points(self.n[kept], self.error[kept], num_test)
+        return Points(self.n[kept], self.error[kept], num_test, self.unbounded)
+
+    @property
+    def relative_seed_variance(self) -> Array:
+        """Variance of the log error between runs of one size, shape (sizes,)."""
+        return self.seed_variance / self._scale**2
 
     @property
     def spread_sizes(self) -> Array:
@@ -130,6 +137,11 @@ class Points:
         nearest[-1] = len(self.sizes) - 1
         spread: Array = self.sizes[np.unique(nearest)]
         return spread
+
+    @property
+    def _scale(self) -> Array:
+        """The mean errors; shares, which may be 0, of at least a thousandth."""
+        return self.means if self.unbounded else np.maximum(self.means, 1e-3)
 
     @cached_property
     def _counts(self) -> NDArray[np.intp]:

@@ -129,5 +129,13 @@ VAGUE_PRIOR = (
     ),
 )
 
+# For errors without an upper bound, such as a cross-entropy or an RMSE: laws that need no chance
+# level, with a floor that may be any share of the last error.
+UNBOUNDED_PRIOR = (
+    Component("power law", 0.2, {"exponent": _STRAIGHT_EXPONENT}, _LARGE_DRIFTS),
+    Component("power law with floor", 0.2, _STRAIGHT_PRIORS, _LARGE_DRIFTS),
+    Component("power law with floor", 0.6, _VAGUE_PRIORS, _SMALL_DRIFTS),
+)
+
 # Standard deviation of a run around the law, of the log error -> prior probability.
 SCATTER_PRIOR: Mapping[float, float] = {0.003: 0.53, 0.006: 0.27, 0.012: 0.13, 0.024: 0.07}
