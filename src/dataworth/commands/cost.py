@@ -67,12 +67,14 @@ def check_memory(plan: StudyPlan, machine: Machine) -> None:
         kept, held = (value_bytes * values for values in activation_sizes(*model))
         pixels = 2 * 3 * recipe.image_size**2 * 4  # cropped, normalised, in fp32
         batch = min(recipe.batch_size, len(plan.dataset.splits["train"])) // world_size() or 1
-        weights = weight_bytes(*model)
-        trained = 3 * weights + batch * (kept + held + pixels)
+        weights, copies = weight_bytes(*model), 3  # with gradients and moments
+        if recipe.freeze == "body":
+            kept, copies = 0, 1
+        trained = copies * weights + batch * (kept + held + pixels)
         validated = weights + num_validated * (held + pixels)
         if (needed := max(trained, validated)) <= available:
             continue
-        fitting = (available - 3 * weights) // (kept + held + pixels)
+        fitting = (available - copies * weights) // (kept + held + pixels)
         side = int(recipe.image_size * (available / needed) ** 0.5)
         hint = (
             f"--batch-size {fitting}"

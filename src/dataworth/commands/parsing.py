@@ -79,9 +79,18 @@ def parse_train(
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
         flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
-    if not variant_values:
-        return flags
-    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+    if variant_values:
+        flags = flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+    variants = dict(flags.study.variants)
+    for name in flags.variants:
+        if name not in variants:
+            known = ", ".join(variants) or "none"
+            raise InputError(
+                f"--variants: no variant {short_repr(name)}{did_you_mean(name, variants)}; the "
+                f"study has {known}"
+            )
+    chosen = {name: variants[name] for name in variants if name in (flags.variants or variants)}
+    return flags.replace(study=flags.study.replace(variants=tuple(chosen.items())))
 
 
 def note_unused(record: Record, needs: Mapping[str, tuple[bool, str]]) -> None:

@@ -90,7 +90,8 @@ class Task:
         sys.argv = list(self.command)
         set_num_threads(self.machine)
         try:
-            trainer = Trainer.build(self.planned.run.recipe, self.machine, data)
+            planned = self.planned
+            trainer = Trainer.build(planned.run.recipe, self.machine, data, planned.init_file)
         except InputError as error:
             return f"failed: {error}"
         deadline = time.monotonic() + self.patience
