@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from dataworth.commands import export as export_command
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run, Study
 from dataworth.data.label_noise import noisy_labels, training_subset
@@ -20,6 +21,7 @@ from dataworth.data.prepare import open_data
 from dataworth.data.subsets import stratified_order
 from dataworth.errors import InputError
 from dataworth.evaluation.evaluator import evaluate_run
+from dataworth.launching.remote import Task
 from dataworth.launching.split import Estimate, Split
 from dataworth.models.pretrained import check_inits, find_weights, read_pretrained
 from dataworth.models.registry import build_model
@@ -27,7 +29,7 @@ from dataworth.prediction.classifier import from_file
 from dataworth.storage.identity import describe_run, with_defaults
 from dataworth.training.trainer import Trainer
 from tests import made
-from tests.conftest import DIGITS, ROOT, inside, train
+from tests.conftest import DIGITS, ROOT, command, inside, train
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, augment="crop", epochs=2, batch_size=32,
@@ -192,13 +194,17 @@ def test_a_frozen_body_keeps_weights_and_statistics(place):
     assert [tuple(p.shape) for p in group["params"]] == [(10, 512), (10,)]
 
 
-def test_the_normalisation_of_the_source_travels_to_evaluation_and_prediction(place):
+def test_a_task_of_a_cluster_finds_the_weights_and_their_normalisation_travels_on(
+    place, monkeypatch
+):
     data = open_data(RECIPE, CPU)
     run = planned(RECIPE.replace(init=SOURCE), place / "s", data)
-    trainer = trainer_of(run, data)
-    assert trainer.train(run, lambda row: None) == "complete"
-    Path(SOURCE).unlink()  # no longer needed
-    evaluate_run(run.directory, trainer.pixels, 500, place)
+    task = pickle.loads(pickle.dumps(Task.of(run, CPU)))
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert task(data) == ""
+    (place / SOURCE).unlink()  # no longer needed
+    evaluate_run(run.directory, trainer_of(run, data).pixels, 500, place)
     with np.load(place / "predictions" / run.run.path.parent / "seed-1.npz") as file:
         logits = file["test_logits"]
     classifier = from_file(run.directory.path / "best.safetensors", torch.device("cpu"))
@@ -285,6 +291,10 @@ def test_resume_refuses_other_weights_and_a_finished_study_needs_none(place, cap
     content = Path(SOURCE).read_bytes()
     Path(SOURCE).unlink()
     assert train(*words, "60") == 0
+    assert command(export_command.export, "--experiment-id", "s") == 0
+    card = Path("results/exported/README.md").read_text()
+    assert "it was trained from the pretrained weights source.safetensors, on" in card
+    assert "init source.safetensors" in card
     Path(SOURCE).write_bytes(content)
     write_source("head")
     assert train("--resume", "s", "--subset-sizes", "60", "80") == 2

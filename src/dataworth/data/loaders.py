@@ -171,12 +171,24 @@ def get_train_loader(stores: PixelStores, indices: Indices, recipe: Recipe) -> L
 def get_val_loader(
     stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
 ) -> Loader:
-    """Build the loader of the validation split; parameters as in :func:`get_loader`."""
+    """Build the loader of the validation split.
+
+    Parameters
+    ----------
+    stores, recipe, channel_stats
+        As in :func:`get_loader`.
+    """
     return get_loader(stores, stores.data.dataset.splits["validation"], recipe, channel_stats)
 
 
 def get_test_loader(
     stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
 ) -> Loader:
-    """Build the loader of the test split; parameters as in :func:`get_loader`."""
+    """Build the loader of the test split.
+
+    Parameters
+    ----------
+    stores, recipe, channel_stats
+        As in :func:`get_loader`.
+    """
     return get_loader(stores, stores.data.dataset.splits["test"], recipe, channel_stats)
