@@ -30,6 +30,9 @@ recipes = st.builds(
     epochs=st.integers(1, 500),
     model=st.sampled_from(["alexnet", "resnet18"]),
     optimizer=st.sampled_from(["sgd", "adam", "adamw"]),
+    label_noise=st.floats(0, 0.99),
+    init=st.none() | st.sampled_from(["my weights.safetensors", "ResNet18_Weights.IMAGENET1K_V1"]),
+    freeze=st.sampled_from(["none", "body"]),
 )
 
 

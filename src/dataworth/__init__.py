@@ -42,6 +42,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         class_names.py        words for WordNet ids, for people to read
         labels.py             image and label column; labels encoded as class indices
         splits.py             train, validation and test split; missing splits taken from train
+        label_noise.py        wrong training labels of a run, nested like the subsets
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
         decoding.py           decode all images of a split in worker processes
@@ -60,6 +61,8 @@ Map of the package; a module imports from its own folder and from folders of a l
         batch_memory.py       lower bounds of the memory of a batch; more than there is is refused
         alexnets.py           alexnet-small, alexnet-paper, alexnet-bn
         timm_models.py        timm:NAME, with its input size and normalisation
+        weights.py            weights files: read, describe, compare with a model
+        pretrained.py         --init: body of a run's or of torchvision's weights, normalisation
 
     training/                 one training run
         trainer.py            the run, the epoch, the step: forward pass, loss, backward pass

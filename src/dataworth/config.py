@@ -110,6 +110,18 @@ class Recipe(Record):
         0.0, ge=0, lt=1, description="probability spread over all classes"
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout probability in AlexNet and VGG")
+    label_noise: float = Field(
+        0.0, ge=0, lt=1, description="share of training labels replaced by another class"
+    )
+    init: str | None = Field(
+        None,
+        min_length=1,
+        description="weights to start from: best.safetensors of a run, or torchvision's by name, "
+        "such as ResNet18_Weights.IMAGENET1K_V1 (default: fresh weights)",
+    )
+    freeze: Literal["none", "body"] = Field(
+        "none", description="body: with --init, train the last layer alone"
+    )
     select_by: Literal["loss", "top-5-error"] = Field(
         "loss", description="validation score that selects the best epoch"
     )

@@ -11,7 +11,7 @@ from ..errors import InputError, did_you_mean
 from .exit_codes import DONE, run_command  # nothing here imports pydantic: see run_subcommand
 
 COMMANDS = {  # name of the command and of its module -> function, one line of help
-    "train": ("train", "train one model per subset size and seed, from fresh weights"),
+    "train": ("train", "train one model per subset size and seed"),
     "eval": ("evaluate", "evaluate the trained models of a study, fit the scaling law, draw it"),
     "predict": ("predict", "classify pictures with a trained model"),
     "forecast": ("forecast", "fit the scaling law to measured errors and forecast"),

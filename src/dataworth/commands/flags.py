@@ -14,7 +14,7 @@ from ..prediction.flags import ModelFlags
 
 
 class TrainFlags(Record):
-    """Train one fresh model per subset size and seed."""
+    """Train one model per subset size and seed, from fresh weights or those of --init."""
 
     experiment_id: StudyName | None = Field(
         None, description="name of the study; the same name resumes it (default: the start time)"
@@ -22,6 +22,9 @@ class TrainFlags(Record):
     resume: StudyName | None = Field(None, description="resume the newest study, or the named one")
     config: Path | None = Field(
         None, description="YAML file with the settings below; flags override it"
+    )
+    variants: tuple[str, ...] = Field(
+        (), description="names of variants of the config file to train (default: all)"
     )
     list: bool = Field(False, description="print the planned runs and exit")
     plan: bool = Field(False, description="as --list, with estimates of disk space and time")

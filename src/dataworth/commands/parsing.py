@@ -83,7 +83,27 @@ def parse_train(
         flags = parse(TrainFlags, words, default)
     if variant_values:
         flags = flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
-    return _with_model_defaults(flags, words, default.recipe)
+    return _with_model_defaults(_with_chosen_variants(flags), words, default.recipe)
+
+
+def _with_chosen_variants(flags: TrainFlags) -> TrainFlags:
+    """Return the flags with the variants that ``--variants`` names; all without it.
+
+    Raises
+    ------
+    InputError
+        If the study has no such variant.
+    """
+    variants = dict(flags.study.variants)
+    for name in flags.variants:
+        if name not in variants:
+            known = ", ".join(variants) or "none"
+            raise InputError(
+                f"--variants: no variant {short_repr(name)}{did_you_mean(name, variants)}; the "
+                f"study has {known}"
+            )
+    chosen = {name: variants[name] for name in variants if name in (flags.variants or variants)}
+    return flags.replace(study=flags.study.replace(variants=tuple(chosen.items())))
 
 
 def _with_model_defaults(flags: TrainFlags, words: Sequence[str], recipe: Recipe) -> TrainFlags:

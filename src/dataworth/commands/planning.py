@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Machine, Recipe, Run
 from ..errors import InputError
-from ..storage.identity import identify
+from ..storage.identity import InitFile, identify
 from ..storage.run_directory import PlannedRun
 from ..storage.study_directory import StudyDirectory
 from .flags import TrainFlags
@@ -36,13 +36,18 @@ class StudyPlan:
     runs: tuple[Run, ...]  # in the order in which they are trained
     subsets: Subsets  # of the runs, before bad images are left out
     dataset: ImageDataset
+    init_files: Mapping[str, InitFile]  # by recipe.init, of the unfinished runs
 
     def describe(self) -> str:
-        """Format name, images and classes of the data set, and its notes."""
+        """Format name, images and classes of the data set, its notes, and pretrained weights."""
         splits = self.dataset.splits.items()
         counts = ", ".join(f"{len(split):,} {role}" for role, split in splits)
         summary = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
-        return "\n".join([summary, *(f"note: {note}" for note in self.dataset.notes)])
+        notes = [f"note: {note}" for note in self.dataset.notes]
+        for name, file in self.init_files.items():
+            where = "" if Path(name).expanduser().absolute() == file.path else f" ({file.path})"
+            notes.append(f"init: {name}{where}, SHA-256 {file.digest}")
+        return "\n".join([summary, *notes])
 
     def table(self) -> str:
         """Format sizes, images and steps of the runs."""
@@ -133,6 +138,7 @@ def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
     from ..data.prepare import load_dataset
     from ..devices import check_precision
     from ..distributed.process_group import own_device, require_single_process
+    from ..models.pretrained import check_inits
     from ..models.registry import check_image_size
 
     recipe, machine = flags.recipe, flags.machine
@@ -167,7 +173,10 @@ def plan_study(flags: TrainFlags, study: StudyDirectory) -> StudyPlan:
         ),
     }[machine.order]  # fmt: skip
     runs = sorted(requested if flags.resume is None else all_runs, key=in_order)
-    return StudyPlan(study, recipe, data_recipe, tuple(runs), subsets, dataset)
+    runs = [run for run in runs if run.variant in (flags.variants or (run.variant,))]
+    recipes = dict.fromkeys(run.recipe for run in unfinished(study, runs))
+    init_files = check_inits(recipes, len(dataset.classes))
+    return StudyPlan(study, recipe, data_recipe, tuple(runs), subsets, dataset, init_files)
 
 
 def unfinished(study: StudyDirectory, runs: Sequence[Run]) -> list[Run]:
@@ -213,13 +222,20 @@ def plan_runs(plan: StudyPlan, data: PreparedData) -> list[PlannedRun]:
     is_same = data.dataset is plan.dataset
     subsets = plan.subsets if is_same else _draw_subsets(data.dataset, plan.runs)
     return [
-        plan_run(run, data, plan.study.path, subsets[run.subset_size, run.seed])
+        plan_run(
+            run, data, plan.study.path, subsets[run.subset_size, run.seed],
+            plan.init_files.get(run.recipe.init or ""),
+        )
         for run in plan.runs
-    ]
+    ]  # fmt: skip
 
 
 def plan_run(
-    run: Run, data: PreparedData, study_dir: Path, indices: Indices | None = None
+    run: Run,
+    data: PreparedData,
+    study_dir: Path,
+    indices: Indices | None = None,
+    init_file: InitFile | None = None,
 ) -> PlannedRun:
     """Return a run with its directory, subset and identity.
 
@@ -231,14 +247,22 @@ def plan_run(
         Directory of the study.
     indices : int64 ndarray of shape (n,) or None
         Training images; None draws them.
+    init_file : InitFile or None
+        Of the weights that the recipe starts from; a run is evaluated without it.
     """
+    from ..data.label_noise import noise_identity
     from ..data.subsets import subset_indices
 
+    train = data.dataset.splits["train"]
     if indices is None:
-        labels = data.dataset.splits["train"].labels
-        indices = subset_indices(labels, run.subset_size, run.seed)
-    identity = identify(run, indices, data.digest)
-    return PlannedRun(run, StudyDirectory(study_dir).run_directory(run), indices, identity)
+        indices = subset_indices(train.labels, run.subset_size, run.seed)
+    identity = {
+        **identify(run, indices, data.digest),
+        **noise_identity(train, indices, run.recipe.label_noise, run.seed),
+        **({"init_sha256": init_file.digest} if init_file else {}),
+    }
+    directory = StudyDirectory(study_dir).run_directory(run)
+    return PlannedRun(run, directory, indices, identity, init_file)
 
 
 def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
@@ -284,6 +308,7 @@ def note_unused_settings(plan: StudyPlan, machine: Machine) -> None:
     needs = {
         "momentum": (any(r.optimizer == "sgd" for r in recipes), "--optimizer sgd"),
         "dropout": (any(r.model.startswith(models) for r in recipes), "an AlexNet or VGG"),
+        "normalise": (any(r.init is None for r in recipes), "a run from fresh weights"),
     }
     if is_rank_zero():
         note_unused(plan.recipe, needs)
@@ -307,7 +332,7 @@ def _check_batches(run: Run, n: int) -> None:
     from ..models.registry import needs_two_images
 
     recipe = run.recipe
-    if _smallest_batch(n, recipe.batch_size) > 1:
+    if _smallest_batch(n, recipe.batch_size) > 1 or recipe.freeze == "body":
         return
     if needs_two_images(recipe.model, recipe.image_size):
         larger = (

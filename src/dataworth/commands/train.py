@@ -109,6 +109,12 @@ def _prepare_data(plan: StudyPlan, machine: Machine) -> PreparedData:
                 f"warning: {pair.num_images} images of {pair.split} are also in {pair.also_in}, "
                 "byte for byte"
             )
+    for name, file in plan.init_files.items():
+        if file.data_digest == data.digest:
+            say(
+                f"warning: the weights {name} have seen images of this data set: an error that "
+                "starts from them is not that of its subset alone"
+            )
     return data
 
 

@@ -127,7 +127,9 @@ class Loader:
             yield self.images(inputs), labels
 
 
-def get_loader(stores: PixelStores, split: Split, recipe: Recipe) -> Loader:
+def get_loader(
+    stores: PixelStores, split: Split, recipe: Recipe, channel_stats: ChannelStats | None = None
+) -> Loader:
     """Build the loader of any split, or part of one.
 
     Parameters
@@ -137,6 +139,8 @@ def get_loader(stores: PixelStores, split: Split, recipe: Recipe) -> Loader:
     split : Split
     recipe : Recipe
         Input size, batch size, augmentation and normalisation.
+    channel_stats : pair of tuples of 3 floats, or None
+        Normalisation of pretrained weights; None: that of the recipe.
     """
     data = stores.data
     steps = recipe.steps_per_epoch(len(split), len(data.dataset.splits["train"]))
@@ -147,7 +151,7 @@ def get_loader(stores: PixelStores, split: Split, recipe: Recipe) -> Loader:
         recipe.batch_size,
         steps,
         recipe.augment,
-        data.channel_stats(recipe.normalise),
+        channel_stats or data.channel_stats(recipe.normalise),
     )
 
 
@@ -164,11 +168,27 @@ def get_train_loader(stores: PixelStores, indices: Indices, recipe: Recipe) -> L
     return get_loader(stores, stores.data.dataset.splits["train"].take(indices), recipe)
 
 
-def get_val_loader(stores: PixelStores, recipe: Recipe) -> Loader:
-    """Build the loader of the validation split."""
-    return get_loader(stores, stores.data.dataset.splits["validation"], recipe)
+def get_val_loader(
+    stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
+) -> Loader:
+    """Build the loader of the validation split.
+
+    Parameters
+    ----------
+    stores, recipe, channel_stats
+        As in :func:`get_loader`.
+    """
+    return get_loader(stores, stores.data.dataset.splits["validation"], recipe, channel_stats)
 
 
-def get_test_loader(stores: PixelStores, recipe: Recipe) -> Loader:
-    """Build the loader of the test split."""
-    return get_loader(stores, stores.data.dataset.splits["test"], recipe)
+def get_test_loader(
+    stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
+) -> Loader:
+    """Build the loader of the test split.
+
+    Parameters
+    ----------
+    stores, recipe, channel_stats
+        As in :func:`get_loader`.
+    """
+    return get_loader(stores, stores.data.dataset.splits["test"], recipe, channel_stats)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..config import Recipe
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.pixels import PixelStores
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
@@ -16,8 +18,9 @@ from ..distributed.process_group import rank, world_size
 from ..errors import DamagedError
 from ..models.batch_memory import check_inference_memory
 from ..models.registry import build_model
+from ..models.weights import read_channel_stats
 from ..storage.predictions import write_predictions
-from ..storage.run_directory import TRAIN_AGAIN, RunDirectory
+from ..storage.run_directory import CONFIG_FILE, TRAIN_AGAIN, RunDirectory
 from .metrics import score
 from .records import WITHOUT_DUPLICATES, RunScores, SplitScores
 
@@ -104,6 +107,9 @@ def evaluate_run(
 ) -> RunScores:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
+    Errors on the training split are counted against the labels of the data set, also of a run with
+    label noise: one that has learned its wrong labels by heart has their share as training error.
+
     Parameters
     ----------
     directory : RunDirectory
@@ -119,7 +125,7 @@ def evaluate_run(
         If the weights are not those that the run wrote, or give infinite or NaN logits.
     """
     run, data, device = directory.run(), stores.data, stores.device
-    recipe = run.recipe.replace(batch_size=batch_size)
+    recipe, config = run.recipe.replace(batch_size=batch_size), directory.config()
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
     weights, best_epoch = directory.load_best()
@@ -129,11 +135,12 @@ def evaluate_run(
         reason = f"the weights do not fit {recipe.model} with {len(classes)} classes"
         raise DamagedError(f"{directory.path}: {reason}; {TRAIN_AGAIN}") from None
     model = model.to(memory_format=torch.channels_last)
+    stats = read_channel_stats(directory.path / CONFIG_FILE, config) if recipe.init else None
     train_split = data.dataset.splits["train"].take(subset)
     predictions = {
-        "test": predict(model, get_test_loader(stores, recipe)),
-        "validation": predict(model, get_val_loader(stores, recipe)),
-        "train": predict(model, get_loader(stores, train_split, recipe)),  # without augmentation
+        "test": predict(model, get_test_loader(stores, recipe, stats)),
+        "validation": predict(model, get_val_loader(stores, recipe, stats)),
+        "train": predict(model, get_loader(stores, train_split, recipe, stats)),  # unaugmented
     }
     if not all(logits.isfinite().all() for logits, _ in predictions.values()):
         raise DamagedError(f"{directory.path}: the weights give infinite or NaN logits")
@@ -144,7 +151,7 @@ def evaluate_run(
     }
     write_predictions(results_dir, run.path, stored)
     splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device))
-    return RunScores(
+    scores = RunScores(
         variant=run.variant,
         model=recipe.model,
         subset_size=run.subset_size,
@@ -155,6 +162,14 @@ def evaluate_run(
         status="complete",  # until the runs of its size are judged together
         splits=splits,
     )
+    return scores.model_copy(update=_label_noise(recipe, config))
+
+
+def _label_noise(recipe: Recipe, config: Mapping[str, Any]) -> Mapping[str, float | int]:
+    """Return the share of wrong labels and their number; nothing for a run without label noise."""
+    if not recipe.label_noise:
+        return {}
+    return {"label_noise": recipe.label_noise, "num_changed_labels": config["num_changed_labels"]}
 
 
 def _score_splits(

@@ -154,6 +154,8 @@ class RunScores(ResultsRecord):
     subset_size: float | int
     seed: Count
     num_images: Count  # of the training subset
+    label_noise: Share = 0.0  # share of its labels that was to be wrong, and how many were
+    num_changed_labels: Count = 0
     epochs: Count = 0
     best_epoch: Count
     status: str  # "complete", or "untrained" if the runs of its size are no better than chance

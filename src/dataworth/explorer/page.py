@@ -44,9 +44,10 @@ def _heading(study: ExplorerStudy) -> str:
     models = [model for model, _ in study.models(study.variants[0])]
     first, last = models[0].num_images, models[-1].num_images
     dataset = escape(Path(study.recipe.dataset).name)
+    origin = "from pretrained weights" if models[0].recipe.init else "from scratch"
     return (
         f"<h1>What does more training data improve?</h1><p>One network, {models[0].recipe.model}, "
-        f"was trained from scratch on {len(models)} subsets of <b>{dataset}</b>, the smallest of "
+        f"was trained {origin} on {len(models)} subsets of <b>{dataset}</b>, the smallest of "
         f"{first:,} and the largest of {last:,} images. Compare their predictions for a picture, "
         "and see what more images would improve.</p>"
     )

@@ -46,8 +46,12 @@ def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
 
 
 def describe_data(results: StudyResults) -> list[str]:
-    """Describe images that are in two splits, and files in none; empty if there are none."""
-    return [*_describe_duplicates(results), *_describe_unused_files(results.data)]
+    """Describe images in two splits, files in none, and wrong labels; empty if there are none."""
+    return [
+        *_describe_duplicates(results),
+        *_describe_unused_files(results.data),
+        *_describe_label_noise(results),
+    ]
 
 
 def _describe_duplicates(results: StudyResults) -> list[str]:
@@ -88,6 +92,21 @@ def _describe_unused_files(data: DataSummary) -> list[str]:
         return []
     subject = "1 file is" if total == 1 else f"{total:,} files are"
     return [f"{subject} not used: {', '.join(reasons)}."]
+
+
+def _describe_label_noise(results: StudyResults) -> list[str]:
+    largest = {run.variant: run for run in results.runs if run.label_noise}  # smallest size first
+    counts = [
+        f"{f'{name}: ' if name else ''}{run.num_changed_labels:,} of {run.num_images:,}"
+        for name, run in largest.items()
+    ]
+    if not counts:
+        return []
+    return [
+        f"Label noise: wrong training labels at the largest size: {', '.join(counts)}. Validation "
+        "and test have none. Training errors in metrics.json and metrics.csv are counted against "
+        "the correct labels, those in epochs.csv and learning curves against the ones trained on."
+    ]
 
 
 def describe_chance(results: StudyResults) -> list[str]:

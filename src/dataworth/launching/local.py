@@ -103,9 +103,9 @@ class RunTrainer:
         use_threads(threads)
         recipe = planned.run.recipe
         if self.trainer is None:
-            self.trainer = Trainer.build(recipe, self.machine, self.data)
+            self.trainer = Trainer.build(recipe, self.machine, self.data, planned.init_file)
         elif recipe != self.trainer.recipe:  # the next variant; the pixels are kept
-            self.trainer = self.trainer.for_recipe(recipe)
+            self.trainer = self.trainer.for_recipe(recipe, planned.init_file)
         return train_run(planned, self.trainer, report)
 
 

@@ -92,8 +92,9 @@ class Task:
         sys.argv = list(self.command)
         set_num_threads(self.machine)
         try:
-            trainer = Trainer.build(self.planned.run.recipe, self.machine, data)
-            _check_memory(self.planned, trainer)
+            planned = self.planned
+            trainer = Trainer.build(planned.run.recipe, self.machine, data, planned.init_file)
+            _check_memory(planned, trainer)
         except InputError as error:
             return f"failed: {error}"
         deadline = time.monotonic() + self.patience

@@ -99,8 +99,9 @@ class Estimate:
         """Return the throughput of a run; the first of its kind is measured, after a warm-up."""
         batch_size = min(run.recipe.batch_size, len(self.dataset.splits["train"]))
         recipe = run.recipe.replace(  # as fast, whatever the rest
-            batch_size=batch_size, budget="epochs", epochs=1, learning_rate=0.01
-        )
+            batch_size=batch_size, budget="epochs", epochs=1, learning_rate=0.01,
+            label_noise=0.0, init=None,
+        )  # fmt: skip
         if (split, recipe) not in self.throughput:
             self._measure(split, recipe, 0.0)
             self.throughput[split, recipe] = self._measure(split, recipe, SECONDS)

@@ -22,6 +22,7 @@ class BatchMemory:
     weights: int
     kept: int  # of an image, for the gradients
     held: int  # of an image, in the forward pass
+    copies: int  # of the weights in training: with gradients and moments
 
     @classmethod
     def of(cls, recipe: Recipe, num_classes: int, value_bytes: int) -> Self:
@@ -37,11 +38,13 @@ class BatchMemory:
         model = (recipe.model, num_classes, recipe.image_size)
         kept, held = (value_bytes * values for values in activation_sizes(*model))
         pixels = 2 * 3 * recipe.image_size**2 * 4  # cropped, normalised, in fp32
-        return cls(weight_bytes(*model), kept, held + pixels)
+        if recipe.freeze == "body":
+            return cls(weight_bytes(*model), 0, held + pixels, copies=1)
+        return cls(weight_bytes(*model), kept, held + pixels, copies=3)
 
     def training(self, num_images: int) -> int:
         """Bytes of a step: weights, their gradients and moments, activations."""
-        return 3 * self.weights + num_images * (self.kept + self.held)
+        return self.copies * self.weights + num_images * (self.kept + self.held)
 
     def inference(self, num_images: int) -> int:
         """Bytes of a forward pass."""
@@ -77,7 +80,7 @@ def check_training_memory(
     memory = BatchMemory.of(recipe, num_classes, value_bytes)
     trained, validated = memory.training(num_images), memory.inference(num_validated)
     needed = max(trained, validated)
-    fitting = (available - 3 * memory.weights) // (memory.kept + memory.held)
+    fitting = (available - memory.copies * memory.weights) // (memory.kept + memory.held)
     side = int(recipe.image_size * (available / needed) ** 0.5)
     is_step = validated <= available and fitting > 0
     flag = f"--batch-size {fitting}" if is_step else f"--image-size {side}"

@@ -120,6 +120,21 @@ def build_on_meta(name: str, num_classes: int, image_size: int) -> nn.Module:
         return build_model(name, num_classes, image_size).to("meta")
 
 
+@lru_cache(maxsize=1024)
+def head_names(name: str, image_size: int) -> frozenset[str]:
+    """Return the names of the tensors of a model's head: those whose shape depends on the classes.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`build_model`.
+    image_size : int
+        Pixels.
+    """
+    one, other = (build_on_meta(name, n, image_size).state_dict() for n in (2, 3))
+    return frozenset(key for key in one if one[key].shape != other[key].shape)
+
+
 def _alexnet_map(image_size: int) -> int:
     """Side of the last feature map of torchvision's AlexNet."""
     side = (image_size - 7) // 4 + 1  # the first convolution

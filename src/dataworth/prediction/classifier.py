@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +16,15 @@ from torch import Tensor, nn
 from ..config import Recipe
 from ..data.augmentation import AugmentedEpoch
 from ..data.class_names import readable_names
-from ..data.normalisation import IMAGENET, ChannelStats, normalise, parse_channel_stats
-from ..errors import InputError, short_repr
+from ..data.normalisation import IMAGENET, ChannelStats, normalise
+from ..errors import InputError
 from ..models.registry import accepts_image_size, build_model, build_on_meta
-from ..storage.files import WEIGHT_BYTES, read_digest, read_stored
+from ..models.weights import first_difference, parse_metadata, read_channel_stats, read_weights
+from ..storage.files import read_digest
 from ..storage.identity import check_origin
 from ..storage.run_directory import RunDirectory
 
 REMEDY = "python eval.py sets it aside, then python train.py --resume trains the run again"
-MAX_HEADER_BYTES = 16 * 2**20  # of a weights file; 20,000 class names take about 1 MB
 MAX_IMAGE_SIZE = 4096  # pixels, of models that files describe: an input then takes 200 MB
 Pixels = NDArray[np.uint8]
 
@@ -87,10 +85,10 @@ def from_run(directory: RunDirectory, classes: list[str], device: torch.device) 
     """
     run, path = directory.run(), directory.path / "best.safetensors"
     config = directory.config
-    stats = _read_channel_stats(directory.path / "config.json", config)
+    stats = read_channel_stats(directory.path / "config.json", config)
     weights, metadata, digest = read_weights(path)
     if "run" in metadata:  # absent in files of earlier versions
-        recipe, file_classes, _ = _parse_metadata(path, metadata)
+        recipe, file_classes, _ = parse_metadata(path, metadata)
         if (recipe.model, file_classes) != (run.recipe.model, tuple(classes)):
             raise InputError(
                 f"{path} holds {recipe.model} for {len(file_classes)} classes, its run is "
@@ -124,77 +122,10 @@ def from_file(path: Path, device: torch.device) -> Classifier:
         If the metadata are missing or invalid, or the tensors do not fit the model.
     """
     weights, metadata, digest = read_weights(path)
-    recipe, classes, stats = _parse_metadata(path, metadata)
+    recipe, classes, stats = parse_metadata(path, metadata)
     model = _load_model(path, weights, recipe, len(classes)).to(device)
     digests = {"weights_sha256": digest}
     return Classifier(path.name, model, recipe, classes, device, path, digests, stats)
-
-
-def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """Return tensors, metadata and SHA-256 of a safetensors file.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is not a safetensors file, or its header is too large.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        content = read_stored(path, WEIGHT_BYTES)
-        header_bytes = int.from_bytes(content[:8], "little")
-        if MAX_HEADER_BYTES < header_bytes < len(content):
-            raise InputError(
-                f"{path}: a header of {header_bytes:,} bytes exceeds {MAX_HEADER_BYTES:,}; "
-                "files of this program are far below: not weights to load"
-            )
-        digest = hashlib.sha256(content).hexdigest()
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}, digest
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except SafetensorError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is no safetensors file: {reason}") from None
-
-
-def _parse_metadata(
-    path: Path, metadata: Mapping[str, str]
-) -> tuple[Recipe, tuple[str, ...], ChannelStats]:
-    """Parse recipe, class names and normalisation from the metadata of a weights file."""
-    try:
-        run = json.loads(metadata["run"])
-        recipe, classes = dict(**run["recipe"]), [str(name) for name in run["classes"]]
-        if not classes:
-            raise ValueError("no classes")
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise InputError(
-            f"{path} does not name its recipe and classes; give the run instead, by --experiment-id"
-        ) from None
-    try:
-        return Recipe(**recipe), tuple(classes), _read_channel_stats(path, run)
-    except InputError as error:
-        raise InputError(_at(path, error)) from None
-
-
-def _at(path: Path, error: Exception) -> str:
-    """Put the path before a message that lacks it."""
-    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
-
-
-def _read_channel_stats(path: Path, config: Mapping[str, Any]) -> ChannelStats:
-    """Read the normalisation from a run's config; ImageNet's where an earlier version wrote it."""
-    stats = config.get("pixel_moments")
-    if stats is None:
-        return IMAGENET
-    try:
-        return parse_channel_stats(stats["mean"], stats["std"])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{path}: pixel_moments must be mean and std, each of three finite numbers, std above "
-            f"0; it is {short_repr(stats)}"
-        ) from None
 
 
 def _load_model(
@@ -222,21 +153,9 @@ def _check_fit(path: Path, weights: Mapping[str, Tensor], recipe: Recipe, num_cl
         raise InputError(f"{path}: {error}") from None
     except (RuntimeError, ValueError, AssertionError):
         raise InputError(f"{path}: no {recipe.model} for images of {size} pixels") from None
-    for key in sorted(model.keys() | weights.keys()):
-        in_model, in_file = (_describe(tensors.get(key)) for tensors in (model, weights))
-        if in_model != in_file:
-            name = key if key in model else short_repr(key)
-            raise InputError(
-                f"{path} does not fit {recipe.model} with {num_classes} classes: {name} is "
-                f"{in_file} in the file, {in_model} in the model"
-            )
+    if difference := first_difference(model, weights):
+        raise InputError(
+            f"{path} does not fit {recipe.model} with {num_classes} classes: {difference}"
+        )
     if not accepts_image_size(recipe.model, size):
         raise InputError(f"{path}: {recipe.model} does not accept images of {size} pixels")
-
-
-def _describe(tensor: Tensor | None) -> str:
-    """Return shape and, unless it is the usual one, kind of the numbers of a tensor."""
-    if tensor is None:
-        return "absent"
-    kind = "" if tensor.is_floating_point() else " of integers"
-    return f"{tuple(tensor.shape)}{' of complex numbers' if tensor.is_complex() else kind}"

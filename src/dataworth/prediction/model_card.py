@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CARD_FILE, CONFIG_FILE, CURVE_FILE = "README.md", "config.json", "learning_curve.png"
 CARD_SETTINGS = ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay")
+OPTIONS = ("label_noise", "init", "freeze")  # named in the card where they are used
 HUB_ID = r"[\w.-]+/[\w.-]+"
 
 CARD = """# {model}, {num_classes} classes of {dataset}
@@ -43,7 +44,7 @@ Written by `dataworth export`. File: `{file}`, SHA-256 `{digest}`.
 
 {study}## Intended use
 
-A point of a data-scaling study: it was trained from scratch, on the number of images in the table,
+A point of a data-scaling study: it was trained {origin}, on the number of images in the table,
 to measure how error falls with training data. Use it to reproduce that measurement and to compare
 networks trained with the same recipe. It is not intended for decisions about people, or wherever
 an error does harm.
@@ -158,6 +159,12 @@ def model_card(
     licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
     if license_id:
         licence = LICENSED
+    defaults = type(recipe).model_fields
+    options = [name for name in OPTIONS if getattr(recipe, name) != defaults[name].default]
+    origin = "from scratch"
+    if recipe.init:
+        origin = f"from the pretrained weights {Path(recipe.init).name}"
+        licence += f" The licence of {Path(recipe.init).name} applies as well."
     text = CARD.format(
         model=recipe.model,
         num_classes=len(classifier.classes),
@@ -168,7 +175,8 @@ def model_card(
         parameters=sum(p.numel() for p in classifier.model.parameters()),
         images="unknown" if images is None else f"{images:,}",
         run=classifier.name,
-        recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in CARD_SETTINGS),
+        recipe=", ".join(f"{name} {getattr(recipe, name)}" for name in (*CARD_SETTINGS, *options)),
+        origin=origin,
         size=recipe.image_size,
         side=cache_side(recipe.image_size),
         mean=classifier.channel_stats[0],

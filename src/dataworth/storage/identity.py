@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,30 @@ from numpy.typing import NDArray
 from ..config import Recipe, Run
 from ..errors import DamagedError, InputError, short_repr
 
+ADDED = ("label_noise", "init", "freeze")  # settings that 0.2.0 lacks: stored where they are used
 SCHEMA = 1  # of config.json, study.json and the snapshots
 RESTORE = "; restore it, or remove its folder and train.py --resume trains the run again"
 
 
+class InitFile(NamedTuple):
+    """The file of weights that ``--init`` names, as it was when the runs were planned."""
+
+    path: Path  # absolute: the runs may train on other machines
+    digest: str  # SHA-256
+    data_digest: str = ""  # of the data that the weights were trained on, where the file says it
+
+
 def describe_run(run: Run) -> Mapping[str, Any]:
-    """Return the part of a run's identity that can be told without its data."""
+    """Return the part of a run's identity that can be told without its data.
+
+    Settings of :data:`ADDED` are left out where they have no effect: weights and metrics of such
+    runs have the bytes that 0.2.0 writes, and 0.2.0 reads them.
+    """
+    defaults = {name: Recipe.model_fields[name].default for name in ADDED}
+    unused = {name for name, default in defaults.items() if getattr(run.recipe, name) == default}
     return {
         "schema_version": SCHEMA,
-        "recipe": run.recipe.model_dump(mode="json"),
+        "recipe": run.recipe.model_dump(mode="json", exclude=unused),
         "subset_size": run.subset_size,
         "seed": run.seed,
         **({"variant": run.variant} if run.variant else {}),

@@ -44,7 +44,7 @@ from .files import (
     write_verified,
     write_whole,
 )
-from .identity import SCHEMA, check_origin, check_same, fingerprint, with_defaults
+from .identity import SCHEMA, InitFile, check_origin, check_same, fingerprint, with_defaults
 from .snapshots import (
     SNAPSHOTS,
     Snapshot,
@@ -83,7 +83,7 @@ class RunDirectory:
                 recipe = with_defaults(stored.get("recipe"))
             except InputError as error:
                 raise InputError(f"{file}: {error}") from None
-            check_same(self.path, recipe, requested.pop("recipe"))
+            check_same(self.path, recipe, with_defaults(requested.pop("recipe")))
             check_same(self.path, stored, requested)
 
     def claim(
@@ -265,11 +265,10 @@ class RunDirectory:
         """
 
         def check_all(state: Snapshot) -> None:
-            if state["schema_version"] != SCHEMA:
+            if (version := state["schema_version"]) != SCHEMA:
                 raise InputError(
-                    f"{self.path}: its snapshot has schema_version "
-                    f"{short_repr(state['schema_version'])}; this program reads {SCHEMA}; resume "
-                    "it with the version that started it"
+                    f"{self.path}: its snapshot has schema_version {short_repr(version)}; this "
+                    f"program reads {SCHEMA}; resume it with the version that started it"
                 )
             check(state)
 
@@ -343,6 +342,7 @@ class PlannedRun:
     directory: RunDirectory
     indices: NDArray[np.int64]  # (n,) training images
     identity: Mapping[str, Any]  # from identify
+    init_file: InitFile | None = None  # of the weights that recipe.init names
 
     @property
     def study_dir(self) -> Path:

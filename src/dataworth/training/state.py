@@ -7,6 +7,7 @@ within an epoch needs the state of the dropout stream too; ``checkpointing`` add
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..distributed.batch_norm import synchronise_batch_norm
 from ..distributed.process_group import world_size
 from ..errors import DamagedError
 from ..evaluation.metrics import Scores
-from ..models.registry import build_model
+from ..models.registry import build_model, head_names
 from ..storage.snapshots import Snapshot
 from .optimization import build_optimizer
 
@@ -36,6 +37,7 @@ class TrainState:
     model: nn.Module
     optimizer: Optimizer
     sums: Tensor  # float64 (3,): loss in nats, top-1 and top-5 errors of the epoch, on the device
+    body: Mapping[str, Tensor] = field(default_factory=dict)  # pretrained; empty: fresh weights
     num_images: int = 0  # that the sums are over
     epoch: int = 0  # epochs finished so far
     step: int = 0  # steps made in the epoch under way
@@ -45,39 +47,63 @@ class TrainState:
     best_weights: Weights = field(default_factory=dict)
 
     @classmethod
-    def build(cls, recipe: Recipe, num_classes: int, device: torch.device) -> TrainState:
+    def build(
+        cls,
+        recipe: Recipe,
+        num_classes: int,
+        device: torch.device,
+        body: Mapping[str, Tensor] | None = None,
+    ) -> TrainState:
         """Make the model and its optimiser; :meth:`restart` draws the weights.
+
+        With ``--freeze body`` the optimiser holds the parameters of the head alone.
 
         Parameters
         ----------
         recipe : Recipe
         num_classes : int
         device : torch.device
+        body : mapping of str to Tensor, or None
+            Weights that every run starts from, but for its head; None: all are fresh.
         """
         model = _fresh_model(recipe, num_classes).to(memory_format=torch.channels_last).to(device)
         if world_size() > 1:
             synchronise_batch_norm(model)
-        optimizer = build_optimizer(model.parameters(), recipe, device)
+        if recipe.freeze == "body":
+            head = head_names(recipe.model, recipe.image_size)
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(name in head)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = build_optimizer(trained, recipe, device)
         _make_buffers(optimizer)
         dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-        return cls(
-            recipe, num_classes, model, optimizer, torch.zeros(3, dtype=dtype, device=device)
-        )
+        sums = torch.zeros(3, dtype=dtype, device=device)
+        return cls(recipe, num_classes, model, optimizer, sums, body or {})
 
     def restart(self, seed: int) -> None:
         """Start a run: fresh weights, drawn on the CPU, a function of the seed alone.
 
-        Every tensor keeps its memory, so that recorded CUDA graphs stay valid.
+        Pretrained weights then replace all but those of the head. Every tensor keeps its memory, so
+        that recorded CUDA graphs stay valid.
         """
         seed_torch(seed, 0)
-        fresh = _fresh_model(self.recipe, self.num_classes)
-        self.model.load_state_dict(fresh.state_dict())
+        weights = _fresh_model(self.recipe, self.num_classes).state_dict()
+        weights.update(self.body)
+        self.model.load_state_dict(weights)
         for moment in self._moments():
             moment.zero_()
         self.epoch = self.step = self.best_epoch = 0
         self.seconds = 0.0
         self.reset_sums()
         self.best_score, self.best_weights = math.inf, {}
+
+    def set_training_mode(self) -> None:
+        """Put the model into training mode, or with a frozen body into evaluation mode.
+
+        In evaluation mode, batch normalisation uses the statistics of the pretrained weights and
+        leaves them unchanged, and no dropout disturbs the features that the head learns from.
+        """
+        self.model.train(self.recipe.freeze == "none")
 
     def tensors(self) -> list[Tensor]:
         """Return weights, buffers and moments: what makes two ranks agree."""

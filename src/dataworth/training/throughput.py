@@ -81,7 +81,7 @@ class Probe:
     def train(self) -> None:
         """Make one step."""
         trainer, loader, recipe = self.trainer, self.loader, self.trainer.recipe
-        trainer.state.model.train()
+        trainer.state.set_training_mode()
         trainer.state.reset_sums()
         for inputs, labels in loader.batches(loader.augmentation(0, 0)):
             trainer.step(inputs, labels, recipe.batch_size, recipe.learning_rate)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..config import Machine, Recipe, Run
-from ..data.loaders import Loader, get_train_loader, get_val_loader
+from ..data.label_noise import training_subset
+from ..data.loaders import Loader, get_loader, get_val_loader
 from ..data.normalisation import ChannelStats, normalise
 from ..data.pixels import PixelStore, PixelStores
 from ..data.prepare import PreparedData
@@ -28,9 +29,11 @@ from ..distributed.collectives import (
 from ..distributed.process_group import own_device, rank_key, world_size
 from ..evaluation.evaluator import predict
 from ..evaluation.metrics import Scores, label_ranks, score
+from ..models.pretrained import Pretrained, read_pretrained
 from ..signals import SignalInterrupt, deferred_signals, immediate_signals
 from ..storage.environment import add_environment, describe_environment
 from ..storage.epoch_log import EpochRow
+from ..storage.identity import InitFile
 from ..storage.locks import lock_folder
 from ..storage.run_directory import PlannedRun
 from ..storage.snapshots import Snapshot
@@ -51,10 +54,13 @@ class Trainer:
     machine: Machine
     data: PreparedData
     device: torch.device
+    init_file: InitFile | None = None  # of the weights that recipe.init names
     spent_seconds: float = 0.0  # on preparing the steps of earlier recipes
 
     @classmethod
-    def build(cls, recipe: Recipe, machine: Machine, data: PreparedData) -> Trainer:
+    def build(
+        cls, recipe: Recipe, machine: Machine, data: PreparedData, init_file: InitFile | None = None
+    ) -> Trainer:
         """Choose the device and prepare the process for it; the rest is made on first use.
 
         Parameters
@@ -62,6 +68,8 @@ class Trainer:
         recipe : Recipe
         machine : Machine
         data : PreparedData
+        init_file : InitFile or None
+            As in ``PlannedRun``.
 
         Raises
         ------
@@ -70,11 +78,12 @@ class Trainer:
         """
         device = own_device(machine.device)
         prepare_process(device)
-        return cls(recipe, machine, data, device)
+        return cls(recipe, machine, data, device, init_file)
 
-    def for_recipe(self, recipe: Recipe) -> Trainer:
+    def for_recipe(self, recipe: Recipe, init_file: InitFile | None = None) -> Trainer:
         """Return the trainer of another recipe on the same pixels; this one is used no more."""
-        other = Trainer(recipe, self.machine, self.data, self.device, self.preparing_seconds)
+        other = Trainer(recipe, self.machine, self.data, self.device, init_file)
+        other.spent_seconds = self.preparing_seconds
         if "pixels" in vars(self):
             other.pixels = self.pixels
         return other
@@ -96,13 +105,24 @@ class Trainer:
 
     @cached_property
     def channel_stats(self) -> ChannelStats:
-        """Channel means and deviations that images are normalised by."""
+        """Channel means and deviations that images are normalised by: of the pretrained weights."""
+        if self.pretrained:
+            return self.pretrained.channel_stats
         return self.data.channel_stats(self.recipe.normalise)
+
+    @cached_property
+    def pretrained(self) -> Pretrained | None:
+        """The weights that every run starts from; None: fresh weights."""
+        if self.init_file is None:
+            return None
+        file, num_classes = self.init_file, len(self.data.dataset.classes)
+        return read_pretrained(self.recipe, file.path, num_classes, file.digest)
 
     @cached_property
     def state(self) -> TrainState:
         """The model, its optimiser and the sums of the epoch."""
-        return TrainState.build(self.recipe, len(self.data.dataset.classes), self.device)
+        body = self.pretrained.body if self.pretrained else None
+        return TrainState.build(self.recipe, len(self.data.dataset.classes), self.device, body)
 
     @cached_property
     def model(self) -> Callable[[Tensor], Tensor]:
@@ -173,7 +193,7 @@ class Trainer:
         if state.step == 0:
             seed_torch(*rank_key(run.seed, epoch + 1))  # dropout; (seed, 0) drew the weights
             state.reset_sums()
-        state.model.train()
+        state.set_training_mode()
         began = time.perf_counter() - state.seconds
         for inputs, labels in loader.epoch_batches(run.seed, epoch, state.step):
             rate = learning_rate(
@@ -215,6 +235,7 @@ class Trainer:
         with ExitStack() as lock:
             if status := on_rank_zero(lambda: _open_run(planned, lock)):
                 return status
+            assert (self.recipe.init is None) == (self.init_file is None), "planned without it"
             with local_rank_zero_first():
                 stats = self.channel_stats  # measured once per data set, then cached on disk
             state = self.state
@@ -244,8 +265,10 @@ class Trainer:
     ) -> str:
         """Train and validate the remaining epochs; return the status."""
         run, state, path = planned.run, self.state, planned.directory.path
-        train = get_train_loader(self.pixels, planned.indices, run.recipe)
-        val = get_val_loader(self.pixels, run.recipe.replace(batch_size=VALIDATION_BATCH))
+        whole, stats = self.data.dataset.splits["train"], self.channel_stats
+        subset = training_subset(whole, planned.indices, run.recipe.label_noise, run.seed)
+        train = get_loader(self.pixels, subset, run.recipe, stats)
+        val = get_val_loader(self.pixels, run.recipe.replace(batch_size=VALIDATION_BATCH), stats)
         watched = state.model if self.machine.tensorboard_histograms else None
         records = open_epoch_records(path, run, state.epoch, watched)
         with deferred_signals(), checkpointer.writer, records as record:
