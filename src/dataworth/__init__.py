@@ -40,6 +40,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         hub.py                download from the Hugging Face hub, or load a local folder
         class_names.py        words for WordNet ids, for people to read
         labels.py             image and label column; labels encoded as class indices
+        groups.py             groups of images, by a column or file names; groups in two splits
         splits.py             train, validation and test split; missing splits taken from train
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop

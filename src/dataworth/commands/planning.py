@@ -38,11 +38,19 @@ class StudyPlan:
     dataset: ImageDataset
 
     def describe(self) -> str:
-        """Format name, images and classes of the data set, and its notes."""
+        """Format name, images and classes of the data set, its notes, and groups in two splits."""
+        from ..data.groups import shared_groups
+
         splits = self.dataset.splits.items()
         counts = ", ".join(f"{len(split):,} {role}" for role, split in splits)
         summary = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
-        return "\n".join([summary, *(f"note: {note}" for note in self.dataset.notes)])
+        notes = [f"note: {note}" for note in self.dataset.notes]
+        leaks = [
+            f"warning: {shared.num_images:,} images of {shared.split} are of {shared.num_groups:,} "
+            f"groups that are also in {shared.also_in}; --on-leak drop leaves them out"
+            for shared in shared_groups(self.dataset.splits)
+        ]
+        return "\n".join([summary, *notes, *leaks])
 
     def table(self) -> str:
         """Format sizes, images and steps of the runs."""
@@ -179,9 +187,11 @@ def _draw_subsets(dataset: ImageDataset, runs: Sequence[Run]) -> Subsets:
     """Draw the subset of each size and seed once; variants share it."""
     from ..data.subsets import subset_indices
 
-    labels = dataset.splits["train"].labels
+    train = dataset.splits["train"]
     keys = dict.fromkeys((run.subset_size, run.seed) for run in runs)
-    return {(size, seed): subset_indices(labels, size, seed) for size, seed in keys}
+    return {
+        (size, seed): subset_indices(train.labels, size, seed, train.groups) for size, seed in keys
+    }
 
 
 def _describe(
@@ -193,7 +203,8 @@ def _describe(
     by_size: dict[float | int, Indices] = {}
     for run in runs:
         by_size.setdefault(run.subset_size, subsets[run.subset_size, run.seed])
-    return describe_subsets(dataset.splits["train"].labels, by_size)
+    train = dataset.splits["train"]
+    return describe_subsets(train.labels, by_size, train.groups)
 
 
 def plan_runs(plan: StudyPlan, data: PreparedData) -> list[PlannedRun]:
@@ -235,8 +246,8 @@ def plan_run(
     from ..data.subsets import subset_indices
 
     if indices is None:
-        labels = data.dataset.splits["train"].labels
-        indices = subset_indices(labels, run.subset_size, run.seed)
+        train = data.dataset.splits["train"]
+        indices = subset_indices(train.labels, run.subset_size, run.seed, train.groups)
     identity = identify(run, indices, data.digest)
     return PlannedRun(run, StudyDirectory(study_dir).run_directory(run), indices, identity)
 
@@ -280,6 +291,10 @@ def note_unused_settings(plan: StudyPlan, machine: Machine) -> None:
     recipes = {run.recipe for run in plan.runs}
     models = (*MODELS, *WITH_DROPOUT)
     needs = {
+        "on_leak": (
+            any(r.group_column or r.group_from for r in recipes),
+            "--group-column or --group-from",
+        ),
         "momentum": (any(r.optimizer == "sgd" for r in recipes), "--optimizer sgd"),
         "dropout": (any(r.model.startswith(models) for r in recipes), "an AlexNet or VGG"),
     }

@@ -43,6 +43,15 @@ class Duplicates(Record):
     num_images: int = Field(ge=0)
 
 
+class SharedGroups(Record):
+    """Number of images of a split whose groups are also in another one."""
+
+    split: str
+    also_in: str
+    num_groups: int = Field(ge=0)
+    num_images: int = Field(ge=0)
+
+
 class UnusedFiles(Record):
     """Number of files that are in no split, for one reason."""
 
@@ -61,6 +70,10 @@ class DataSummary(Record):
     classes: tuple[str, ...]
     duplicates: tuple[Duplicates, ...] = ()  # of each pair of splits; older files have none
     unused_files: tuple[UnusedFiles, ...] = ()
+    groups: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="number in each split; empty without groups"
+    )
+    shared_groups: tuple[SharedGroups, ...] = ()  # pairs of splits that share some
 
 
 class StudyRecord(Record):

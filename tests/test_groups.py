@@ -1,0 +1,288 @@
+"""Groups: subsets and splits take whole ones, leaks are found, intervals widen."""
+
+import hashlib
+
+import datasets as hf
+import numpy as np
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from dataworth.config import Recipe
+from dataworth.data.datasets import DATASETS, load
+from dataworth.data.groups import shared_groups
+from dataworth.data.subsets import num_images, stratified_order, subset_indices
+from dataworth.errors import InputError
+from tests import made
+
+seeds = st.integers(0, 2**40)
+
+
+@st.composite
+def pure_groups(draw):
+    """Labels and groups of some images on disk order; each group has images of one class."""
+    sizes = draw(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=5))
+    groups = [(label, size) for label, row in enumerate(sizes) for size in row] or [(0, 1)]
+    labels = np.repeat([label for label, _ in groups], [size for _, size in groups])
+    codes = np.repeat(np.arange(len(groups)), [size for _, size in groups])
+    mixed = np.random.default_rng(draw(seeds)).permutation(len(labels))
+    return labels[mixed], codes[mixed]
+
+
+@st.composite
+def any_groups(draw):
+    """Labels and groups of some images, drawn independently."""
+    n = draw(st.integers(1, 120))
+    image = st.lists(st.integers(0, 5), min_size=n, max_size=n)
+    return np.array(draw(image)), np.array(draw(image)) * 7 + 3
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array), seeds)
+def test_groups_of_one_image_give_the_order_without_groups(labels, seed):
+    names = np.random.default_rng(seed).permutation(len(labels))
+    order = stratified_order(labels, seed, names)
+    assert order.tolist() == stratified_order(labels, seed).tolist()
+
+
+@given(any_groups(), seeds)
+def test_order_is_a_permutation_that_divides_no_group(images, seed):
+    labels, groups = images
+    order = stratified_order(labels, seed, groups)
+    assert sorted(order) == list(range(len(labels)))
+    assert (np.diff(groups[order]) != 0).sum() == len(np.unique(groups)) - 1
+
+
+@given(any_groups(), seeds, st.floats(0.05, 1), st.floats(0.05, 1))
+def test_subsets_of_whole_groups_are_nested(images, seed, a, b):
+    labels, groups = images
+    subsets = []
+    for share in sorted((a, b)):
+        try:
+            chosen = subset_indices(labels, share, seed, groups)
+        except InputError:
+            reject()
+        assert set(np.flatnonzero(np.isin(groups, groups[chosen]))) == set(chosen)
+        subsets.append(set(chosen))
+    assert subsets[0] <= subsets[1]
+
+
+@given(any_groups(), seeds, st.data())
+def test_the_subset_is_the_prefix_nearest_to_the_images_asked_for(images, seed, data):
+    labels, groups = images
+    count = data.draw(st.integers(2, len(labels) + 1))
+    try:
+        drawn = len(subset_indices(labels, count, seed, groups))
+    except InputError:
+        reject()
+    ordered = groups[stratified_order(labels, seed, groups)]
+    prefixes = [i for i in range(1, len(labels)) if ordered[i] != ordered[i - 1]] + [len(labels)]
+    assert drawn == min(prefixes, key=lambda size: abs(size - count))
+
+
+@given(pure_groups(), seeds)
+def test_each_class_is_half_a_group_from_its_share_at_most(images, seed):
+    labels, groups = images
+    order = stratified_order(labels, seed, groups)
+    totals, sizes = np.bincount(labels), np.bincount(groups)
+    largest = np.array([sizes[groups[labels == c]].max(initial=0) for c in range(len(totals))])
+    for end in (i for i in range(1, len(order)) if groups[order[i]] != groups[order[i - 1]]):
+        prefix, last = order[:end], groups[order[end - 1]]
+        counts = np.bincount(labels[prefix], minlength=len(totals))
+        label = labels[order[end - 1]]  # the position of the last group
+        position = (counts[label] - sizes[last] / 2) / totals[label]
+        assert (np.abs(counts - position * totals) <= largest / 2 + 1e-9).all()
+
+
+@given(pure_groups(), seeds)
+def test_the_smallest_valid_size_that_is_named_is_valid(images, seed):
+    labels, groups = images
+    try:
+        subset_indices(labels, 1e-9, seed, groups)
+        reject()
+    except InputError as error:
+        smallest = int(str(error).split(" is ")[-1].split()[0])
+    if smallest == 1:
+        reject()  # a size of 1 is a share
+    chosen = subset_indices(labels, smallest, seed, groups)
+    assert len(chosen) == smallest
+    assert set(labels[chosen]) == set(labels)
+
+
+def test_grouped_order_is_the_same_on_every_machine():
+    labels = np.repeat(np.arange(20), 60)
+    order = stratified_order(labels, 42, np.arange(1200) // 7).astype("<i8")
+    assert hashlib.sha256(order.tobytes()).hexdigest()[:16] == "d7976c88e725d034"
+
+
+def table(labels, groups=None, paths=None):
+    paths = paths or [None] * len(labels)
+    cells = [{"bytes": made.png(2, 2, bytes(14)), "path": path} for path in paths]
+    columns = {"image": cells, "label": list(labels)}
+    names = hf.ClassLabel(names=[f"c{i}" for i in range(max(labels) + 1)])
+    features = {"image": hf.Image(), "label": names}
+    if groups is not None:
+        columns["patient"] = list(groups)
+        features["patient"] = hf.Value(
+            "int64" if isinstance(columns["patient"][0], int) else "string"
+        )
+    return hf.Dataset.from_dict(columns, features=hf.Features(features))
+
+
+@pytest.fixture
+def crafted(monkeypatch):
+    """Load some tables by a recipe."""
+
+    def load_crafted(splits, **recipe):
+        monkeypatch.setitem(DATASETS, "crafted", lambda: splits)
+        return load(Recipe(dataset="crafted", **recipe))
+
+    return load_crafted
+
+
+FRAMES = [(i // 5) % 4 for i in range(200)]  # 40 videos of five frames of one class
+VIDEOS = [i // 5 for i in range(200)]
+
+
+def test_validation_and_test_are_carved_in_whole_groups(crafted):
+    data = crafted({"train": table(FRAMES, VIDEOS)}, group_column="patient")
+    groups = {role: set(split.groups) for role, split in data.splits.items()}
+    assert {role: len(split) for role, split in data.splits.items()} == {
+        "train": 160, "validation": 20, "test": 20,
+    }  # fmt: skip
+    assert not groups["train"] & groups["test"]
+    assert not groups["train"] & groups["validation"]
+    assert not groups["validation"] & groups["test"]
+    assert "whole groups: 4; class shares off by 0.0 points at most" in data.notes[0]
+    assert not shared_groups(data.splits)
+
+
+def test_groups_are_names_whatever_their_type_and_the_same_in_every_split(crafted):
+    splits = {
+        "train": table(FRAMES, [f"p{i}" for i in VIDEOS]),
+        "test": table(FRAMES[:20], ["p3"] * 5 + ["new"] * 15),
+    }
+    data = crafted(splits, group_column="patient")
+    numbers = crafted(
+        {"train": table(FRAMES, VIDEOS), "test": table(FRAMES[:20], [3] * 5 + [99] * 15)},
+        group_column="patient",
+    )
+    for loaded in (data, numbers):
+        (shared,) = (pair for pair in shared_groups(loaded.splits) if pair.also_in == "train")
+        assert (shared.split, shared.num_groups, shared.num_images) == ("test", 1, 5)
+
+
+def test_file_names_give_the_same_groups_as_a_column(crafted):
+    paths = [f"{label:05}/{video:05}_{i % 5:05}.ppm" for i, (label, video) in
+             enumerate(zip(FRAMES, VIDEOS, strict=True))]  # fmt: skip
+    by_column = crafted({"train": table(FRAMES, VIDEOS)}, group_column="patient")
+    for pattern in (r"/(\d+)_", r"\d+/\d+(?=_)"):
+        by_name = crafted({"train": table(FRAMES, None, paths)}, group_from=pattern)
+        for role, split in by_column.splits.items():
+            assert split.rows.tolist() == by_name.splits[role].rows.tolist()
+            assert len(set(split.groups)) == len(set(by_name.splits[role].groups))
+
+
+def test_groups_of_class_folders_are_found_in_the_path_below_the_data_set(tmp_path):
+    folder = made.write_class_folders(tmp_path / "video_7_of", 2, 20)
+    for file in folder.glob("*/*.jpg"):
+        file.rename(file.with_name(f"video_{int(file.stem) // 4}_{file.name}"))
+    data = load(Recipe(dataset=str(folder), group_from=r"video_(\d+)"))
+    groups = np.concatenate([split.groups for split in data.splits.values()])
+    assert sorted(np.bincount(groups)) == [4] * 10
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"group_column": "patients"}, "has no column 'patients'; the columns are image, label"),
+        ({"group_from": "video_"}, "no image of crafted has a group; a file is 'a1.png'"),
+        (
+            {"group_from": "a"},
+            "100 of 200 file names of split train do not match",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_read_are_refused(crafted, recipe, reason):
+    paths = [f"{'ab'[i % 2]}{(i + 1) % 2}.png" for i in range(200)]
+    paths[0] = "a1.png"
+    with pytest.raises(InputError, match=reason):
+        crafted({"train": table(FRAMES, None, paths)}, **recipe)
+
+
+def test_images_without_a_group_are_refused_beside_others(crafted):
+    with pytest.raises(InputError, match=r"3 of 200 images of split train have no group.* row 197"):
+        crafted({"train": table(FRAMES, VIDEOS[:197] + [None] * 3)}, group_column="patient")
+
+
+def test_a_split_without_any_group_has_groups_of_one_image(crafted):
+    paths = [f"{video:05}_{i:05}.ppm" for i, video in enumerate(VIDEOS)]
+    tests = [f"{i:05}.ppm" for i in range(20)]
+    splits = {"train": table(FRAMES, None, paths), "test": table(FRAMES[:20], None, tests)}
+    data = crafted(splits, group_from=r"(\d+)_\d+")
+    assert data.splits["test"].num_groups == 20
+    assert data.splits["train"].num_groups + data.splits["validation"].num_groups == 40
+    assert "no image of test has a group" in data.notes[0]
+
+
+def leaking():
+    """Splits in which groups 0 and 1 are in train and test, 2 in validation and test."""
+    test = [0] * 4 + [1] * 2 + [2] * 4 + [50] * 10
+    return {
+        "train": table(FRAMES, VIDEOS[:10] + [77 + i // 5 for i in range(190)]),
+        "validation": table(FRAMES[:20], [2] * 3 + [60] * 17),
+        "test": table(FRAMES[:20], test),
+    }
+
+
+def test_leaks_are_counted_and_nothing_is_dropped_by_default(crafted):
+    data = crafted(leaking(), group_column="patient")
+    assert [len(split) for split in data.splits.values()] == [200, 20, 20]
+    counts = [
+        (pair.split, pair.also_in, pair.num_groups, pair.num_images)
+        for pair in shared_groups(data.splits)
+    ]
+    assert counts == [("test", "train", 2, 6), ("test", "validation", 1, 4)]
+
+
+def test_leaks_are_refused_on_request(crafted):
+    reason = r"6 of 20 images of test \(groups: 2\) are of groups that are also in train"
+    with pytest.raises(InputError, match=reason):
+        crafted(leaking(), group_column="patient", on_leak="error")
+
+
+def test_test_loses_leaked_images_to_train_and_validation_to_test(crafted):
+    data = crafted(leaking(), group_column="patient", on_leak="drop")
+    assert {role: len(split) for role, split in data.splits.items()} == {
+        "train": 200, "validation": 17, "test": 14,
+    }  # fmt: skip
+    assert not shared_groups(data.splits)
+    notes = "\n".join(data.notes)
+    assert "6 of 20 images of test (groups: 2) are left out" in notes
+    assert "3 of 20 images of validation (groups: 1) are left out" in notes
+
+
+def test_a_split_that_leaks_as_a_whole_is_refused(crafted):
+    splits = {"train": table(FRAMES, VIDEOS), "test": table(FRAMES[:20], [1] * 20)}
+    with pytest.raises(InputError, match="leaves no image of test"):
+        crafted(splits, group_column="patient", on_leak="drop")
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"group_column": "a", "group_from": "b"}, "--group-from: not together with"),
+        ({"group_from": "("}, "is no regular expression"),
+        ({"group_from": ""}, "--group-from"),
+    ],
+)
+def test_settings_of_groups_that_mean_nothing_are_refused(keys, reason):
+    with pytest.raises(InputError, match=reason):
+        Recipe(**keys)
+
+
+def test_without_groups_data_and_recipes_are_those_of_before():
+    stored = {"dataset": "digits", "epochs": 3}  # of a version without groups
+    assert Recipe(**stored) == Recipe(dataset="digits", epochs=3, group_column=None)
+    digest = load(Recipe(**stored)).labels_digest
+    assert digest[:16] == "8a9b7a18f3136d1e"
+    assert num_images(0.5, 5) == 3
