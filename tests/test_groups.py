@@ -5,15 +5,21 @@ import hashlib
 import datasets as hf
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dataworth.config import Recipe
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.groups import shared_groups
 from dataworth.data.subsets import num_images, stratified_order, subset_indices
 from dataworth.errors import InputError
+from dataworth.evaluation.intervals import cluster_variance, effective_images, wilson_interval
+from dataworth.evaluation.per_class import class_drops, paired_drop
+from dataworth.evaluation.results import read_results
+from dataworth.storage.run_directory import RunDirectory
 from tests import made
+from tests.conftest import QUICK, evaluate, train
 
 seeds = st.integers(0, 2**40)
 
@@ -21,7 +27,7 @@ seeds = st.integers(0, 2**40)
 @st.composite
 def pure_groups(draw):
     """Labels and groups of some images on disk order; each group has images of one class."""
-    sizes = draw(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), max_size=5))
+    sizes = draw(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=6), max_size=4))
     groups = [(label, size) for label, row in enumerate(sizes) for size in row] or [(0, 1)]
     labels = np.repeat([label for label, _ in groups], [size for _, size in groups])
     codes = np.repeat(np.arange(len(groups)), [size for _, size in groups])
@@ -32,11 +38,12 @@ def pure_groups(draw):
 @st.composite
 def any_groups(draw):
     """Labels and groups of some images, drawn independently."""
-    n = draw(st.integers(1, 120))
+    n = draw(st.integers(1, 40))
     image = st.lists(st.integers(0, 5), min_size=n, max_size=n)
     return np.array(draw(image)), np.array(draw(image)) * 7 + 3
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array), seeds)
 def test_groups_of_one_image_give_the_order_without_groups(labels, seed):
     names = np.random.default_rng(seed).permutation(len(labels))
@@ -44,6 +51,7 @@ def test_groups_of_one_image_give_the_order_without_groups(labels, seed):
     assert order.tolist() == stratified_order(labels, seed).tolist()
 
 
+@settings(max_examples=25)
 @given(any_groups(), seeds)
 def test_order_is_a_permutation_that_divides_no_group(images, seed):
     labels, groups = images
@@ -52,6 +60,7 @@ def test_order_is_a_permutation_that_divides_no_group(images, seed):
     assert (np.diff(groups[order]) != 0).sum() == len(np.unique(groups)) - 1
 
 
+@settings(max_examples=25)
 @given(any_groups(), seeds, st.floats(0.05, 1), st.floats(0.05, 1))
 def test_subsets_of_whole_groups_are_nested(images, seed, a, b):
     labels, groups = images
@@ -66,6 +75,7 @@ def test_subsets_of_whole_groups_are_nested(images, seed, a, b):
     assert subsets[0] <= subsets[1]
 
 
+@settings(max_examples=25)
 @given(any_groups(), seeds, st.data())
 def test_the_subset_is_the_prefix_nearest_to_the_images_asked_for(images, seed, data):
     labels, groups = images
@@ -79,6 +89,7 @@ def test_the_subset_is_the_prefix_nearest_to_the_images_asked_for(images, seed, 
     assert drawn == min(prefixes, key=lambda size: abs(size - count))
 
 
+@settings(max_examples=25)
 @given(pure_groups(), seeds)
 def test_each_class_is_half_a_group_from_its_share_at_most(images, seed):
     labels, groups = images
@@ -93,6 +104,7 @@ def test_each_class_is_half_a_group_from_its_share_at_most(images, seed):
         assert (np.abs(counts - position * totals) <= largest / 2 + 1e-9).all()
 
 
+@settings(max_examples=25)
 @given(pure_groups(), seeds)
 def test_the_smallest_valid_size_that_is_named_is_valid(images, seed):
     labels, groups = images
@@ -286,3 +298,110 @@ def test_without_groups_data_and_recipes_are_those_of_before():
     digest = load(Recipe(**stored)).labels_digest
     assert digest[:16] == "8a9b7a18f3136d1e"
     assert num_images(0.5, 5) == 3
+
+
+def clustered(num_groups, seed, error=0.3, correlation=0.4):
+    """Wrong predictions of groups of 5 to 40 images, correlated within groups (beta-binomial)."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(num_groups), rng.integers(5, 41, num_groups))
+    strength = (1 - correlation) / correlation
+    rates = rng.beta(error * strength, (1 - error) * strength, num_groups)
+    return (rng.random(len(groups)) < rates[groups]).astype(float), groups
+
+
+def test_cluster_variance_is_that_of_a_bootstrap_over_groups():
+    wrong, groups = clustered(200, seed=0)
+    totals, sizes = np.bincount(groups, wrong), np.bincount(groups)
+    drawn = np.random.default_rng(1).integers(0, 200, (5000, 200))
+    means = totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    assert cluster_variance(wrong, groups) == pytest.approx(means.var(), rel=0.06)
+    assert cluster_variance(wrong, groups) > 5 * wrong.var() / len(wrong)
+
+
+def test_effective_images_lie_between_groups_and_images():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(500), 8)
+    independent = (rng.random(4000) < 0.3).astype(float)
+    equal = np.repeat(rng.random(500) < 0.3, 8).astype(float)
+    assert 3200 < effective_images(independent, groups) <= 4000
+    assert effective_images(equal, groups) == pytest.approx(500, rel=0.01)
+    assert effective_images(independent, np.arange(4000)) == pytest.approx(4000, rel=0.002)
+    assert effective_images(np.zeros(4000), groups) == 500  # no error shows no variance
+    assert effective_images(independent, np.zeros(4000, int)) == 1
+    assert effective_images(np.tile([0.0, 1.0], 2000), groups) == 4000  # groups with equal means
+
+
+@pytest.mark.parametrize(("num_groups", "least"), [(10, 0.9), (40, 0.91)])
+def test_intervals_of_clustered_errors_contain_the_error(num_groups, least):
+    covered = naive = 0
+    for seed in range(400):
+        wrong, groups = clustered(num_groups, seed)
+        low, high = wilson_interval(wrong.mean(), effective_images(wrong, groups))
+        covered += low <= 0.3 <= high
+        low, high = wilson_interval(wrong.mean(), len(wrong))
+        naive += low <= 0.3 <= high
+    assert covered / 400 > least
+    assert naive / 400 < 0.6
+
+
+def test_paired_drops_of_groups_have_the_intervals_of_groups():
+    wrong, groups = clustered(60, seed=3, error=0.4)
+    mean, low, high = paired_drop(wrong)
+    grouped_mean, grouped_low, grouped_high = paired_drop(wrong, groups)
+    assert mean == grouped_mean
+    assert grouped_high - grouped_low > 2 * (high - low)
+    labels = groups % 3
+    plain, wide = class_drops(wrong, labels, 3), class_drops(wrong, labels, 3, groups)
+    assert (wide[2] - wide[1] > 2 * (plain[2] - plain[1])).all()
+    alone = class_drops(wrong, labels, 3, np.arange(len(wrong)))
+    np.testing.assert_allclose(alone[2] - alone[1], plain[2] - plain[1], rtol=0.02)
+
+
+def videos(folder, num_classes=6, num_videos=14):
+    """Write class folders of videos of 2 to 5 frames, the frames of a video nearly equal."""
+    rng = np.random.default_rng(0)
+    for video in range(num_classes * num_videos):
+        label = video % num_classes
+        picture = np.asarray(made.coloured(label, num_classes, video)).astype(int)
+        for frame in range(rng.integers(2, 6)):
+            path = folder / f"class {label}" / f"{video:03}_{frame}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = rng.integers(-3, 4, picture.shape)
+            image = Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8))
+            path.write_bytes(made.encoded(image, "png"))
+    return folder
+
+
+GROUPED = ["--dataset", "videos", "--group-from", r"/(\d+)_\d+", *QUICK[2:], "--seeds", "1", "2"]
+
+
+@pytest.mark.slow
+def test_a_study_of_groups(workplace, capsys):
+    videos(workplace / "videos")
+    sizes = ["--subset-sizes", "1.0", "0.5", "0.25"]
+    words = [*GROUPED, *sizes, "--experiment-id", "g"]
+    assert train(*words, "--list") == 0
+    listed = capsys.readouterr().out
+    assert "whole groups:" in listed
+    assert "images asked for" in listed
+    assert "class share off by, points" in listed
+    assert train(*words) == 0
+    assert evaluate() == 0
+    assert "groups and are not independent: intervals and laws count" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    results = read_results(workplace / "results/g/metrics.json")
+    assert results.data.groups == {"train": 68, "validation": 8, "test": 8}
+    for run in results.runs:
+        test = run.splits["test"]
+        assert test.num_groups == 8
+        assert test.effective_images(1) <= test.num_images
+        directory = RunDirectory(workplace / "checkpoints/g" / run.path)
+        assert len(directory.subset()) == run.drawn_images
+    assert len({run.num_images for run in results.runs}) == 3  # one number for the seeds of a size
+    assert len({run.drawn_images for run in results.runs}) > 3
+    assert len(results.subset_sizes) == 3
+    assert evaluate("--full", "--conformal", "--report") == 0
+    assert train(*words) == 0
+    assert train(*words, "--group-from", r"/(\d+)") == 2
+    assert "group_from" in capsys.readouterr().err

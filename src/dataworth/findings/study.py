@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from ..errors import InputError
 from ..evaluation.records import SizeSummary, StudyResults
 from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import chance_table, runs_table, sizes_table
-from ..storage.study_directory import DataSummary
+from ..storage.study_directory import DataSummary, SharedGroups
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
 from .sentences import percent
 from .tables import gains_table
+
+FEW_GROUPS = 10  # test groups, below which a variance between them is hardly known
 
 
 def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
@@ -38,8 +40,12 @@ def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
 
 
 def describe_data(results: StudyResults) -> list[str]:
-    """Describe images that are in two splits, and files in none; empty if there are none."""
-    return [*_describe_duplicates(results), *_describe_unused_files(results.data)]
+    """Describe images in two splits, groups, and files in no split; empty if there are none."""
+    return [
+        *_describe_duplicates(results),
+        *_describe_groups(results),
+        *_describe_unused_files(results.data),
+    ]
 
 
 def _describe_duplicates(results: StudyResults) -> list[str]:
@@ -71,6 +77,43 @@ def _error_without_duplicates(summary: SizeSummary) -> str:
         if (error := clean.error(k)) is not None and (plain := summary.error(k)) is not None
     ]
     return f"the test error at {summary.num_images:,} training images is {', '.join(errors)}"
+
+
+def _describe_groups(results: StudyResults) -> list[str]:
+    tests = [run.splits["test"] for run in results.runs if "test" in run.splits]
+    if not tests or (num_groups := tests[-1].num_groups) is None:
+        return []
+    numbers = {
+        k: range_in_words([test.effective_images(k) for test in tests])
+        for k in (1, 5)
+        if tests[-1].error(k) is not None
+    }
+    few = (
+        f" With fewer than {FEW_GROUPS} groups the intervals are rough."
+        if num_groups < FEW_GROUPS
+        else ""
+    )
+    counts = ", ".join(f"{number} for the top-{k} error" for k, number in numbers.items())
+    text = (
+        f"The {tests[-1].num_images:,} test images come in {num_groups:,} groups and are not "
+        f"independent: intervals and laws count them as {counts}.{few}"
+    )
+    return [text, *(_describe_leak(results.data, shared) for shared in results.data.shared_groups)]
+
+
+def _describe_leak(data: DataSummary, shared: SharedGroups) -> str:
+    total = data.splits.get(shared.split, 0)
+    return (
+        f"{shared.num_images:,} of {total:,} {shared.split} images are of groups that are also in "
+        f"{shared.also_in} ({shared.num_groups:,}): their errors are lower than those of new "
+        "groups; train.py --on-leak drop leaves them out."
+    )
+
+
+def range_in_words(values: Sequence[float]) -> str:
+    """Format the range of some numbers, each to the nearest."""
+    low, high = (f"{end:,.0f}" for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _describe_unused_files(data: DataSummary) -> list[str]:
