@@ -80,37 +80,36 @@ def _error_without_duplicates(summary: SizeSummary) -> str:
 
 
 def _describe_groups(results: StudyResults) -> list[str]:
-    tests = [run.splits["test"] for run in results.runs if "test" in run.splits]
+    data, tests = results.data, [run.splits["test"] for run in results.runs if "test" in run.splits]
     if not tests or (num_groups := tests[-1].num_groups) is None:
         return []
-    numbers = {
-        k: range_in_words([test.effective_images(k) for test in tests])
+    numbers = ", ".join(
+        f"{_range_in_words([test.effective_images(k) for test in tests])} for the top-{k} error"
         for k in (1, 5)
         if tests[-1].error(k) is not None
-    }
-    few = (
-        f" With fewer than {FEW_GROUPS} groups the intervals are rough."
-        if num_groups < FEW_GROUPS
-        else ""
     )
-    counts = ", ".join(f"{number} for the top-{k} error" for k, number in numbers.items())
     text = (
         f"The {tests[-1].num_images:,} test images come in {num_groups:,} groups and are not "
-        f"independent: intervals and laws count them as {counts}.{few}"
+        f"independent: intervals and laws count them as {numbers}."
     )
-    return [text, *(_describe_leak(results.data, shared) for shared in results.data.shared_groups)]
+    if num_groups < FEW_GROUPS:
+        text += f" With fewer than {FEW_GROUPS} test groups the intervals are rough."
+    if num_train_groups := data.groups.get("train"):
+        mean = data.splits.get("train", 0) / num_train_groups
+        text += f" A group of train has {mean:.1f} images on average."
+    return [text, *(_describe_leak(data, shared) for shared in data.shared_groups)]
 
 
 def _describe_leak(data: DataSummary, shared: SharedGroups) -> str:
     total = data.splits.get(shared.split, 0)
     return (
         f"{shared.num_images:,} of {total:,} {shared.split} images are of groups that are also in "
-        f"{shared.also_in} ({shared.num_groups:,}): their errors are lower than those of new "
-        "groups; train.py --on-leak drop leaves them out."
+        f"{shared.also_in} ({shared.num_groups:,}): on new groups the error is likely higher; "
+        "train.py --on-leak drop leaves them out."
     )
 
 
-def range_in_words(values: Sequence[float]) -> str:
+def _range_in_words(values: Sequence[float]) -> str:
     """Format the range of some numbers, each to the nearest."""
     low, high = (f"{end:,.0f}" for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
