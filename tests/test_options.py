@@ -135,7 +135,7 @@ def test_a_run_trains_on_its_wrong_labels_and_is_scored_on_correct_ones(place, m
     assert np.array_equal(np.sort(torch.cat(seen)), np.sort(wrong))
     num_changed = int((wrong != split.labels[run.indices]).sum())
     assert 10 < num_changed < 26
-    assert run.directory.config()["num_changed_labels"] == num_changed
+    assert run.directory.config["num_changed_labels"] == num_changed
     scores = evaluate_run(run.directory, trainer.pixels, 100, place)
     assert (scores.label_noise, scores.num_changed_labels) == (0.3, num_changed)
     classifier = from_file(run.directory.path / "best.safetensors", trainer.device)

@@ -41,6 +41,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         hub.py                download from the Hugging Face hub, or load a local folder
         class_names.py        words for WordNet ids, for people to read
         labels.py             image and label column; labels encoded as class indices
+        groups.py             groups of images, by a column or file names; groups in two splits
         splits.py             train, validation and test split; missing splits taken from train
         label_noise.py        wrong training labels of a run, nested like the subsets
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused

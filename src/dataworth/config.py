@@ -68,6 +68,22 @@ class Recipe(Record):
     label_column: str | None = Field(
         None, description="column of the labels (default: the only class-label column)"
     )
+    group_column: str | None = Field(
+        None,
+        min_length=1,
+        description="column of groups (a patient, a video), which subsets and splits never divide",
+    )
+    group_from: str | None = Field(
+        None,
+        min_length=1,
+        description="as --group-column, from the file name: a regular expression, whose first "
+        "group, or whole match, is the name of the group",
+    )
+    on_leak: Literal["warn", "error", "drop"] = Field(
+        "warn",
+        description="groups that are in two splits: warn, stop, or drop their images from "
+        "validation and test",
+    )
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="stop at the first image that cannot be decoded, or skip up to 1 %"
     )
@@ -125,6 +141,19 @@ class Recipe(Record):
     select_by: Literal["loss", "top-5-error"] = Field(
         "loss", description="validation score that selects the best epoch"
     )
+
+    @field_validator("group_from")
+    @classmethod
+    def _check_pattern(cls, pattern: str | None, info: ValidationInfo) -> str | None:
+        if pattern is None:
+            return pattern
+        if info.data.get("group_column") is not None:
+            raise ValueError("not together with --group-column; give one of them")
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{pattern!r:.60} is no regular expression: {error}") from None
+        return pattern
 
     def steps_per_epoch(self, n: int, num_train: int) -> int:
         """Optimiser steps between two validations, on a subset of the training set.

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 Value = bool | int | float | str | None
 Pairs = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]  # name -> field -> value
 SHARED = (
-    "dataset", "dataset_revision", "image_column", "label_column", "on_bad_image",
+    "dataset", "dataset_revision", "image_column", "label_column", "group_column", "group_from",
+    "on_leak", "on_bad_image",
     "validation_fraction", "image_size", "select_by",
 )  # fmt: skip  # the same for all variants, so that their errors are comparable
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # valid folder name

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dataworth.config import Recipe
 from dataworth.data.images import BadImageError, decode_square
-from dataworth.data.labels import encode_labels, find_columns, read_labels
+from dataworth.data.labels import encode_labels, find_columns, read_column
 from dataworth.data.splits import Split, assign_splits
 from dataworth.errors import InputError
 from tests.faults.test_parsers import many, one_line
@@ -48,7 +48,7 @@ columns = st.lists(cells, min_size=1, max_size=12) | st.lists(st.integers(0, 2),
 
 
 class Table:
-    """What :func:`read_labels` asks of a table: its features and a column."""
+    """What :func:`read_column` asks of a table: its features and a column."""
 
     def __init__(self, cells):
         self.features, self.cells = {"label": None}, cells
@@ -69,7 +69,7 @@ class Table:
 def test_labels_of_any_kind_become_three_splits_or_one_line(tables, classes, fraction):
     recipe = Recipe(dataset="crafted", validation_fraction=fraction)
     try:
-        raw = {s: read_labels(Table(cells), "label", "crafted", s) for s, cells in tables.items()}
+        raw = {s: read_column(Table(cells), "label", "crafted", s) for s, cells in tables.items()}
         names, codes = encode_labels(raw, classes, "crafted")
         found = {s: Split(s, np.arange(len(c)), c) for s, c in codes.items() if len(c)}
         splits, _ = assign_splits(found, recipe, len(names))

@@ -15,7 +15,7 @@ from ..storage.identity import check_same
 from ..storage.locks import lock_folder
 from ..storage.predictions import remove_temporary_predictions
 from ..storage.run_directory import RunDirectory
-from ..storage.study_directory import StudyDirectory, epochs_table, training_environments
+from ..storage.study_directory import StudyDirectory, epochs_table
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import EvalFlags
 from .parsing import note_unused, parse
@@ -139,7 +139,7 @@ def _score_runs(
     from ..evaluation.evaluator import evaluate_runs
     from ..evaluation.records import ChanceErrors
     from ..evaluation.results import build_results
-    from ..storage.environment import describe_environment
+    from ..storage.environment import describe_environment, training_environments
 
     finished, missing = _finished(study, directories, stores.data)
     chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
@@ -156,5 +156,5 @@ def _score_runs(
         runs,
         missing | failures,
         chance_error,
-        training_environments(d for run, d in directories.items() if run.path in scored),
+        training_environments(d.path for run, d in directories.items() if run.path in scored),
     )

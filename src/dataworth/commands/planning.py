@@ -39,7 +39,9 @@ class StudyPlan:
     init_files: Mapping[str, InitFile]  # by recipe.init, of the unfinished runs
 
     def describe(self) -> str:
-        """Format name, images and classes of the data set, its notes, and pretrained weights."""
+        """Format name and images of the data set, notes, groups in two splits, pretrained weights."""
+        from ..data.groups import shared_groups
+
         splits = self.dataset.splits.items()
         counts = ", ".join(f"{len(split):,} {role}" for role, split in splits)
         summary = f"{self.dataset.name}: {counts} images of {len(self.dataset.classes)} classes"
@@ -47,7 +49,12 @@ class StudyPlan:
         for name, file in self.init_files.items():
             where = "" if Path(name).expanduser().absolute() == file.path else f" ({file.path})"
             notes.append(f"init: {name}{where}, SHA-256 {file.digest}")
-        return "\n".join([summary, *notes])
+        leaks = [
+            f"warning: {shared.num_images:,} images of {shared.split} are of {shared.num_groups:,} "
+            f"groups that are also in {shared.also_in}; --on-leak drop leaves them out"
+            for shared in shared_groups(self.dataset.splits)
+        ]
+        return "\n".join([summary, *notes, *leaks])
 
     def table(self) -> str:
         """Format sizes, images and steps of the runs."""
@@ -188,9 +195,11 @@ def _draw_subsets(dataset: ImageDataset, runs: Sequence[Run]) -> Subsets:
     """Draw the subset of each size and seed once; variants share it."""
     from ..data.subsets import subset_indices
 
-    labels = dataset.splits["train"].labels
+    train = dataset.splits["train"]
     keys = dict.fromkeys((run.subset_size, run.seed) for run in runs)
-    return {(size, seed): subset_indices(labels, size, seed) for size, seed in keys}
+    return {
+        (size, seed): subset_indices(train.labels, size, seed, train.groups) for size, seed in keys
+    }
 
 
 def _describe(
@@ -202,7 +211,8 @@ def _describe(
     by_size: dict[float | int, Indices] = {}
     for run in runs:
         by_size.setdefault(run.subset_size, subsets[run.subset_size, run.seed])
-    return describe_subsets(dataset.splits["train"].labels, by_size)
+    train = dataset.splits["train"]
+    return describe_subsets(train.labels, by_size, train.groups)
 
 
 def plan_runs(plan: StudyPlan, data: PreparedData) -> list[PlannedRun]:
@@ -255,7 +265,7 @@ def plan_run(
 
     train = data.dataset.splits["train"]
     if indices is None:
-        indices = subset_indices(train.labels, run.subset_size, run.seed)
+        indices = subset_indices(train.labels, run.subset_size, run.seed, train.groups)
     identity = {
         **identify(run, indices, data.digest),
         **noise_identity(train, indices, run.recipe.label_noise, run.seed),
@@ -306,6 +316,10 @@ def note_unused_settings(plan: StudyPlan, machine: Machine) -> None:
     recipes = {run.recipe for run in plan.runs}
     models = (*MODELS, *WITH_DROPOUT)
     needs = {
+        "on_leak": (
+            any(r.group_column or r.group_from for r in recipes),
+            "--group-column or --group-from",
+        ),
         "momentum": (any(r.optimizer == "sgd" for r in recipes), "--optimizer sgd"),
         "dropout": (any(r.model.startswith(models) for r in recipes), "an AlexNet or VGG"),
         "normalise": (any(r.init is None for r in recipes), "a run from fresh weights"),

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from ..data.prepare import PreparedData
 from ..evaluation.calibration import probabilities
-from ..evaluation.intervals import Z, wilson_interval
+from ..evaluation.intervals import Z, effective_images, wilson_interval
 from ..evaluation.records import (
     ConformalReports,
     CoverageReport,
@@ -75,6 +75,7 @@ def evaluate_conformal(
     results_dir : Path
         Holds the stored logits.
     """
+    groups = data.dataset.splits["test"].groups
     run_dirs = {directory.run().path: directory.path for directory in directories}
     reports: dict[Path, ConformalReports] = {}
     rows: list[dict[str, object]] = []
@@ -85,7 +86,7 @@ def evaluate_conformal(
         thresholds = calibrate(run_dir, identity, probabilities(logits), labels, alphas)
         test = read_predictions(results_dir, run.path, "test")
         measured = {
-            repr(alpha): _test_sets(thresholds[repr(alpha)], labels, *test, alpha)
+            repr(alpha): _test_sets(thresholds[repr(alpha)], labels, *test, alpha, groups)
             for alpha in alphas
         }
         by_alpha = {**(run.conformal or {}), **measured}
@@ -103,6 +104,7 @@ def _test_sets(
     logits: Logits,
     labels: Labels,
     alpha: float,
+    groups: Labels | None,
 ) -> dict[str, dict[str, CoverageReport]]:
     """Report every method and mode of one run at one alpha: method -> mode -> report."""
     shares, draws = probabilities(logits), uniform_draws(1, len(labels))
@@ -115,7 +117,9 @@ def _test_sets(
             per_class = 0 if mode == "marginal" else 1  # one group, or one per class
             expected = expected_coverage(per_class * calibration_labels, per_class * labels, alpha)
             predicted = shares.argmax(axis=1)
-            reports[method][mode] = coverage_report(sets, labels, predicted, alpha, expected)
+            reports[method][mode] = coverage_report(
+                sets, labels, predicted, alpha, expected, groups
+            )
     return reports
 
 
@@ -154,6 +158,7 @@ def coverage_report(
     predicted: Labels,
     alpha: float,
     expected: tuple[float, float],
+    groups: Labels | None = None,
 ) -> CoverageReport:
     """Measure how often prediction sets contain the label, and how large they are.
 
@@ -167,11 +172,14 @@ def coverage_report(
     alpha : float
     expected : pair of float
         From :func:`expected_coverage`.
+    groups : int64 ndarray of shape (n,) or None
+        Of images that are not independent: the interval is that of their effective number.
     """
     covered = sets[np.arange(len(labels)), labels].astype(float)
     size = sets.sum(axis=1).astype(float)
     coverage, num_classes = float(covered.mean()), sets.shape[1]
-    low, high = wilson_interval(coverage, len(labels))
+    num_test = len(labels) if groups is None else effective_images(covered, groups)
+    low, high = wilson_interval(coverage, num_test)
     contains = low <= 1 - alpha <= high
     explained = expected[0] - 1e-9 <= coverage <= expected[1] + 1e-9  # sums are rounded
     return CoverageReport(

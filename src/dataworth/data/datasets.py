@@ -19,9 +19,10 @@ from ..config import Recipe
 from ..errors import InputError
 from .class_names import readable_names
 from .contents import MAX_FILE_BYTES, LocalFiles
+from .groups import read_groups, resolve_leaks, with_groups
 from .hub import PublishedData, load_folder, load_from_hub
 from .images import BadImageError
-from .labels import encode_labels, find_columns, match_by_name, read_labels
+from .labels import encode_labels, find_columns, match_by_name, read_column
 from .splits import Split, assign_splits
 from .subsets import stratified_order
 
@@ -76,12 +77,14 @@ class ImageDataset:
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 of the class names and of every split's rows and labels."""
+        """SHA-256 of the class names and of every split's rows, labels and groups."""
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for name, split in self.splits.items():
             digest.update(name.encode() + split.source.encode())
             digest.update(split.rows.astype("<i8").tobytes())
             digest.update(split.labels.astype("<i8").tobytes())
+            if split.groups is not None:
+                digest.update(split.groups.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -138,8 +141,11 @@ def load(recipe: Recipe) -> ImageDataset:
     labels = {s: _labels(table, label_column, names, (name, s)) for s, table in tables.items()}
     classes, codes = encode_labels(labels, names, name)
     published = {s: Split(s, np.arange(len(values)), values) for s, values in codes.items()}
-    splits, notes = assign_splits(published, recipe, len(classes))
-    notes = (*data.notes, *notes)
+    labelled = {source: tables[source] for source in published}
+    groups, ungrouped = read_groups(labelled, image_column, recipe, data.root)
+    splits, notes = assign_splits(with_groups(published, groups), recipe, len(classes))
+    splits, dropped = resolve_leaks(name, splits, recipe.on_leak)
+    notes = (*data.notes, *ungrouped, *notes, *dropped)
     if len(classes) < 6:
         notes = (*notes, f"{len(classes)} classes: there is no top-5 error with fewer than 6")
     used = {split.source for split in splits.values()}
@@ -159,7 +165,7 @@ def load(recipe: Recipe) -> ImageDataset:
 
 def _labels(table: Any, column: str, names: list[str] | None, where: tuple[str, str]) -> list[Any]:
     """Return the labels of a split, numbered after the class names of the first one."""
-    values = read_labels(table, column, *where)
+    values = read_column(table, column, *where)
     return match_by_name(values, getattr(table.features[column], "names", None), names)
 
 

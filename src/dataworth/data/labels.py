@@ -47,16 +47,17 @@ def find_columns(features: Mapping[str, Any], recipe: Recipe) -> tuple[str, str]
     return image, label
 
 
-def read_labels(table: Any, column: str, name: str, source: str) -> list[Any]:
-    """Return the labels of one split: integers or strings, None where one is missing.
+def read_column(table: Any, column: str, name: str, source: str, what: str = "labels") -> list[Any]:
+    """Return a column of one split: integers or strings, None where one is missing.
 
     Parameters
     ----------
     table : datasets.Dataset
     column : str
-        Of the labels.
     name, source : str
         Data set and published split, for messages.
+    what : str
+        What the column holds, for messages.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def read_labels(table: Any, column: str, name: str, source: str) -> list[Any]:
     kinds = {type(value) for value in values} - {type(None)}
     if len(kinds) > 1 or not kinds <= {int, str, bool}:
         types = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise InputError(f"{name}: column {column!r} holds {types}; labels are integers or strings")
+        raise InputError(f"{name}: column {column!r} holds {types}; {what} are integers or strings")
     return list(values)
 
 

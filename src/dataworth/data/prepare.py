@@ -30,11 +30,11 @@ from .cache import (
 from .contents import content_digest, remember_contents
 from .datasets import ImageDataset, load
 from .decoding import Pixels
+from .groups import PAIRS, shared_groups
 from .normalisation import CHANNEL_STATS, ChannelStats, channel_stats, parse_channel_stats
 from .splits import drop_rows
 
 MAX_LISTED = 20  # bad images named in a note; the manifest has all
-PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ class PreparedData:
     def summary(self) -> DataSummary:
         """Return what study.json and metrics.json say about the data."""
         dataset = self.dataset
+        groups = {role: split.num_groups for role, split in dataset.splits.items()}
+        grouped = {"groups": groups, "shared_groups": shared_groups(dataset.splits)}
         return DataSummary(
             revision=dataset.revision,
             splits={role: len(split) for role, split in dataset.splits.items()},
@@ -113,6 +115,7 @@ class PreparedData:
             unused_files=tuple(
                 UnusedFiles(reason=reason, num_files=n) for reason, n in dataset.unused.items()
             ),
+            **(grouped if any(groups.values()) else {}),
         )
 
 

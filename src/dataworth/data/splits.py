@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..config import Recipe
 from ..errors import InputError
-from .subsets import Indices, stratified_order
+from .subsets import Indices, class_deviation, stratified_order, whole_groups
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -26,13 +26,20 @@ class Split:
     source: str  # name of the split in the data set as published
     rows: Indices  # (n,) row of each image in the published split
     labels: Indices  # (n,) class of each image
+    groups: Indices | None = None  # (n,) group of each image, the same number in every split
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def num_groups(self) -> int:
+        """Number of groups; 0 if images are not grouped."""
+        return 0 if self.groups is None else len(np.unique(self.groups))
+
     def take(self, positions: Indices) -> Split:
         """Return the images at ``positions``."""
-        return replace(self, rows=self.rows[positions], labels=self.labels[positions])
+        groups = None if self.groups is None else self.groups[positions]
+        return Split(self.source, self.rows[positions], self.labels[positions], groups)
 
 
 def assign_splits(
@@ -71,14 +78,18 @@ def assign_splits(
         raise InputError(f"{recipe.dataset}: no split named train (found: {names})")
     if test is None:
         if validation is None:
-            test, train = _hold_out(train, recipe.validation_fraction)
-            notes.append(f"no test split: {len(test)} images of train serve as test")
+            test, rest = _hold_out(train, recipe.validation_fraction)
+            grouped = _describe_groups(test, train)
+            notes.append(f"no test split: {len(test)} images of train serve as test{grouped}")
+            train = rest
         else:
             test, validation = validation, None
             notes.append(f"no labelled test split: {test.source} ({len(test)} images) is the test")
     if validation is None:
-        validation, train = _hold_out(train, recipe.validation_fraction)
-        notes.append(f"validation: {len(validation)} images carved from train, stratified")
+        validation, rest = _hold_out(train, recipe.validation_fraction)
+        grouped = _describe_groups(validation, train)
+        notes.append(f"validation: {len(validation)} images carved from train, stratified{grouped}")
+        train = rest
     _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
     return {"train": train, "validation": validation, "test": test}, tuple(notes)
 
@@ -112,10 +123,18 @@ def drop_rows(
 
 
 def _hold_out(train: Split, fraction: float) -> tuple[Split, Split]:
-    """Split ``train`` into a stratified held-out part and the remainder."""
-    order = stratified_order(train.labels, HELD_OUT_SEED)
-    count = max(1, round(fraction * len(order)))
+    """Split ``train`` into a stratified held-out part and the remainder, groups undivided."""
+    order = stratified_order(train.labels, HELD_OUT_SEED, train.groups)
+    count = whole_groups(order, max(1, round(fraction * len(order))), train.groups)
     return train.take(np.sort(order[:count])), train.take(np.sort(order[count:]))
+
+
+def _describe_groups(part: Split, train: Split) -> str:
+    """Describe the groups of a part that was held out, and how well it is stratified."""
+    if part.groups is None:
+        return ""
+    points = 100 * class_deviation(train.labels, part.labels)
+    return f" (whole groups: {part.num_groups:,}; class shares off by {points:.1f} points at most)"
 
 
 def _check_classes(name: str, train: Split, others: Mapping[str, Split], num_classes: int) -> None:

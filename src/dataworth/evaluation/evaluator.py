@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from ..config import Recipe
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.pixels import PixelStores
+from ..data.subsets import Indices
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
 from ..errors import DamagedError
@@ -21,7 +23,8 @@ from ..models.registry import build_model
 from ..models.weights import read_channel_stats
 from ..storage.predictions import write_predictions
 from ..storage.run_directory import CONFIG_FILE, TRAIN_AGAIN, RunDirectory
-from .metrics import score
+from .intervals import Grouped, effective_images
+from .metrics import label_ranks, score
 from .records import WITHOUT_DUPLICATES, RunScores, SplitScores
 
 
@@ -125,7 +128,7 @@ def evaluate_run(
         If the weights are not those that the run wrote, or give infinite or NaN logits.
     """
     run, data, device = directory.run(), stores.data, stores.device
-    recipe, config = run.recipe.replace(batch_size=batch_size), directory.config()
+    recipe, config = run.recipe.replace(batch_size=batch_size), directory.config
     classes, subset = data.dataset.classes, directory.subset()
     model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
     weights, best_epoch = directory.load_best()
@@ -150,7 +153,16 @@ def evaluate_run(
         if split != "train"
     }
     write_predictions(results_dir, run.path, stored)
-    splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device))
+    groups = {
+        "train": train_split.groups,
+        **{split: data.dataset.splits[split].groups for split in stored},
+    }
+    splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device), groups)
+    drawn = (
+        {}
+        if train_split.groups is None
+        else {"drawn_images": len(subset), "drawn_groups": train_split.num_groups}
+    )
     scores = RunScores(
         variant=run.variant,
         model=recipe.model,
@@ -161,6 +173,7 @@ def evaluate_run(
         best_epoch=best_epoch,
         status="complete",  # until the runs of its size are judged together
         splits=splits,
+        **drawn,
     )
     return scores.model_copy(update=_label_noise(recipe, config))
 
@@ -173,17 +186,27 @@ def _label_noise(recipe: Recipe, config: Mapping[str, Any]) -> Mapping[str, floa
 
 
 def _score_splits(
-    predictions: Mapping[str, tuple[Tensor, Tensor]], distinct: Tensor
+    predictions: Mapping[str, tuple[Tensor, Tensor]],
+    distinct: Tensor,
+    groups: Mapping[str, Indices | None],
 ) -> dict[str, SplitScores]:
-    splits = {split: _split_scores(*outputs) for split, outputs in predictions.items()}
+    splits = {
+        split: _split_scores(*outputs, groups[split]) for split, outputs in predictions.items()
+    }
     if distinct.any() and not distinct.all():
         logits, labels = predictions["test"]
-        splits[WITHOUT_DUPLICATES] = _split_scores(logits[distinct], labels[distinct])
+        test_groups = groups["test"]
+        kept = None if test_groups is None else test_groups[distinct.cpu().numpy()]
+        splits[WITHOUT_DUPLICATES] = _split_scores(logits[distinct], labels[distinct], kept)
     return splits
 
 
-def _split_scores(logits: Tensor, labels: Tensor) -> SplitScores:
+def _split_scores(logits: Tensor, labels: Tensor, groups: Indices | None) -> SplitScores:
     scores = score(logits, labels)
-    return SplitScores.measured(
-        scores.num_images, scores.loss, scores.top_1_error, scores.top_5_error
-    )
+    errors = (scores.num_images, scores.loss, scores.top_1_error, scores.top_5_error)
+    if groups is None:
+        return SplitScores.measured(*errors)
+    ranks = label_ranks(logits, labels).cpu().numpy()
+    top_1, top_5 = (effective_images((ranks >= k).astype(float), groups) for k in (1, 5))
+    grouped = Grouped(len(np.unique(groups)), top_1, None if scores.top_5_error is None else top_5)
+    return SplitScores.measured(*errors, grouped)

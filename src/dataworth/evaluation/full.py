@@ -113,29 +113,33 @@ def evaluate_fully(
     if not wrong:
         text = "no run is better than chance: per_class.csv is not written"
         return FullEvaluation(scores, matrices, (), None, text)
-    errors, counts = seed_means(wrong), _class_counts(directories, data)
-    table = per_class_table(class_scores, errors, labels, counts, data.dataset.class_names)
-    steps = _size_steps(errors)
+    errors, counts = seed_means(wrong), _class_counts(results, directories, data)
+    groups = data.dataset.splits["test"].groups
+    table = per_class_table(class_scores, errors, labels, counts, data.dataset.class_names, groups)
+    steps = _size_steps(errors, groups)
     largest = [scores[run.path] for run in results.complete_runs if run.num_images == max(errors)]
     return FullEvaluation(scores, matrices, steps, table, _describe(largest, steps, table))
 
 
-def _class_counts(directories: Sequence[RunDirectory], data: PreparedData) -> dict[int, Array]:
+def _class_counts(
+    results: StudyResults, directories: Sequence[RunDirectory], data: PreparedData
+) -> dict[int, Array]:
     """Training images of each class, mean over seeds; keys are training images, ascending."""
     labels, num_classes = data.dataset.splits["train"].labels, len(data.dataset.classes)
+    num_images = {run.path: run.num_images for run in results.runs}
     counts: dict[int, list[Array]] = {}
     for directory in directories:
         subset = directory.subset()
         count = np.bincount(labels[subset], minlength=num_classes).astype(float)
-        counts.setdefault(len(subset), []).append(count)
+        counts.setdefault(num_images[directory.run().path], []).append(count)
     return seed_means(counts)
 
 
-def _size_steps(errors: Mapping[int, Array]) -> tuple[SizeStep, ...]:
+def _size_steps(errors: Mapping[int, Array], groups: Labels | None) -> tuple[SizeStep, ...]:
     """Compare each size with the next larger one on the same test images."""
     steps = []
     for small, large in pairwise(errors):
-        drop, low, high = paired_drop(errors[small] - errors[large])
+        drop, low, high = paired_drop(errors[small] - errors[large], groups)
         steps.append(
             SizeStep(
                 from_num_images=small,
@@ -153,6 +157,7 @@ def per_class_table(
     labels: Labels,
     train_counts: Mapping[int, Array],
     classes: Sequence[str],
+    groups: Labels | None = None,
 ) -> pd.DataFrame:
     """Return one row per size and class, means over seeds, with the drop from the size before.
 
@@ -169,6 +174,8 @@ def per_class_table(
     train_counts : mapping of int to ndarray of shape (classes,)
         Training images -> of each class, mean over seeds.
     classes : sequence of str
+    groups : ndarray of shape (n,) or None
+        Of the test images.
     """
     parts, before = [], None
     for size, wrong in errors.items():
@@ -181,7 +188,7 @@ def per_class_table(
         per_class["f1"] = np.mean([run.f1 for run in runs], axis=0)
         per_class["top_1_error"] = class_errors(wrong, labels, len(classes))
         if before is not None:
-            drop, low, high = class_drops(before - wrong, labels, len(classes))
+            drop, low, high = class_drops(before - wrong, labels, len(classes), groups)
             per_class = per_class.assign(drop=drop, drop_low=low, drop_high=high)
             per_class["verdict"] = [verdict(*ends) for ends in zip(low, high, strict=True)]
         untested = per_class["num_test_images"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,83 @@ PRIOR_FREEDOM = 4  # degrees of freedom of the pooled variance of seeds, beside 
 Z = 1.959963984540054  # of a 95 % interval: the normal quantile at 0.975
 
 
-def wilson_interval(error: float, n: int, z: float = Z) -> tuple[float, float]:
+class Grouped(NamedTuple):
+    """Groups of the images of a split, and the effective number of images of each error."""
+
+    num_groups: int
+    top_1_effective_images: float
+    top_5_effective_images: float | None
+
+
+def cluster_variance(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Variance of the mean of values whose groups, not they themselves, are independent.
+
+    The mean is the ratio of the sums of groups to their sizes; its linearised variance is that of
+    the residuals of the groups (Cochran, *Sampling Techniques*, 1977, section 9A.2), with factor
+    G / (G - 1) for G groups.
+
+    Parameters
+    ----------
+    values : float64 ndarray of shape (n,)
+    groups : int64 ndarray of shape (n,)
+
+    Returns
+    -------
+    float
+        Infinite with a single group.
+    """
+    codes = np.unique(groups, return_inverse=True)[1]
+    residuals = np.bincount(codes, values - values.mean())
+    if len(residuals) == 1:
+        return math.inf
+    factor = len(residuals) / (len(residuals) - 1)
+    return float(factor * (residuals**2).sum() / len(values) ** 2)
+
+
+def effective_images(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Independent images whose mean would be as certain as that of these: the effective number.
+
+    The number of images over Kish's design effect (*Survey Sampling*, 1965), the ratio of
+    :func:`cluster_variance` to the variance of independent images; multiplied, since few groups
+    leave that ratio uncertain, by the squared ratio of the normal quantile to Student's with G - 1
+    degrees of freedom (Korn and Graubard 1998, *Survey Methodology* 24). LOG.md has the coverage of
+    Wilson's interval with this number. Values that are all equal show no variance; they count as
+    if each group were a single observation.
+
+    Parameters
+    ----------
+    values : float64 ndarray of shape (n,)
+        Such as 1 for a wrong prediction and 0 for a correct one.
+    groups : int64 ndarray of shape (n,)
+
+    Returns
+    -------
+    float
+        From 1 to n.
+    """
+    from scipy.special import stdtrit
+
+    n, sizes = len(values), np.unique(groups, return_counts=True)[1]
+    if len(sizes) == 1:
+        return 1.0
+    if (values == values[0]).all():
+        return float(n**2 / (sizes**2).sum())
+    variance = cluster_variance(values, groups)
+    few = (Z / float(stdtrit(len(sizes) - 1, 0.975))) ** 2
+    with np.errstate(divide="ignore"):  # equal means of all groups
+        effective = few * np.float64(values.var()) / variance
+    return float(np.clip(effective, 1.0, n))
+
+
+def wilson_interval(error: float, n: float, z: float = Z) -> tuple[float, float]:
     """Interval of a share measured on some images (Wilson 1927): sampling noise alone.
 
     Parameters
     ----------
     error : float
         The share.
-    n : int
-        Images.
+    n : float
+        Images; of groups, the number from :func:`effective_images`.
     z : float
         Normal quantile at the upper end; by default that of a 95 % interval.
     """
@@ -32,7 +101,7 @@ def wilson_interval(error: float, n: int, z: float = Z) -> tuple[float, float]:
 
 
 def mean_interval(
-    mean: float, deviation: float | None, num_runs: int, num_test: int
+    mean: float, deviation: float | None, num_runs: int, num_test: float
 ) -> tuple[float, float]:
     """95 % interval of the mean error over seeds, from the runs of one size alone.
 
@@ -46,8 +115,8 @@ def mean_interval(
     deviation : float or None
         Sample standard deviation over seeds; None for a single run.
     num_runs : int
-    num_test : int
-        Test images.
+    num_test : float
+        Test images, as in :func:`wilson_interval`.
     """
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
@@ -58,7 +127,7 @@ def mean_interval(
 
 
 def pooled_intervals(
-    errors: Sequence[Sequence[float]], num_test: int, level: float = 0.95
+    errors: Sequence[Sequence[float]], num_test: float | Sequence[float], level: float = 0.95
 ) -> list[tuple[float, float]]:
     """Intervals of the mean errors of several sizes, with the variance of seeds pooled over them.
 
@@ -76,8 +145,8 @@ def pooled_intervals(
     ----------
     errors : sequence of sequence of float
         Of each size: the error of every run.
-    num_test : int
-        Test images.
+    num_test : float or sequence of float
+        Test images, as in :func:`wilson_interval`; several: of each size.
     level : float
         Of the intervals.
 
@@ -90,12 +159,13 @@ def pooled_intervals(
 
     z = float(ndtri((1 + level) / 2))
     means = [sum(runs) / len(runs) for runs in errors]
-    tests = [wilson_interval(mean, num_test, z) for mean in means]
+    counts = np.broadcast_to(num_test, len(means)).tolist()
+    tests = [wilson_interval(mean, n, z) for mean, n in zip(means, counts, strict=True)]
     num_runs = np.array([len(runs) for runs in errors])
     freedom, total = num_runs - 1, int(num_runs.sum()) - len(errors)
     if total == 0:
         return tests
-    rates = (np.array(means) * num_test + 0.5) / (num_test + 1)  # above 0 at zero errors
+    rates = (np.array(means) * counts + 0.5) / (np.array(counts) + 1)  # above 0 at zero errors
     binomial = rates * (1 - rates)
     squares = np.array(
         [sum((run - mean) ** 2 for run in runs) for runs, mean in zip(errors, means, strict=True)]
@@ -122,7 +192,7 @@ def chance_error(labels: NDArray[np.int64], k: int = 1) -> float:
     return float(1 - counts[:k].sum() / len(labels))
 
 
-def beats_chance(errors: Sequence[float], chance: float, n: int) -> bool:
+def beats_chance(errors: Sequence[float], chance: float, n: float) -> bool:
     """Whether the runs of one size are together better than chance (one-sided, p < 0.001).
 
     The mean error is tested as if a single run had made it on the ``n`` images that all runs share
@@ -136,10 +206,11 @@ def beats_chance(errors: Sequence[float], chance: float, n: int) -> bool:
         Of every run of the size, shares.
     chance : float
         Error at chance level, a share.
-    n : int
-        Test images.
+    n : float
+        Test images, as in :func:`wilson_interval`; rounded down.
     """
     from scipy.special import bdtr
 
+    n = int(n)
     wrong = math.ceil(round(n * sum(errors) / len(errors), 6))  # never better than the mean
     return bool(bdtr(wrong, n, chance) < UNTRAINED_P)

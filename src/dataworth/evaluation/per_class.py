@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .intervals import Z
+from .intervals import Z, effective_images
 from .records import AverageScores, ClassScores
 
 Array = NDArray[np.float64]
@@ -79,16 +79,21 @@ def class_errors(wrong: Array, labels: Labels, num_classes: int) -> Array:
     return mean
 
 
-def paired_drop(drop: Array, seed: int = 0) -> tuple[float, float, float]:
+def paired_drop(
+    drop: Array, groups: Labels | None = None, seed: int = 0
+) -> tuple[float, float, float]:
     """Mean drop of the error between two sizes, with its 95 % interval over test images.
 
     Both sizes were tested on the same images, so that images are resampled in pairs (percentile
-    bootstrap); the variation between training seeds is not in the interval.
+    bootstrap), or groups of images where there are groups (cluster bootstrap); the variation
+    between training seeds is not in the interval.
 
     Parameters
     ----------
     drop : ndarray of shape (n,)
         Error at the smaller size minus error at the larger one, per test image.
+    groups : int64 ndarray of shape (n,) or None
+        A single one leaves the drop unknown, from -1 to 1.
     seed : int
         Of the bootstrap.
     """
@@ -98,17 +103,34 @@ def paired_drop(drop: Array, seed: int = 0) -> tuple[float, float, float]:
     if (drop == drop[0]).all():
         return mean, mean, mean
     rng = np.random.default_rng(seed)
+    samples: tuple[Array, ...] = (drop,)
+    statistic: Callable[..., Array] = np.mean
+    if groups is not None:
+        codes = np.unique(groups, return_inverse=True)[1]
+        samples, statistic = (np.bincount(codes, drop), np.bincount(codes)), _ratio
+        if len(samples[0]) == 1:
+            return mean, -1.0, 1.0
     interval = bootstrap(
-        (drop,), np.mean, n_resamples=NUM_RESAMPLES, batch=200, method="percentile", rng=rng
-    ).confidence_interval
+        samples, statistic, n_resamples=NUM_RESAMPLES, batch=200, method="percentile", rng=rng,
+        paired=groups is not None,
+    ).confidence_interval  # fmt: skip
     return mean, float(interval.low), float(interval.high)
 
 
-def class_drops(drop: Array, labels: Labels, num_classes: int) -> tuple[Array, Array, Array]:
+def _ratio(totals: Array, sizes: Array, axis: int = -1) -> Array:
+    """Mean over the images of groups, from their sums and sizes."""
+    ratio: Array = totals.sum(axis=axis) / sizes.sum(axis=axis)
+    return ratio
+
+
+def class_drops(
+    drop: Array, labels: Labels, num_classes: int, groups: Labels | None = None
+) -> tuple[Array, Array, Array]:
     """Drop of each class's error and its 95 % interval, arrays of shape (classes,).
 
     For matched pairs of few images, Agresti and Min (2005) add half an image to each of the four
-    cells, so that no change in 50 images is not taken for certainty.
+    cells, so that no change in 50 images is not taken for certainty. Images in groups count as
+    their effective number.
 
     Parameters
     ----------
@@ -116,10 +138,16 @@ def class_drops(drop: Array, labels: Labels, num_classes: int) -> tuple[Array, A
         As in :func:`paired_drop`.
     labels : ndarray of shape (n,)
     num_classes : int
+    groups : int64 ndarray of shape (n,) or None
     """
-    n = np.bincount(labels, minlength=num_classes) + 2
-    mean = np.bincount(labels, drop, minlength=num_classes) / n
-    square = (np.bincount(labels, drop**2, minlength=num_classes) + 1) / n
+    count = np.bincount(labels, minlength=num_classes)
+    effective = count.astype(float)
+    if groups is not None:
+        for label in np.flatnonzero(count):
+            effective[label] = effective_images(drop[labels == label], groups[labels == label])
+    weight, n = effective / np.maximum(count, 1), effective + 2
+    mean = weight * np.bincount(labels, drop, minlength=num_classes) / n
+    square = (weight * np.bincount(labels, drop**2, minlength=num_classes) + 1) / n
     half = Z * np.sqrt((square - mean**2) / n)
     return class_errors(drop, labels, num_classes), mean - half, mean + half
 

@@ -39,9 +39,15 @@ class SplitScores(ResultsRecord):
     top_5_error: Share | None  # None with fewer than 6 classes
     top_5_accuracy: Share | None = None
     top_5_error_interval: Interval | None = None
+    num_groups: Count | None = None  # of the images; None if they are not grouped
+    top_1_effective_images: float | None = None  # independent images that say as much as groups
+    top_5_effective_images: float | None = None
 
     @classmethod
-    def measured(cls, num_images: int, loss: float, top_1: float, top_5: float | None) -> Self:
+    def measured(
+        cls, num_images: int, loss: float, top_1: float, top_5: float | None,
+        grouped: intervals.Grouped | None = None,
+    ) -> Self:  # fmt: skip
         """Add accuracies and 95 % intervals to measured errors.
 
         Parameters
@@ -51,18 +57,24 @@ class SplitScores(ResultsRecord):
             Nats per image.
         top_1, top_5 : float
             Errors, shares in [0, 1].
+        grouped : Grouped or None
+            Of images that come in groups.
         """
+        counts = (num_images, num_images) if grouped is None else grouped[1:]
+        ends = [
+            None if error is None else intervals.wilson_interval(error, n or num_images)
+            for error, n in zip((top_1, top_5), counts, strict=True)
+        ]
         return cls(
             num_images=num_images,
             loss=loss,
             top_1_error=top_1,
             top_1_accuracy=1 - top_1,
-            top_1_error_interval=intervals.wilson_interval(top_1, num_images),
+            top_1_error_interval=ends[0],
             top_5_error=top_5,
             top_5_accuracy=None if top_5 is None else 1 - top_5,
-            top_5_error_interval=(
-                None if top_5 is None else intervals.wilson_interval(top_5, num_images)
-            ),
+            top_5_error_interval=ends[1],
+            **({} if grouped is None else grouped._asdict()),
         )
 
     def error(self, k: int) -> float | None:
@@ -72,6 +84,11 @@ class SplitScores(ResultsRecord):
     def interval(self, k: int) -> Interval | None:
         """95 % interval of the top-k error, for k of 1 or 5."""
         return self.top_1_error_interval if k == 1 else self.top_5_error_interval
+
+    def effective_images(self, k: int) -> float:
+        """Independent images that say as much about the top-k error: all, if not grouped."""
+        effective = self.top_1_effective_images if k == 1 else self.top_5_effective_images
+        return self.num_images if effective is None else effective
 
 
 class ReliabilityBins(ResultsRecord):
@@ -153,7 +170,7 @@ class RunScores(ResultsRecord):
     model: str = ""
     subset_size: float | int
     seed: Count
-    num_images: Count  # of the training subset
+    num_images: Count  # of the training subset; of whole groups, mean over seeds: see drawn_images
     label_noise: Share = 0.0  # share of its labels that was to be wrong, and how many were
     num_changed_labels: Count = 0
     epochs: Count = 0
@@ -162,6 +179,8 @@ class RunScores(ResultsRecord):
     splits: dict[str, SplitScores]  # WITHOUT_DUPLICATES only where there are duplicates
     full: FullScores | None = None
     conformal: ConformalReports | None = None
+    drawn_images: Count | None = None  # of this run's own subset, where it is of whole groups
+    drawn_groups: Count | None = None
 
     @property
     def path(self) -> Path:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import InputError
 from ..storage.files import read_stored, write_json
-from ..storage.study_directory import DataSummary, StudyDirectory
+from ..storage.study_directory import DataSummary, StudyDirectory, images_of_sizes
 from ..variants import Value
 from .intervals import beats_chance, mean_interval, pooled_intervals
 from .records import (
@@ -74,12 +74,22 @@ def build_results(
         recipe=recipe.model_dump(mode="json"),
         environment=Environment.model_validate(dict(environment)),
         chance_error=chance_error,
-        runs=tuple(_in_order(runs)),
+        runs=tuple(_in_order(_with_images_of_size(runs))),
         missing=dict(missing),
         subset_sizes={},
         training={key: tuple(values) for key, values in training.items()},
     )
     return summarised(results)
+
+
+def _with_images_of_size(runs: Sequence[RunScores]) -> list[RunScores]:
+    """Give the runs of a size the same number of images, from which whole groups let seeds differ.
+
+    They are one point of the curve: at the mean over the seeds.
+    """
+    drawn = [(run.subset_size, run.seed, run.num_images) for run in runs]
+    means = images_of_sizes(drawn)
+    return [run.model_copy(update={"num_images": means[run.subset_size]}) for run in runs]
 
 
 def summarised(results: StudyResults) -> StudyResults:
@@ -100,7 +110,7 @@ def judge_sizes(runs: Iterable[RunScores], chance: float) -> list[RunScores]:
     judged = []
     for group in (group for sizes in _by_size(runs).values() for group in sizes):
         tests = [run.splits["test"] for run in group]
-        trained = beats_chance([test.top_1_error for test in tests], chance, tests[0].num_images)
+        trained = beats_chance([test.top_1_error for test in tests], chance, _effective(tests, 1))
         status = "complete" if trained else "untrained"
         judged += [run.model_copy(update={"status": status}) for run in group]
     return judged
@@ -151,13 +161,18 @@ def _pooled_intervals(sizes: Sequence[Sequence[RunScores]], k: int) -> list[Inte
     errors = [[error for test in group if (error := test.error(k)) is not None] for group in tests]
     if any(map(lambda shares, group: len(shares) < len(group), errors, tests)):  # undefined top-5
         return [None] * len(sizes)
-    return [*pooled_intervals(errors, tests[0][0].num_images)]
+    return [*pooled_intervals(errors, [_effective(group, k) for group in tests])]
+
+
+def _effective(tests: Sequence[SplitScores], k: int) -> float:
+    """Mean over the runs of a size of the effective number of test images."""
+    return sum(test.effective_images(k) for test in tests) / len(tests)
 
 
 def _summary(group: Sequence[RunScores]) -> SizeSummary:
     tests = [run.splits["test"] for run in group]
     top_1, top_5 = (
-        _mean_error([test.error(k) for test in tests], tests[0].num_images) for k in (1, 5)
+        _mean_error([test.error(k) for test in tests], _effective(tests, k)) for k in (1, 5)
     )
     assert top_1 is not None, "every run has a top-1 error"
     return SizeSummary(
@@ -191,7 +206,7 @@ class _MeanError(NamedTuple):
     interval: Interval
 
 
-def _mean_error(errors: Sequence[float | None], num_test: int) -> _MeanError | None:
+def _mean_error(errors: Sequence[float | None], num_test: float) -> _MeanError | None:
     """Average the errors of one size over its seeds; None where top-5 errors are undefined."""
     shares = [error for error in errors if error is not None]
     if len(shares) < len(errors):

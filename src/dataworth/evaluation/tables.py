@@ -10,9 +10,11 @@ from .results import summarise
 
 INTERVALS = {"top_1_error_interval", "top_5_error_interval"}
 POOLED_INTERVALS = {"top_1_error_pooled_interval", "top_5_error_pooled_interval"}
+DRAWN = ("drawn_images", "drawn_groups")  # only where images are grouped,
+GROUPED = ("num_groups", "top_1_effective_images", "top_5_effective_images")  # as these
 RUN_COLUMNS = [
     "variant", "model", "subset_size", "num_train_images", "seed", "status", "best_epoch", "split",
-    *(name for name in SplitScores.model_fields if name not in INTERVALS),
+    *(name for name in SplitScores.model_fields if name not in {*INTERVALS, *GROUPED}),
 ]  # fmt: skip
 
 FORMULA_STARTS = ("=", "+", "-", "@")  # text that spreadsheets run
@@ -42,6 +44,7 @@ def _harmless(cell: object) -> object:
 
 def runs_table(results: StudyResults) -> pd.DataFrame:
     """Return one row per run and split, with subset_size, num_train_images, seed and status."""
+    is_grouped = any(run.drawn_groups is not None for run in results.runs)
     rows = [
         {
             "variant": run.variant,
@@ -53,11 +56,12 @@ def runs_table(results: StudyResults) -> pd.DataFrame:
             "best_epoch": run.best_epoch,
             "split": split,
             **scores.model_dump(exclude=INTERVALS),
+            **run.model_dump(include=set(DRAWN)),
         }
         for run in results.runs
         for split, scores in run.splits.items()
     ]
-    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+    return pd.DataFrame(rows, columns=RUN_COLUMNS + [*DRAWN, *GROUPED] * is_grouped)
 
 
 def sizes_table(results: StudyResults) -> pd.DataFrame:

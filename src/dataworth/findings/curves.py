@@ -50,8 +50,13 @@ def test_scores(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def points(test: pd.DataFrame, metric: str) -> Points:
-    """Return the points of one metric, one per row of test scores."""
-    columns = ("num_train_images", metric, "num_images")
+    """Return the points of one metric, one per row of test scores.
+
+    Of grouped test images, their effective number is the number of test images.
+    """
+    effective = metric.replace("error", "effective_images")
+    is_grouped = effective in test and test[effective].notna().all()
+    columns = ("num_train_images", metric, effective if is_grouped else "num_images")
     return Points(*(test[column].to_numpy(float) for column in columns))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..evaluation.results import newest_results, read_results
 from ..evaluation.tables import chance_table, runs_table, sizes_table
 from ..storage.epoch_log import EpochRow
 from ..storage.files import read_stored
-from ..storage.study_directory import DataSummary
+from ..storage.study_directory import DataSummary, SharedGroups
 from . import sentences
 from .convergence import convergence_table
 from .curves import Curve, curves, headline, metric_name
@@ -25,6 +25,7 @@ from .sentences import percent
 from .tables import gains_table
 
 EPOCHS_FILE = "epochs.csv"
+FEW_GROUPS = 10  # test groups, below which a variance between them is hardly known
 RUN_KEYS = ("subset_size", "num_train_images", "seed")  # columns, with variant, that name a run
 
 
@@ -46,9 +47,10 @@ def describe(curves: Mapping[str, Curve], sizes: pd.DataFrame) -> str:
 
 
 def describe_data(results: StudyResults) -> list[str]:
-    """Describe images in two splits, files in none, and wrong labels; empty if there are none."""
+    """Describe images in two splits, groups, files in none, wrong labels; empty without any."""
     return [
         *_describe_duplicates(results),
+        *_describe_groups(results),
         *_describe_unused_files(results.data),
         *_describe_label_noise(results),
     ]
@@ -83,6 +85,42 @@ def _error_without_duplicates(summary: SizeSummary) -> str:
         if (error := clean.error(k)) is not None and (plain := summary.error(k)) is not None
     ]
     return f"the test error at {summary.num_images:,} training images is {', '.join(errors)}"
+
+
+def _describe_groups(results: StudyResults) -> list[str]:
+    data, tests = results.data, [run.splits["test"] for run in results.runs if "test" in run.splits]
+    if not tests or (num_groups := tests[-1].num_groups) is None:
+        return []
+    numbers = ", ".join(
+        f"{_range_in_words([test.effective_images(k) for test in tests])} for the top-{k} error"
+        for k in (1, 5)
+        if tests[-1].error(k) is not None
+    )
+    text = (
+        f"The {tests[-1].num_images:,} test images come in {num_groups:,} groups and are not "
+        f"independent: intervals and laws count them as {numbers}."
+    )
+    if num_groups < FEW_GROUPS:
+        text += f" With fewer than {FEW_GROUPS} test groups the intervals are rough."
+    if num_train_groups := data.groups.get("train"):
+        mean = data.splits.get("train", 0) / num_train_groups
+        text += f" A group of train has {mean:.1f} images on average."
+    return [text, *(_describe_leak(data, shared) for shared in data.shared_groups)]
+
+
+def _describe_leak(data: DataSummary, shared: SharedGroups) -> str:
+    total = data.splits.get(shared.split, 0)
+    return (
+        f"{shared.num_images:,} of {total:,} {shared.split} images are of groups that are also in "
+        f"{shared.also_in} ({shared.num_groups:,}): on new groups the error is likely higher; "
+        "train.py --on-leak drop leaves them out."
+    )
+
+
+def _range_in_words(values: Sequence[float]) -> str:
+    """Format the range of some numbers, each to the nearest."""
+    low, high = (f"{end:,.0f}" for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _describe_unused_files(data: DataSummary) -> list[str]:

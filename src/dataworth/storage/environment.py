@@ -10,10 +10,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,19 @@ def read_environments(folder: Path) -> list[dict[str, Any]]:
         return []
     resumed = first.pop("resumed", [])
     return [first, *(entry for entry in _listed(resumed) if isinstance(entry, dict))]
+
+
+def training_environments(folders: Iterable[Path]) -> dict[str, list[str]]:
+    """Return commands, commits, devices, versions of torch, first and last date of some runs."""
+    environments = list(chain.from_iterable(map(read_environments, folders)))
+    distinct = {
+        key: list(
+            dict.fromkeys(encodable(str(values[key])) for values in environments if key in values)
+        )
+        for key in ("command", "commit", "device", "torch")
+    }
+    dates = sorted(encodable(str(values["date"])) for values in environments if "date" in values)
+    return {**distinct, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
 
 
 def begun_threads(folder: Path) -> int | None:

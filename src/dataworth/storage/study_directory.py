@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field
@@ -16,7 +16,6 @@ from pydantic import ConfigDict, Field
 from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
 from ..console import warn
 from ..errors import InputError
-from .environment import encodable, read_environments
 from .epoch_log import FILE as LOG_FILE
 from .files import (
     json_bytes,
@@ -43,6 +42,15 @@ class Duplicates(Record):
     num_images: int = Field(ge=0)
 
 
+class SharedGroups(Record):
+    """Number of images of a split whose groups are also in another one."""
+
+    split: str
+    also_in: str
+    num_groups: int = Field(ge=0)
+    num_images: int = Field(ge=0)
+
+
 class UnusedFiles(Record):
     """Number of files that are in no split, for one reason."""
 
@@ -61,6 +69,10 @@ class DataSummary(Record):
     classes: tuple[str, ...]
     duplicates: tuple[Duplicates, ...] = ()  # of each pair of splits; older files have none
     unused_files: tuple[UnusedFiles, ...] = ()
+    groups: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="number in each split; empty without groups"
+    )
+    shared_groups: tuple[SharedGroups, ...] = ()  # pairs of splits that share some
 
 
 class StudyRecord(Record):
@@ -299,29 +311,33 @@ def _record(path: Path, values: Mapping[str, Any]) -> StudyRecord:
     return record
 
 
-def training_environments(directories: Iterable[RunDirectory]) -> dict[str, list[str]]:
-    """Return commands, commits, devices, versions of torch, first and last date of some runs."""
-    paths = (directory.path for directory in directories)
-    environments = list(chain.from_iterable(map(read_environments, paths)))
-    distinct = {
-        key: list(
-            dict.fromkeys(encodable(str(values[key])) for values in environments if key in values)
-        )
-        for key in ("command", "commit", "device", "torch")
-    }
-    dates = sorted(encodable(str(values["date"])) for values in environments if "date" in values)
-    return {**distinct, "date": list(dict.fromkeys((*dates[:1], *dates[-1:])))}
-
-
 def epochs_table(directories: Iterable[RunDirectory]) -> pd.DataFrame:
     """Return the metrics.csv of several runs as one table, with variant, subset_size and seed."""
     import pandas as pd
 
-    tables = []
+    tables, directories = [], list(directories)
+    runs = [(directory.run(), len(directory.subset())) for directory in directories]
+    num_images = images_of_sizes((run.subset_size, run.seed, n) for run, n in runs)
     for directory in directories:
         run, log = directory.run(), read_stored(directory.path / LOG_FILE)
-        key = {"subset_size": run.subset_size, "num_train_images": len(directory.subset())}
+        key = {"subset_size": run.subset_size, "num_train_images": num_images[run.subset_size]}
         tables.append(
             pd.read_csv(io.BytesIO(log)).assign(**key, seed=run.seed, variant=run.variant)
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def images_of_sizes(
+    drawn: Iterable[tuple[float | int, int, int]],
+) -> dict[float | int, int]:
+    """Return the number of training images of each size: mean over seeds, to the nearest.
+
+    Parameters
+    ----------
+    drawn : iterable of tuple
+        Size, seed and number of images of each run.
+    """
+    by_seed: dict[float | int, dict[int, int]] = {}
+    for size, seed, num_images in drawn:
+        by_seed.setdefault(size, {})[seed] = num_images
+    return {size: round(fmean(counts.values())) for size, counts in by_seed.items()}
