@@ -48,6 +48,9 @@ class EvalFlags(Record):
     conformal: bool = Field(
         False, description="prediction sets with a coverage guarantee, calibrated on validation"
     )
+    baseline: str | None = Field(
+        None, description="variant that the others are compared with (default: the first)"
+    )
     report: bool = Field(
         False, description="write all results to one self-contained page, report.html"
     )
@@ -84,7 +87,7 @@ class ForecastFlags(Record):
         False, description="recommend the next run: the one that narrows the forecast most"
     )
     compare: Path | None = Field(
-        None, description="points of another model: how much more data this one needs for its error"
+        None, description="points of an option: how many times the images this one needs for them"
     )
     simulate: tuple[float, ...] = Field(
         (), description="training sizes planned: simulate how wide the intervals will be"

@@ -15,11 +15,13 @@ from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
+from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
 from ..scaling.analysis import Analysis, analyse, to_dict
 from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, simulate_design
 from ..scaling.fitting import MIN_SIZES
-from ..scaling.forecasting import MAX_FACTOR, RELIABLE_FACTOR, data_multiplier
+from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
@@ -27,6 +29,7 @@ from .parsing import note_unused, parse
 
 MAX_IMAGES = 1e18  # larger than any data set; its sums and powers stay finite
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
+WIDTH = 96  # characters of a printed line of the worth of options
 MAX_ROWS = 200_000  # of a CSV file: more take minutes
 MAX_FORECASTS = 100  # sizes of one --at: more are a table that nobody reads
 REQUIRED_COLUMNS, OPTIONAL_COLUMNS = ("n", "error"), ("num_test",)  # others are ignored
@@ -52,10 +55,15 @@ def _forecast(words: Sequence[str] | None) -> int:
     if len(flags.at) > MAX_FORECASTS:
         raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
     analysis, name = _analyse(flags.points, flags)
-    say(_text(analysis, name, flags))
+    has_worth = flags.compare is not None and analysis.posterior is not None
+    worth = _worth(analysis, name, flags) if has_worth else None
+    say(_text(analysis, name, flags, worth))
     if flags.json_file is not None:
         targets = () if flags.target is None else (flags.target,)
-        write_json(flags.json_file, to_dict(analysis, flags.at, targets))
+        content = to_dict(analysis, flags.at, targets)
+        if worth is not None:
+            content["worth"] = numbers(worth).to_dict("records")
+        write_json(flags.json_file, content)
         say(f"numbers  {flags.json_file}")
     if flags.plot is not None:
         from ..figures.files import save
@@ -67,7 +75,7 @@ def _forecast(words: Sequence[str] | None) -> int:
     return DONE
 
 
-def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
+def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
     """Return everything that is printed, as paragraphs."""
     paragraphs = [sentences.law(analysis, name)]
     if flags.target is not None:
@@ -85,25 +93,34 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
             deviation = f"{100 * ASSUMED_SEED_DEVIATION:.0f} %"
             quantity += f" (if seeds differ by {deviation} of the error)"
         paragraphs.append(sentences.next_runs(rank_next_runs(analysis, flags.target), quantity))
-    if flags.compare is not None:
-        paragraphs.append(_comparison(analysis, flags.compare, flags))
+    if worth is not None:
+        paragraphs.append(describe_worth(worth, WIDTH))
     return "\n\n".join(paragraphs)
 
 
-def _comparison(analysis: Analysis, path: Path, flags: ForecastFlags) -> str:
-    is_csv = path.suffix != ".json"  # has a single error, whatever the metric of the study
-    other, _ = _analyse(path, flags.replace(metric=None, variant=None) if is_csv else flags)
-    if other.posterior is None or analysis.posterior is None:
-        return f"{path}: {sentences.law(other)}"
-    n = other.points.sizes[-1]
-    factor, lower, upper = (
-        f"{value:.3g}" if np.isfinite(value) else f"more than {MAX_FACTOR:,.0f}"
-        for value in data_multiplier(analysis.posterior, other.posterior, n)
-    )
-    return (
-        f"To match {path} at {n:,.0f} images this model needs {factor} times as many images "
-        f"(90 % interval {lower} to {upper})."
-    )
+def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
+    """Compare the points of ``--compare``, each variant of a study, with those of the baseline."""
+    path, points = flags.compare, flags.points
+    assert path is not None, "the caller checks"
+    assert points is not None, "as above"
+    baseline = points.name
+    if points.suffix == ".json":
+        baseline = flags.variant or read_results(points).experiment_id
+    if path.suffix != ".json":  # has a single error, whatever the metric of the study
+        option, _ = _analyse(path, flags.replace(metric=None, variant=None))
+        return OptionsWorth(baseline, name, {path.name: compare(analysis, option)}, [INDEPENDENT])
+    results, same = read_results(path), path.resolve() == points.resolve()
+    metric = {metric_name(metric): metric for metric in METRICS}.get(name, flags.metric)
+    variants, comparisons = results.variants(), {}
+    for variant in variants:
+        if same and len(variants) > 1 and variant == flags.variant:
+            continue
+        option, name = _analyse(path, flags.replace(metric=metric, variant=variant))
+        shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
+        title = variant if len(variants) > 1 else results.experiment_id
+        comparisons[title] = compare(analysis, option, shared)
+    notes = [] if same and results.answer_correlations else [INDEPENDENT]
+    return OptionsWorth(baseline, name, comparisons, notes)
 
 
 def _simulated_design(flags: ForecastFlags) -> str:
