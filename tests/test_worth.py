@@ -1,6 +1,7 @@
 """What an option is worth in images of the baseline: known factors come back, with intervals."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from dataworth.evaluation.intervals import paired_intervals
 from dataworth.evaluation.records import AnswerCorrelation
 from dataworth.evaluation.results import read_results
 from dataworth.figures.worth import plot_worth
+from dataworth.findings.costs import Hours, Prices, priced
 from dataworth.findings.curves import Curve
 from dataworth.findings.study import VariantFindings
 from dataworth.findings.worth import (
@@ -31,7 +33,14 @@ from dataworth.report.sections import worth_part
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
-from dataworth.scaling.worth import SharedTest, compare, curve_draws
+from dataworth.scaling.worth import (
+    Comparison,
+    Estimate,
+    SharedTest,
+    Worth,
+    compare,
+    curve_draws,
+)
 from tests.conftest import ROOT, command
 
 N = np.geomspace(1000, 32_000, 6)
@@ -53,9 +62,14 @@ def baseline():
 
 
 @pytest.fixture(scope="module")
-def twice(baseline):
+def doubled():
     """An option that is worth twice the images at every size."""
-    return compare(baseline, measured(N, 3 * (2 * N) ** -0.3))
+    return measured(N, 3 * (2 * N) ** -0.3)
+
+
+@pytest.fixture(scope="module")
+def twice(baseline, doubled):
+    return compare(baseline, doubled)
 
 
 def test_a_shifted_curve_is_worth_its_shift(twice):
@@ -283,6 +297,59 @@ def test_a_study_without_variants_writes_no_worth(tmp_path, findings, worth, mon
     )
 
 
+# Prices
+
+
+def test_hours_follow_a_line_over_the_sizes():
+    epochs = pd.DataFrame(
+        [
+            {"num_train_images": n, "seed": seed, "seconds": 1800 * (1 + n / 1000) / 2}
+            for n in (1000, 2000, 4000) for seed in (1, 2) for _ in range(2)
+        ]
+    )  # fmt: skip
+    assert Hours.measured(epochs)(np.array([0, 8000.0])) == pytest.approx([0.5, 4.5])
+    single = Hours.measured(epochs[epochs["num_train_images"] == 2000])
+    assert single(np.array([4000.0])) == pytest.approx([3.0])
+
+
+def test_an_option_is_priced_against_the_images_that_it_replaces(baseline, twice, doubled):
+    hours = {"base": Hours(0, 1e-3), "option": Hours(0, 2e-3)}
+    prices = Prices(image=0.5, label=0.5, hour=2, hours=hours)
+    analyses = {"base": baseline, "option": doubled}
+    plain = OptionsWorth("base", "error", {"option": twice})
+    worth = priced(plain, prices, analyses, 3 * 128_000**-0.3)
+    for row, cost in zip(twice.rows, worth.costs["option"], strict=True):
+        images = (row.factor.median - 1) * row.n
+        assert cost.images.median == pytest.approx(images)
+        assert cost.replaced.median == pytest.approx(images * (1 + 2e-3))
+        assert cost.training == pytest.approx(2e-3 * row.n)
+    text = describe_worth(worth, 10_000)
+    assert "Costs, with 0.5 an image, 0.5 a label, 2 an hour" in text
+    assert "option at 32,000 images: its training costs 64.00 more; the 3" in text
+    bought = re.search(
+        r"The cheapest way to 8.8 %: option with ([\d,]+) images beyond the 32,000", text
+    )
+    assert float(bought[1].replace(",", "")) == pytest.approx(32_000, rel=0.1)
+    chance = re.search(r"is the cheapest with (\d+) %", text)
+    assert int(chance[1]) > 95
+    assert {"training_cost", "replaced_cost_low"} <= set(numbers(worth))
+    assert "cost" not in describe_worth(plain, 96).lower()
+    assert not [name for name in numbers(plain) if "cost" in name]
+
+
+def test_wrong_labels_are_short_of_images():
+    n, row = 1000.0, Estimate(0.7, 0.6, 0.8)
+    worth = Worth(n, True, row, 0.1, 4.0, Estimate(0.1, 0, 0.2), True)
+    plain = OptionsWorth("base", "error", {"noisy": Comparison((worth,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}).notes)
+    assert "the 300 images (200 to 400) that it is short of cost 300 (200 to 400)" in text
+    bound = replace(worth, factor=Estimate(4, 3, 4))
+    plain = OptionsWorth("base", "error", {"far": Comparison((bound,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}, 0.1).notes)
+    assert "far at 1,000 images: it replaces more than 2,000 images, which cost 2,000." in text
+    assert "no answer without a law" in text
+
+
 # forecast.py --compare
 
 
@@ -291,9 +358,11 @@ def test_forecast_compares_a_curve_with_a_single_measurement(tmp_path, capsys):
     rows = "".join(f"{n:.0f},{1 - CAFFENET[n]:.3f},50000\n" for n in (1.2e6, 6e5, 2e5))
     clean.write_text(f"n,error,num_test\n{rows}")
     noisy.write_text("n,error,num_test\n1200000,0.553,50000\n")
-    words = [clean, "--compare", noisy, "--json", tmp_path / "law.json"]
+    words = [clean, "--compare", noisy, "--json", tmp_path / "law.json", "--price-image", 0.05]
     assert command(forecast_command.forecast, *words) == 0
-    assert "noisy.csv against clean.csv: worth 0." in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "noisy.csv against clean.csv: worth 0." in output
+    assert "that it is short of cost" in output
     (row,) = json.loads((tmp_path / "law.json").read_text())["worth"]
     assert row["factor_low"] < 0.74 < row["factor_high"]
     assert command(forecast_command.forecast, noisy, "--compare", clean) == 0

@@ -130,6 +130,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         sentences.py          law, backtest, forecasts and targets in words; percent
         tables.py             gains per doubling, comparison, exponents
         worth.py              what each option is worth in images: table and sentences
+        costs.py              with prices: cost of an option and of the images that it replaces
         convergence.py        best epoch, errors and steps to half of the gain, per size
 
     figures/                  all drawing; no torch

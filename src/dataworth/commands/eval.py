@@ -37,15 +37,18 @@ def _evaluate(words: Sequence[str] | None) -> int:
     require_single_process("eval.py")
     note_unused(
         flags,
-        {"alpha": (flags.conformal, "--conformal"), "mistakes": (flags.report, "--report")},
+        {
+            "alpha": (flags.conformal, "--conformal"),
+            "mistakes": (flags.report, "--report"),
+            "target": (flags.has_prices, "a price, such as --price-image"),
+        },
     )
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
     _check_baseline(flags.baseline, directories)
     results_dir = study.results_dir(flags.results_dir)
     from ..findings.study import analyse_variants
-    from ..findings.worth import worth_of_variants
-    from .eval_output import add_scores, print_findings, write_files, write_report
+    from .eval_output import add_scores, find_worth, print_findings, write_files, write_report
 
     stores = _open_stores(flags, study)
     with lock_folder(results_dir):
@@ -56,7 +59,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
         evaluated = [directory for run, directory in directories.items() if run.path in paths]
         results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
         findings = analyse_variants(results, epochs_table(evaluated))
-        worth = worth_of_variants(findings, flags.baseline)
+        worth = find_worth(findings, flags)
         write_files(results, findings, epochs_table(evaluated), results_dir, worth)
         print_findings(results, findings, notes, results_dir, worth)
         if flags.report:

@@ -26,6 +26,7 @@ from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
 from ..figures.scaling import plot_variants, save_figures
 from ..figures.worth import plot_worth
+from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import (
     VariantFindings,
@@ -35,7 +36,7 @@ from ..findings.study import (
     describe_forecasts,
 )
 from ..findings.tables import exponents_table
-from ..findings.worth import OptionsWorth, describe_worth, numbers
+from ..findings.worth import OptionsWorth, describe_worth, numbers, worth_of_variants
 from ..storage.files import write_json, write_whole
 from ..storage.predictions import Labels, write_confusion_matrices
 from ..storage.run_directory import RunDirectory
@@ -197,6 +198,18 @@ def write_files(
     if worth is not None and (ax := plot_worth(worth)) is not None:
         _write_table(numbers(worth), results_dir / "worth.csv")
         save_printed(ax, figures / "worth.png")
+
+
+def find_worth(findings: Sequence[VariantFindings], flags: EvalFlags) -> OptionsWorth | None:
+    """Compare the variants with the baseline, with costs if there are prices; None if single."""
+    worth = worth_of_variants(findings, flags.baseline)
+    if worth is None or not flags.has_prices:
+        return worth
+    curves = {variant.name: variant.curves[worth.metric] for variant in findings if variant.curves}
+    hours = {variant.name: Hours.measured(variant.epochs) for variant in findings}
+    prices = Prices(flags.price_image, flags.price_label, flags.price_hour, hours)
+    analyses = {name: curve.analysis for name, curve in curves.items()}
+    return priced(worth, prices, analyses, flags.target)
 
 
 def print_findings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
+from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
 from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
 from ..scaling.analysis import Analysis, analyse, to_dict
@@ -45,6 +46,9 @@ def _forecast(words: Sequence[str] | None) -> int:
     note_unused(
         flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
     )
+    compared = (flags.compare is not None, "--compare")
+    note_unused(flags, {"price_image": compared, "price_label": compared})
+    note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
@@ -108,10 +112,12 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
         baseline = flags.variant or read_results(points).experiment_id
     if path.suffix != ".json":  # has a single error, whatever the metric of the study
         option, _ = _analyse(path, flags.replace(metric=None, variant=None))
-        return OptionsWorth(baseline, name, {path.name: compare(analysis, option)}, [INDEPENDENT])
+        comparison = compare(analysis, option)
+        worth = OptionsWorth(baseline, name, {path.name: comparison}, [INDEPENDENT])
+        return _with_costs(worth, {baseline: analysis, path.name: option}, flags)
     results, same = read_results(path), path.resolve() == points.resolve()
     metric = {metric_name(metric): metric for metric in METRICS}.get(name, flags.metric)
-    variants, comparisons = results.variants(), {}
+    variants, comparisons, analyses = results.variants(), {}, {baseline: analysis}
     for variant in variants:
         if same and len(variants) > 1 and variant == flags.variant:
             continue
@@ -119,8 +125,18 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
         shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
         title = variant if len(variants) > 1 else results.experiment_id
         comparisons[title] = compare(analysis, option, shared)
+        analyses[title] = option
     notes = [] if same and results.answer_correlations else [INDEPENDENT]
-    return OptionsWorth(baseline, name, comparisons, notes)
+    worth = OptionsWorth(baseline, name, comparisons, notes)
+    return _with_costs(worth, analyses, flags)
+
+
+def _with_costs(
+    worth: OptionsWorth, analyses: Mapping[str, Analysis], flags: ForecastFlags
+) -> OptionsWorth:
+    """Add costs if there are prices of images or labels; hours of training are not known here."""
+    prices = Prices(flags.price_image, flags.price_label)
+    return priced(worth, prices, analyses, flags.target) if flags.has_prices else worth
 
 
 def _simulated_design(flags: ForecastFlags) -> str:

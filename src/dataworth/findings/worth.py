@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from textwrap import fill
 
 import numpy as np
@@ -26,13 +26,28 @@ TOLD = 0.95  # probability above which one of two curves is called better
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an option costs at one size, in the currency of the prices."""
+
+    training: float  # its training, beyond that of the baseline on as many images
+    images: Estimate  # number of images that it replaces
+    replaced: Estimate  # their cost, with the longer training of the baseline
+
+
+@dataclass(frozen=True)
 class OptionsWorth:
     """Worth of every option of a study, or of other measured points, against one baseline."""
 
     baseline: str
     error: str  # name of the error, such as top-5 error
     comparisons: Mapping[str, Comparison]  # by name of the option
-    notes: Sequence[str] = ()  # how the intervals were made
+    notes: Sequence[str] = ()  # how the intervals were made; costs
+    costs: Mapping[str, Sequence[Cost]] = field(default_factory=dict)  # of each row, with prices
+
+    @property
+    def metric(self) -> str:
+        """The error as metrics.json has it, such as top_5_error."""
+        return self.error.replace("-", "_").replace(" ", "_")
 
     @property
     def title(self) -> str:
@@ -154,10 +169,15 @@ def numbers(worth: OptionsWorth) -> pd.DataFrame:
             "factor_range_high": row.most,
             **_columns("difference", row.difference),
             "reliable": row.reliable,
+            **(_cost_columns(worth.costs[name][i]) if worth.costs else {}),
         }
         for name, comparison in worth.comparisons.items()
-        for row in comparison.rows
+        for i, row in enumerate(comparison.rows)
     )
+
+
+def _cost_columns(cost: Cost) -> dict[str, float]:
+    return {"training_cost": cost.training, **_columns("replaced_cost", cost.replaced)}
 
 
 def _kind(row: Worth) -> str:
