@@ -128,9 +128,19 @@ def forecast() -> None:
     write("forecast", {"command": "forecast", "kinds": table.to_dict("records")})
 
 
+def worth(studies: int = 200, seeds: int = 2, num_test: int = 5000) -> None:
+    """Coverage of the 90 % intervals of the worth in images, on simulated studies."""
+    from .worth import measure_coverage
+
+    coverage = measure_coverage(studies, seeds, num_test).round(3).tolist()
+    print(f"coverage at five sizes: {coverage[:5]}, of forecasts at 2x and 4x: {coverage[5:]}")
+    content = {"studies": studies, "seeds": seeds, "num_test": num_test, "coverage_90": coverage}
+    write("worth", {"command": "worth", **content})
+
+
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
-        "forecast": forecast,
+        "forecast": forecast, "worth": worth,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

@@ -12,13 +12,15 @@ from pathlib import Path
 from dataworth.commands.eval_output import write_files
 from dataworth.evaluation.results import FILE, read_results, summarised
 from dataworth.findings.study import analyse_variants, read_epochs
+from dataworth.findings.worth import worth_of_variants
 
 
 def main() -> None:
     """Update the folders of results that the command line names."""
     for folder in map(Path, sys.argv[1:]):
         results, epochs = summarised(read_results(folder / FILE)), read_epochs(folder)
-        write_files(results, analyse_variants(results, epochs), epochs, folder)
+        findings = analyse_variants(results, epochs)
+        write_files(results, findings, epochs, folder, worth_of_variants(findings))
 
 
 if __name__ == "__main__":

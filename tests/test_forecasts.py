@@ -60,7 +60,7 @@ def test_a_study_is_read_and_compared(capsys):
     assert run(STUDY, "--metric", "top_1_error", "--compare", STUDY) == 0
     output = capsys.readouterr().out
     assert "top-1 error" in output
-    assert "this model needs" in output
+    assert "tiny-imagenet-100 against tiny-imagenet-100: worth 1.0x the images at 703" in output
 
 
 def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
@@ -70,7 +70,7 @@ def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
 
 def test_a_study_is_compared_with_a_file(capsys):
     assert run(STUDY, "--metric", "top_1_error", "--compare", POINTS) == 0
-    assert "needs more than 1,024 times as many" in capsys.readouterr().out
+    assert "points.csv against tiny-imagenet-100: worth more than" in capsys.readouterr().out
 
 
 def test_a_plan_is_simulated(capsys, monkeypatch):

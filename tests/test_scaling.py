@@ -22,7 +22,7 @@ from dataworth.scaling import experiment_design
 from dataworth.scaling.analysis import analyse, forecasts, to_dict
 from dataworth.scaling.experiment_design import rank_next_runs, simulate_design
 from dataworth.scaling.fitting import fit
-from dataworth.scaling.forecasting import data_multiplier, forecast, interval, required_images
+from dataworth.scaling.forecasting import forecast, interval, required_images
 from dataworth.scaling.laws import LAWS
 from dataworth.scaling.points import NotIdentifiableError, Points
 from dataworth.scaling.priors import FORECAST_PRIOR, SCATTER_PRIOR, VAGUE_PRIOR, Component
@@ -210,15 +210,6 @@ def test_required_images_invert_the_law():
     need = required_images(posterior, 3 * 2e6**-0.4)
     assert need.estimate == pytest.approx(2e6, rel=0.1)
     assert need.lower <= need.estimate <= need.upper
-
-
-def test_data_multiplier_is_how_far_one_curve_is_shifted():
-    n = np.geomspace(1e3, 1e5, 8)
-    weak, strong = (fit(points(a * n**-0.3, n, 10**7), 1.0) for a in (3 * 2**0.3, 3))
-    median, low, high = data_multiplier(weak, strong, 3e4)
-    assert median == pytest.approx(2, rel=0.1)
-    assert low <= 2 * 1.05
-    assert high >= 2 * 0.95
 
 
 @pytest.mark.fault(36)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -59,6 +60,33 @@ def test_results_hold_a_curve_and_a_law_for_each(pair):
     assert set(laws) == {"eager", "idle"}
     assert (folder / "figures" / "top_1_error.png").exists()
     assert (folder / "figures" / "idle" / "learning_curves.png").exists()
+
+
+def test_answers_of_two_variants_correlate_as_their_logits_say(pair):
+    folder = pair / "results" / "p"
+    wrong = {}
+    for name in ("eager", "idle"):
+        for size in ("0.25", "0.5"):
+            with np.load(folder / "predictions" / name / size / "seed-42.npz") as file:
+                wrong[name, size] = file["test_logits"].argmax(axis=1) != file["test_labels"]
+    both = [
+        np.corrcoef(wrong["eager", a], wrong["idle", b])[0, 1]
+        for a in ("0.25", "0.5") for b in ("0.25", "0.5")
+    ]  # fmt: skip
+    rows = read_results(folder / "metrics.json").answer_correlations
+    stored = {row.variants: row.top_1_correlation for row in rows}
+    assert stored["eager", "idle"] == pytest.approx(np.mean(both))
+    within = np.corrcoef(wrong["idle", "0.25"], wrong["idle", "0.5"])[0, 1]
+    assert stored["idle", "idle"] == pytest.approx(within)
+
+
+def test_a_baseline_that_is_no_variant_is_one_line(pair, study, workplace, capsys):
+    for folder, line in (
+        (pair, "--baseline is one of eager, idle"), (study, "the study has no variants"),
+    ):  # fmt: skip
+        with inside(folder):
+            assert evaluate("--baseline", "nobody") == 2
+        assert line in capsys.readouterr().err
 
 
 def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):

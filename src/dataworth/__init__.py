@@ -103,6 +103,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         tables.py             metrics.json as tables: one row per run and split, one per size
         full.py               --full: confusion matrix, calibration, per-class scores
         calibration.py        calibration of probabilities: reliability bins, ECE, NLL
+        correlations.py       how alike the answers of two variants are, for the worth of options
         per_class.py          per class: precision, recall, F1, paired drop in error, verdict
 
     conformal/                prediction sets with a coverage guarantee
@@ -129,18 +130,22 @@ Map of the package; a module imports from its own folder and from folders of a l
         forecasting.py        error at n, images for a target error, backtests
         experiment_design.py  which run to train next; simulated precision of a planned study
         analysis.py           all of this for one curve, as one record
+        worth.py              two curves: what an option is worth in images of a baseline
 
     findings/                 what a study found, as tables and sentences; no torch
         study.py              one record per variant; the summary paragraph
         curves.py             the points of each error metric, with its analysis
         sentences.py          law, backtest, forecasts and targets in words; percent
         tables.py             gains per doubling, comparison, exponents
+        worth.py              what each option is worth in images: table and sentences
+        costs.py              with prices: cost of an option and of the images that it replaces
         convergence.py        best epoch, errors and steps to half of the gain, per size
 
     figures/                  all drawing; no torch
         style.py              axes, colours, fonts, markers, captions
         files.py              reproducible PNG and PDF files
         scaling.py            error against training images, with law, forecast, backtest
+        worth.py              what each option is worth, with intervals
         learning.py           loss and error over epochs
         evaluation.py         reliability, confusion matrix, errors and gains per class
         conformal.py          coverage and size of prediction sets

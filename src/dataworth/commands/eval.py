@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +37,18 @@ def _evaluate(words: Sequence[str] | None) -> int:
     require_single_process("eval.py")
     note_unused(
         flags,
-        {"alpha": (flags.conformal, "--conformal"), "mistakes": (flags.report, "--report")},
+        {
+            "alpha": (flags.conformal, "--conformal"),
+            "mistakes": (flags.report, "--report"),
+            "target": (flags.has_prices, "a price, such as --price-image"),
+        },
     )
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
+    _check_baseline(flags.baseline, directories)
     results_dir = study.results_dir(flags.results_dir)
     from ..findings.study import analyse_variants
-    from .eval_output import add_scores, print_findings, write_files, write_report
+    from .eval_output import add_scores, find_worth, print_findings, write_files, write_report
 
     stores = _open_stores(flags, study)
     with lock_folder(results_dir):
@@ -54,14 +59,26 @@ def _evaluate(words: Sequence[str] | None) -> int:
         evaluated = [directory for run, directory in directories.items() if run.path in paths]
         results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
         findings = analyse_variants(results, epochs_table(evaluated))
-        write_files(results, findings, epochs_table(evaluated), results_dir)
-        print_findings(results, findings, notes, results_dir)
+        worth = find_worth(findings, flags)
+        write_files(results, findings, epochs_table(evaluated), results_dir, worth)
+        print_findings(results, findings, notes, results_dir, worth)
         if flags.report:
-            write_report(results, findings, directories, stores.data, results_dir, flags.mistakes)
+            mistakes = flags.mistakes
+            write_report(results, findings, directories, stores.data, results_dir, mistakes, worth)
     say(f"checkpoints  {study.path}")
     for path, reason in results.missing.items():
         warn(f"  {path}: {reason}")
     return INCOMPLETE if results.missing else DONE
+
+
+def _check_baseline(baseline: str | None, runs: Iterable[Run]) -> None:
+    """Refuse a baseline that is no variant of the study, before anything is scored."""
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    if baseline is None or baseline in variants:
+        return
+    if variants == [""]:
+        raise InputError("--baseline: the study has no variants")
+    raise InputError(f"--baseline is one of {', '.join(variants)}")
 
 
 def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:

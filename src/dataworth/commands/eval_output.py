@@ -25,6 +25,8 @@ from ..figures.conformal import save_conformal_figures
 from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
 from ..figures.scaling import plot_variants, save_figures
+from ..figures.worth import plot_worth
+from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import (
     VariantFindings,
@@ -34,6 +36,7 @@ from ..findings.study import (
     describe_forecasts,
 )
 from ..findings.tables import exponents_table
+from ..findings.worth import OptionsWorth, describe_worth, numbers, worth_of_variants
 from ..storage.files import write_json, write_whole
 from ..storage.predictions import Labels, write_confusion_matrices
 from ..storage.run_directory import RunDirectory
@@ -53,9 +56,10 @@ def add_scores(
     data: PreparedData,
     results_dir: Path,
 ) -> tuple[StudyResults, list[str]]:
-    """Add the scores of ``--full`` and ``--conformal``, now or earlier, to the results.
+    """Add how alike the answers of variants are, and the scores of ``--full`` and ``--conformal``.
 
-    Each variant of a study is evaluated separately and has its own tables and figures.
+    The scores of an earlier evaluation stay. Each variant of a study is evaluated separately and
+    has its own tables and figures.
 
     Parameters
     ----------
@@ -74,7 +78,11 @@ def add_scores(
     notes : list of str
         Findings in words, a paragraph each.
     """
+    from ..evaluation.correlations import answer_correlations
+
     results = _with_earlier_scores(results, results_dir)
+    if correlations := answer_correlations(results, results_dir):
+        results = results.model_copy(update={"answer_correlations": correlations})
     full: dict[Path, FullScores] = {}
     matrices: dict[Path, Labels] = {}
     conformal: dict[Path, ConformalReports] = {}
@@ -161,6 +169,7 @@ def write_files(
     findings: Sequence[VariantFindings],
     epochs: pd.DataFrame,
     results_dir: Path,
+    worth: OptionsWorth | None,
 ) -> None:
     """Write the tables, laws and figures of a study, and metrics.json.
 
@@ -171,6 +180,8 @@ def write_files(
     epochs : DataFrame
         From ``storage.study_directory.epochs_table``.
     results_dir : Path
+    worth : OptionsWorth or None
+        Of the variants; None for a single one.
     """
     laws = {variant.name: law_record(variant.curves) for variant in findings}
     content = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
@@ -184,6 +195,21 @@ def write_files(
             save_figures(variant.curves, variant.sizes, variant.epochs, figures / variant.variant)
     for metric, ax in plot_variants(findings).items():
         save_printed(ax, figures / f"{metric}.png")
+    if worth is not None and (ax := plot_worth(worth)) is not None:
+        _write_table(numbers(worth), results_dir / "worth.csv")
+        save_printed(ax, figures / "worth.png")
+
+
+def find_worth(findings: Sequence[VariantFindings], flags: EvalFlags) -> OptionsWorth | None:
+    """Compare the variants with the baseline, with costs if there are prices; None if single."""
+    worth = worth_of_variants(findings, flags.baseline)
+    if worth is None or not flags.has_prices:
+        return worth
+    curves = {variant.name: variant.curves[worth.metric] for variant in findings if variant.curves}
+    hours = {variant.name: Hours.measured(variant.epochs) for variant in findings}
+    prices = Prices(flags.price_image, flags.price_label, flags.price_hour, hours)
+    analyses = {name: curve.analysis for name, curve in curves.items()}
+    return priced(worth, prices, analyses, flags.target)
 
 
 def print_findings(
@@ -191,6 +217,7 @@ def print_findings(
     findings: Sequence[VariantFindings],
     notes: Sequence[str],
     results_dir: Path,
+    worth: OptionsWorth | None,
 ) -> None:
     """Print the errors, the law and the forecasts of every variant, and where the files are.
 
@@ -201,6 +228,8 @@ def print_findings(
     notes : sequence of str
         From :func:`add_scores`.
     results_dir : Path
+    worth : OptionsWorth or None
+        Of the variants; None for a single one.
     """
     say(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
     for text in describe_data(results):
@@ -213,6 +242,8 @@ def print_findings(
             say(f"{forecasts}\n")
     if table := compare_exponents(findings):
         say(f"{table}\n")
+    if worth is not None:
+        say(f"{describe_worth(worth, WIDTH)}\n")
     for note in notes:
         say(f"{note}\n")
     say(f"numbers      {results_dir / FILE}")
@@ -239,6 +270,7 @@ def write_report(
     data: PreparedData,
     results_dir: Path,
     num_mistakes: int,
+    worth: OptionsWorth | None,
 ) -> None:
     """Write report.html and print its path.
 
@@ -252,8 +284,10 @@ def write_report(
     results_dir : Path
     num_mistakes : int
         Pictures of mistakes per size.
+    worth : OptionsWorth or None
+        Of the variants; None for a single one.
     """
     from ..report.page import write_page
 
-    path = write_page(results, findings, directories, data, results_dir, num_mistakes)
+    path = write_page(results, findings, directories, data, results_dir, num_mistakes, worth)
     say(f"report       {path}")

@@ -35,7 +35,22 @@ class TrainFlags(Record):
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine()
 
 
-class EvalFlags(Record):
+class PriceFlags(Record):
+    """Prices in any currency; without one, nothing is said of money."""
+
+    price_image: float = Field(0.0, ge=0, allow_inf_nan=False, description="price of an image")
+    price_label: float = Field(0.0, ge=0, allow_inf_nan=False, description="price of its label")
+    price_hour: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="price of an hour of training"
+    )
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether any price is given."""
+        return self.price_image + self.price_label + self.price_hour > 0
+
+
+class EvalFlags(PriceFlags):
     """Measure the test error of every trained model of a study and fit the scaling law."""
 
     experiment_id: StudyName | None = Field(
@@ -52,6 +67,12 @@ class EvalFlags(Record):
     conformal: bool = Field(
         False, description="prediction sets with a coverage guarantee, calibrated on validation"
     )
+    baseline: str | None = Field(
+        None, description="variant that the others are compared with (default: the first)"
+    )
+    target: float | None = Field(
+        None, gt=0, lt=1, description="with prices: error to reach in the cheapest way"
+    )
     report: bool = Field(
         False, description="write all results to one self-contained page, report.html"
     )
@@ -63,7 +84,7 @@ class EvalFlags(Record):
     )
 
 
-class ForecastFlags(Record):
+class ForecastFlags(PriceFlags):
     """Fit the scaling law to measured errors and forecast the error with more data."""
 
     points: Annotated[Path | None, tyro.conf.Positional] = Field(
@@ -91,7 +112,7 @@ class ForecastFlags(Record):
         False, description="recommend the next run: the one that narrows the forecast most"
     )
     compare: Path | None = Field(
-        None, description="points of another model: how much more data this one needs for its error"
+        None, description="points of an option: how many times the images this one needs for them"
     )
     simulate: tuple[float, ...] = Field(
         (), description="training sizes planned: simulate how wide the intervals will be"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,21 +14,25 @@ from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
+from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
+from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
 from ..forecaster.learning_curve import LearningCurve
 from ..forecaster.measurements import read_measurements
 from ..forecaster.runs import MAX_SIZE
 from ..scaling.analysis import Analysis, to_dict
 from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, simulate_design
 from ..scaling.fitting import MIN_SIZES
-from ..scaling.forecasting import MAX_FACTOR, RELIABLE_FACTOR, data_multiplier
+from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
 from .parsing import note_unused, parse
 
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
+WIDTH = 96  # characters of a printed line of the worth of options
 MAX_FORECASTS = 100  # sizes of one --at: more are a table that nobody reads
 
 
@@ -42,6 +46,9 @@ def _forecast(words: Sequence[str] | None) -> int:
     note_unused(
         flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
     )
+    compared = (flags.compare is not None, "--compare")
+    note_unused(flags, {"price_image": compared, "price_label": compared})
+    note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
@@ -52,10 +59,15 @@ def _forecast(words: Sequence[str] | None) -> int:
     if len(flags.at) > MAX_FORECASTS:
         raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
     analysis, name = _analyse(flags.points, flags)
-    say(_text(analysis, name, flags))
+    has_worth = flags.compare is not None and analysis.posterior is not None
+    worth = _worth(analysis, name, flags) if has_worth else None
+    say(_text(analysis, name, flags, worth))
     if flags.json_file is not None:
         targets = () if flags.target is None else (flags.target,)
-        write_json(flags.json_file, to_dict(analysis, flags.at, targets))
+        content = to_dict(analysis, flags.at, targets)
+        if worth is not None:
+            content["worth"] = numbers(worth).to_dict("records")
+        write_json(flags.json_file, content)
         say(f"numbers  {flags.json_file}")
     if flags.plot is not None:
         from ..figures.files import save
@@ -67,7 +79,7 @@ def _forecast(words: Sequence[str] | None) -> int:
     return DONE
 
 
-def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
+def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
     """Return everything that is printed, as paragraphs."""
     paragraphs = [sentences.law(analysis, name)]
     if flags.target is not None:
@@ -85,25 +97,46 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags) -> str:
             deviation = f"{100 * ASSUMED_SEED_DEVIATION:.0f} %"
             quantity += f" (if seeds differ by {deviation} of the error)"
         paragraphs.append(sentences.next_runs(rank_next_runs(analysis, flags.target), quantity))
-    if flags.compare is not None:
-        paragraphs.append(_comparison(analysis, flags.compare, flags))
+    if worth is not None:
+        paragraphs.append(describe_worth(worth, WIDTH))
     return "\n\n".join(paragraphs)
 
 
-def _comparison(analysis: Analysis, path: Path, flags: ForecastFlags) -> str:
-    is_table = not _is_study(path)  # has a single error, whatever the metric of the study
-    other, _ = _analyse(path, flags.replace(metric=None, variant=None) if is_table else flags)
-    if other.posterior is None or analysis.posterior is None:
-        return f"{path}: {sentences.law(other)}"
-    n = other.points.sizes[-1]
-    factor, lower, upper = (
-        f"{value:.3g}" if np.isfinite(value) else f"more than {MAX_FACTOR:,.0f}"
-        for value in data_multiplier(analysis.posterior, other.posterior, n)
-    )
-    return (
-        f"To match {path} at {n:,.0f} images this model needs {factor} times as many images "
-        f"(90 % interval {lower} to {upper})."
-    )
+def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
+    """Compare the points of ``--compare``, each variant of a study, with those of the baseline."""
+    path, points = flags.compare, flags.points
+    assert path is not None, "the caller checks"
+    assert points is not None, "as above"
+    baseline = points.name
+    if _is_study(points):
+        baseline = flags.variant or read_results(points).experiment_id
+    if not _is_study(path):  # has a single error, whatever the metric of the study
+        option, _ = _analyse(path, flags.replace(metric=None, variant=None))
+        comparison = compare(analysis, option)
+        worth = OptionsWorth(baseline, name, {path.name: comparison}, [INDEPENDENT])
+        return _with_costs(worth, {baseline: analysis, path.name: option}, flags)
+    results, same = read_results(path), path.resolve() == points.resolve()
+    metric = {metric_name(metric): metric for metric in METRICS}.get(name, flags.metric)
+    variants, comparisons, analyses = results.variants(), {}, {baseline: analysis}
+    for variant in variants:
+        if same and len(variants) > 1 and variant == flags.variant:
+            continue
+        option, name = _analyse(path, flags.replace(metric=metric, variant=variant))
+        shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
+        title = variant if len(variants) > 1 else results.experiment_id
+        comparisons[title] = compare(analysis, option, shared)
+        analyses[title] = option
+    notes = [] if same and results.answer_correlations else [INDEPENDENT]
+    worth = OptionsWorth(baseline, name, comparisons, notes)
+    return _with_costs(worth, analyses, flags)
+
+
+def _with_costs(
+    worth: OptionsWorth, analyses: Mapping[str, Analysis], flags: ForecastFlags
+) -> OptionsWorth:
+    """Add costs if there are prices of images or labels; hours of training are not known here."""
+    prices = Prices(flags.price_image, flags.price_label)
+    return priced(worth, prices, analyses, flags.target) if flags.has_prices else worth
 
 
 def _simulated_design(flags: ForecastFlags) -> str:

@@ -155,27 +155,98 @@ def pooled_intervals(
     list of tuple of float
         Lower and upper end per size; Wilson's where no size has two runs.
     """
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri
 
     z = float(ndtri((1 + level) / 2))
     means = [sum(runs) / len(runs) for runs in errors]
     counts = np.broadcast_to(num_test, len(means)).tolist()
     tests = [wilson_interval(mean, n, z) for mean, n in zip(means, counts, strict=True)]
-    num_runs = np.array([len(runs) for runs in errors])
-    freedom, total = num_runs - 1, int(num_runs.sum()) - len(errors)
-    if total == 0:
-        return tests
     rates = (np.array(means) * counts + 0.5) / (np.array(counts) + 1)  # above 0 at zero errors
-    binomial = rates * (1 - rates)
-    squares = np.array(
-        [sum((run - mean) ** 2 for run in runs) for runs, mean in zip(errors, means, strict=True)]
-    )
-    squares /= binomial
-    prior = PRIOR_FREEDOM * squares.sum() / total
-    variances = (prior + squares) / (PRIOR_FREEDOM + freedom) * binomial
-    quantiles = stdtrit(np.minimum(PRIOR_FREEDOM + freedom, total), (1 + level) / 2)
-    seeds = (quantiles * np.sqrt(variances / num_runs)).tolist()
+    seeds = _seed_half_widths(errors, rates * (1 - rates), level)
+    if seeds is None:
+        return tests
     return [_in_quadrature(*parts) for parts in zip(means, tests, seeds, strict=True)]
+
+
+def _seed_half_widths(
+    values: Sequence[Sequence[float]], scales: NDArray[np.float64], level: float
+) -> list[float] | None:
+    """Half widths of the intervals of means over seeds, from a variance pooled over the sizes.
+
+    Parameters
+    ----------
+    values : sequence of sequence of float
+        Of each size: one per seed.
+    scales : ndarray of shape (sizes,)
+        What the variance is proportional to.
+    level : float
+
+    Returns
+    -------
+    list of float, or None
+        None where no size has two seeds.
+    """
+    from scipy.special import stdtrit
+
+    num_runs = np.array([len(runs) for runs in values])
+    freedom, total = num_runs - 1, int(num_runs.sum()) - len(values)
+    if total == 0:
+        return None
+    means = [sum(runs) / len(runs) for runs in values]
+    squares = np.array(
+        [sum((run - mean) ** 2 for run in runs) for runs, mean in zip(values, means, strict=True)]
+    )
+    squares /= scales
+    prior = PRIOR_FREEDOM * squares.sum() / total
+    variances = (prior + squares) / (PRIOR_FREEDOM + freedom) * scales
+    quantiles = stdtrit(np.minimum(PRIOR_FREEDOM + freedom, total), (1 + level) / 2)
+    half_widths: list[float] = (quantiles * np.sqrt(variances / num_runs)).tolist()
+    return half_widths
+
+
+def paired_intervals(
+    pairs: Sequence[Sequence[tuple[float, float]]],
+    num_test: int,
+    correlation: float = 0.0,
+    level: float = 0.9,
+) -> list[tuple[float, float, float]] | None:
+    """Differences of two errors at several sizes, paired by seed and test image.
+
+    Runs of one seed share their training subset, so that the differences of each seed are
+    taken; their variance is pooled over the sizes as in :func:`pooled_intervals`. The test images
+    are the same: twice the covariance of the answers to them is not in the variance.
+
+    Parameters
+    ----------
+    pairs : sequence of sequence of tuple of float
+        Of each size: the errors of the baseline and of the option, for each common seed.
+    num_test : int
+        Test images.
+    correlation : float
+        Of right and wrong answers between the two; 0 if it is not known.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    list of tuple of float, or None
+        Mean difference, option minus baseline, and its interval; None where no size has two pairs.
+    """
+    from scipy.special import ndtri
+
+    means = np.array([np.mean(runs, axis=0) for runs in pairs])  # (sizes, 2)
+    rates = (means * num_test + 0.5) / (num_test + 1)
+    deviations = np.sqrt(rates * (1 - rates) / num_test)
+    scales = (deviations**2).sum(axis=1)
+    differences = [[option - baseline for baseline, option in runs] for runs in pairs]
+    seeds = _seed_half_widths(differences, scales, level)
+    if seeds is None:
+        return None
+    tests = float(ndtri((1 + level) / 2)) * np.sqrt(
+        scales - 2 * correlation * deviations.prod(axis=1)
+    )
+    rows = zip(means[:, 1] - means[:, 0], np.hypot(seeds, tests), strict=True)
+    return [(float(mean), float(mean - half), float(mean + half)) for mean, half in rows]
 
 
 def _in_quadrature(mean: float, test: tuple[float, float], seeds: float) -> tuple[float, float]:

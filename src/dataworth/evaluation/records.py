@@ -250,6 +250,17 @@ class SizeStep(ResultsRecord):
     top_1_error_drop_interval: Interval  # 95 %
 
 
+class AnswerCorrelation(ResultsRecord):
+    """Correlation of right and wrong answers to the test images: of two variants, or within one.
+
+    Means over pairs of sizes; a variant is compared with itself at two different sizes.
+    """
+
+    variants: tuple[VariantName, VariantName]
+    top_1_correlation: float
+    top_5_correlation: float | None
+
+
 class ChanceErrors(ResultsRecord):
     """Errors of the best constant prediction."""
 
@@ -296,6 +307,7 @@ class StudyResults(ResultsRecord):
     subset_sizes: dict[str, SizeSummary]
     training: dict[str, tuple[str, ...]] = {}  # where the runs were trained
     size_steps: tuple[SizeStep, ...] | dict[str, tuple[SizeStep, ...]] | None = None
+    answer_correlations: tuple[AnswerCorrelation, ...] = ()  # between variants, and within each
 
     @property
     def complete_runs(self) -> list[RunScores]:

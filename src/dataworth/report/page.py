@@ -11,12 +11,13 @@ from ..config import Run
 from ..data.prepare import PreparedData
 from ..evaluation.records import StudyResults
 from ..findings.study import VariantFindings
+from ..findings.worth import OptionsWorth
 from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import study_flags
 from . import run_status
 from .mistakes import galleries
-from .sections import combined_drawings, section
+from .sections import combined_drawings, section, worth_part
 
 HERE = Path(__file__).parent
 
@@ -28,6 +29,7 @@ def write_page(
     data: PreparedData,
     results_dir: Path,
     num_mistakes: int,
+    worth: OptionsWorth | None = None,
 ) -> Path:
     """Write report.html and return its path.
 
@@ -43,6 +45,8 @@ def write_page(
         Receives the page.
     num_mistakes : int
         Pictures of mistakes per size.
+    worth : OptionsWorth, optional
+        Of the variants.
     """
     entries = run_status.run_entries(directories, results.runs, results.missing)
     flags = study_flags(next(iter(directories.values())).path)
@@ -58,6 +62,7 @@ def write_page(
             "completeness": completeness,
             "pending": pending,
             "combined": combined_drawings(findings),
+            "worth": None if worth is None else worth_part(worth),
             "sections": sections,
             "runs": run_status.run_table(entries),
             "settings": run_status.settings_table(entries),

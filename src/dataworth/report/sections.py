@@ -16,6 +16,7 @@ from ..figures.evaluation import plot_gains
 from ..figures.learning import plot_learning_sizes
 from ..figures.scaling import plot_error, plot_variants
 from ..figures.style import new_axes
+from ..figures.worth import plot_worth
 from ..findings import sentences
 from ..findings.curves import Curve, headline, metric_name
 from ..findings.sentences import percent
@@ -27,6 +28,8 @@ from ..findings.study import (
     sample,
 )
 from ..findings.tables import comparison_table
+from ..findings.worth import OptionsWorth, cells
+from ..findings.worth import sentences as sentences_of_worth
 from ..storage.files import read_stored
 from . import tables
 from .drawings import Drawing, inline
@@ -124,6 +127,15 @@ def combined_drawings(findings: Sequence[VariantFindings]) -> list[Drawing]:
         alt = f"Log-log plot of test {metric_name(metric)} against training images. {errors}."
         drawings.append(inline(ax, f"all-{metric}", alt, "Means over seeds, 95 % intervals."))
     return drawings
+
+
+def worth_part(worth: OptionsWorth) -> Part:
+    """Assemble the section on what each option is worth in training images."""
+    table, ax, texts = cells(worth), plot_worth(worth), sentences_of_worth(worth)
+    shown = [tables.from_frame(worth.title, table)] if len(table) else []
+    alt = f"Dots of worth in images against training images, on log axes. {' '.join(texts)}"
+    drawings = [] if ax is None else [inline(ax, "worth", alt)]
+    return Part([*texts, *worth.notes], drawings, shown)
 
 
 def _errors_by_size(curve: Curve) -> str:

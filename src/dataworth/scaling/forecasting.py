@@ -184,32 +184,6 @@ def doubling_gains(posterior: Posterior, sizes: Array) -> tuple[Array, Array, Ar
     return np.median(drop, axis=0), lower, upper
 
 
-def data_multiplier(weaker: Posterior, stronger: Posterior, n: float) -> tuple[float, float, float]:
-    """Estimate how many times ``n`` the weaker model needs to match the stronger model at ``n``.
-
-    Parameters
-    ----------
-    weaker, stronger : Posterior
-        Of the two models.
-    n : float
-        Training images of the stronger model.
-
-    Returns
-    -------
-    median, lower, upper : float
-        Infinite where MAX_FACTOR times ``n`` are not enough.
-    """
-    goal = stronger.expected_error(np.array([n]))[:, 0]
-    num_steps = int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING
-    sizes = n * 2.0 ** (np.arange(-num_steps, num_steps + 1) / STEPS_PER_DOUBLING)
-    shuffled = np.random.default_rng(0).permutation(len(goal))  # the two posteriors are independent
-    reached = weaker.expected_error(sizes) <= goal[shuffled, None]
-    factors = np.where(reached.any(axis=1), sizes[reached.argmax(axis=1)] / n, np.inf)
-    quantiles = [0.5, (1 - INTERVAL_LEVEL) / 2, (1 + INTERVAL_LEVEL) / 2]
-    median, lower, upper = np.quantile(factors, quantiles, method="inverted_cdf")
-    return float(median), float(lower), float(upper)
-
-
 @dataclass(frozen=True)
 class Backtest:
     """A forecast of the measured error at the largest size, made from smaller sizes only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,21 @@ class Posterior:
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)
         return np.minimum(mean * np.exp(np.sqrt(variance) * self.noise[:, 1:]), self.chance)
+
+    def thinned(self, step: int) -> Posterior:
+        """Return every ``step``-th draw, of all laws together."""
+        laws, start = [], 0
+        for draws in self.laws:
+            kept = slice(-start % step, None, step)
+            laws.append(LawDraws(draws.law, tuple(values[kept] for values in draws.parameters)))
+            start += len(draws)
+        return replace(
+            self,
+            laws=tuple(laws),
+            drift=self.drift[::step],
+            scatter=self.scatter[::step],
+            noise=self.noise[::step],
+        )
 
     @property
     def exponent(self) -> Array:

@@ -1,0 +1,199 @@
+"""Cost of each option against the images that it replaces; the cheapest way to an error. No torch.
+
+Prices are in any currency. A training set is paid for image by image, with or without a label, and
+a training by the hour. The hours of a size that was not trained are those of the trained sizes
+along a straight line, which cannot fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from ..scaling.analysis import Analysis
+from ..scaling.forecasting import MAX_FACTOR, interval, required_size_draws
+from ..scaling.laws import Array
+from ..scaling.worth import THINNING, Estimate, Worth
+from .sentences import percent, rounded
+from .worth import Cost, OptionsWorth
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Hours of training one run, as a straight line over the number of training images."""
+
+    start: float = 0.0
+    per_image: float = 0.0
+
+    @classmethod
+    def measured(cls, epochs: pd.DataFrame) -> Hours:
+        """Fit the line to the runs in epochs.csv, with weights for equal relative errors."""
+        seconds = epochs.groupby(["num_train_images", "seed"])["seconds"].sum()
+        hours = seconds.groupby("num_train_images").mean() / 3600
+        n, values = hours.index.to_numpy(float), np.maximum(hours.to_numpy(float), 1e-9)
+        columns = np.stack([np.ones(len(n)), n], axis=1)[:, (0 if len(n) > 1 else 1) :]
+        scale = np.abs(columns).max(axis=0)
+        line = nnls(columns / scale / values[:, None], np.ones(len(n)))[0] / scale
+        return cls(*line.tolist()) if len(n) > 1 else cls(0.0, float(line[0]))
+
+    def __call__(self, n: Array) -> Array:
+        """Hours at each number of images, infinitely many included."""
+        return self.start + self.per_image * n
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices in any currency, and the hours that trainings take."""
+
+    image: float = 0.0
+    label: float = 0.0
+    hour: float = 0.0
+    hours: Mapping[str, Hours] = field(default_factory=dict)  # by name of the option or baseline
+
+    def images(self, count: Array) -> Array:
+        """Cost of so many labelled images."""
+        return (self.image + self.label) * count
+
+    def training(self, name: str, n: Array) -> Array:
+        """Cost of one training on n images; 0 where the hours are not known."""
+        return self.hour * self.hours.get(name, Hours())(n)
+
+    def __str__(self) -> str:
+        """Format the prices that are not 0."""
+        parts = {"an image": self.image, "a label": self.label, "an hour": self.hour}
+        return ", ".join(f"{price:g} {unit}" for unit, price in parts.items() if price)
+
+
+def priced(
+    worth: OptionsWorth,
+    prices: Prices,
+    analyses: Mapping[str, Analysis],
+    target: float | None = None,
+) -> OptionsWorth:
+    """Add the costs of every option, and the cheapest way to a target error.
+
+    Parameters
+    ----------
+    worth : OptionsWorth
+    prices : Prices
+    analyses : mapping of str to Analysis
+        Of the baseline and of every option.
+    target : float, optional
+        An error, a share.
+    """
+    costs = {
+        name: [_cost(row, name, worth.baseline, prices) for row in comparison.rows]
+        for name, comparison in worth.comparisons.items()
+    }
+    lines = [f"Costs, with {prices}:"]
+    for name, comparison in worth.comparisons.items():
+        pairs = zip(comparison.rows, costs[name], strict=True)
+        measured = [(row, cost) for row, cost in pairs if row.measured]
+        lines += [_sentence(name, *pair, prices) for pair in measured[-1:]]
+    if target is not None:
+        lines.append(cheapest(analyses, prices, target))
+    return replace(worth, costs=costs, notes=[*worth.notes, *lines])
+
+
+def _cost(row: Worth, name: str, baseline: str, prices: Prices) -> Cost:
+    """Return what an option costs at one size, and what the images cost that it replaces."""
+    n, factors = row.n, np.array([row.factor.median, row.factor.lower, row.factor.upper])
+    images = (factors - 1) * n
+    trainings = prices.training(baseline, factors * n) - prices.training(baseline, np.array(n))
+    replaced = prices.images(images) + trainings
+    extra = prices.training(name, np.array(n)) - prices.training(baseline, np.array(n))
+    return Cost(float(extra), Estimate(*images.tolist()), Estimate(*replaced.tolist()))
+
+
+def _sentence(name: str, row: Worth, cost: Cost, prices: Prices) -> str:
+    images, money, training = cost.images, cost.replaced, ""
+    if prices.hour:
+        word = "more" if cost.training >= 0 else "less"
+        training = f"its training costs {_money(abs(cost.training))} {word}; "
+    if row.factor.median in (row.least, row.most):
+        bound = row.factor.median == row.most
+        count, price = (images.lower, money.lower) if bound else (images.upper, money.upper)
+        replaced = f"it replaces {'more' if bound else 'fewer'} than {rounded(count)} images"
+        return f"{name} at {row.n:,.0f} images: {training}{replaced}, which cost {_money(price)}."
+    replaced = "that it replaces cost"
+    if images.median < 0:  # the option is worth less than its images
+        images, money = (Estimate(-e.median, -e.upper, -e.lower) for e in (images, money))
+        replaced = "that it is short of cost"
+    return (
+        f"{name} at {row.n:,.0f} images: {training}the {rounded(images.median)} images "
+        f"({rounded(images.lower)} to {rounded(images.upper)}) {replaced} {_money(money.median)} "
+        f"({_money(money.lower)} to {_money(money.upper)})."
+    )
+
+
+def cheapest(analyses: Mapping[str, Analysis], prices: Prices, target: float) -> str:
+    """Describe the cheapest way to an error: images to buy, cost, and its chance.
+
+    The images of the largest measured size are at hand. A draw of every law gives the images that
+    each way takes, and so its cost; the chance of a way is the share of draws where it reaches the
+    error and is the cheapest.
+
+    Parameters
+    ----------
+    analyses : mapping of str to Analysis
+        By name of the way.
+    prices : Prices
+    target : float
+        The error, a share.
+    """
+    fitted = {name: a for name, a in analyses.items() if a.posterior is not None}
+    if not fitted:
+        return f"The cheapest way to {percent(target)}: no answer without a law."
+    at_hand = max(float(analysis.points.sizes[-1]) for analysis in analyses.values())
+    rng, sizes, costs = np.random.default_rng(0), [], []
+    for name, analysis in fitted.items():
+        assert analysis.posterior is not None, "filtered above"
+        draws = required_size_draws(analysis.posterior.thinned(THINNING), target)
+        capped = draws >= MAX_FACTOR * analysis.posterior.largest_size * (1 - 1e-9)
+        n = rng.permutation(np.where(capped, np.inf, draws))
+        bought = np.maximum(n - at_hand, 0)
+        sizes.append(n)
+        costs.append(prices.images(bought) + prices.training(name, np.where(np.isinf(n), 1e18, n)))
+    table = np.where(np.isfinite(sizes), costs, np.inf)
+    winners = np.where(np.isfinite(table.min(axis=0)), table.argmin(axis=0), -1)
+    chances = [float((winners == i).mean()) for i in range(len(fitted))]
+    best = int(np.argmax(chances))
+    return _cheapest_sentence(list(fitted), sizes[best], table[best], chances, target, at_hand)
+
+
+def _cheapest_sentence(
+    names: Sequence[str],
+    n: Array,
+    cost: Array,
+    chances: Sequence[float],
+    target: float,
+    hand: float,
+) -> str:
+    best = int(np.argmax(chances))
+    reached = np.isfinite(n)
+    if chances[best] == 0:
+        return f"No way to {percent(target)} within {MAX_FACTOR:,.0f} times the images measured."
+    low, high = interval(cost[reached])
+    others = ", ".join(
+        f"{name} {100 * chance:.0f} %"
+        for name, chance in zip(names, chances, strict=True)
+        if name != names[best]
+    )
+    bought = rounded(float(np.median(np.maximum(n[reached] - hand, 0))))
+    return (
+        f"The cheapest way to {percent(target)}: {names[best]} with {bought} images beyond the "
+        f"{hand:,.0f} at hand, for {_money(float(np.median(cost[reached])))} (90 % interval "
+        f"{_money(low)} to {_money(high)}); it reaches the error with probability "
+        f"{100 * reached.mean():.0f} % and is the cheapest with {100 * chances[best]:.0f} %"
+        f"{f' ({others})' if others else ''}."
+    )
+
+
+def _money(value: float | Array) -> str:
+    """Format a cost with three significant digits, two decimals at most."""
+    amount = float(f"{float(value):.3g}")
+    return f"{amount:,.2f}" if abs(amount) < 100 else f"{amount:,.0f}"

@@ -1,0 +1,378 @@
+"""What an option is worth in images of the baseline: known factors come back, with intervals."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bench.worth import covered, simulate
+from dataworth.commands import forecast as forecast_command
+from dataworth.commands.eval_output import write_files
+from dataworth.evaluation.correlations import mean_correlation
+from dataworth.evaluation.intervals import paired_intervals
+from dataworth.evaluation.records import AnswerCorrelation
+from dataworth.evaluation.results import read_results
+from dataworth.figures.worth import plot_worth
+from dataworth.findings.costs import Hours, Prices, priced
+from dataworth.findings.curves import Curve
+from dataworth.findings.study import VariantFindings
+from dataworth.findings.worth import (
+    OptionsWorth,
+    cells,
+    describe_worth,
+    numbers,
+    sentences,
+    shared_test,
+    worth_of_variants,
+)
+from dataworth.report.sections import worth_part
+from dataworth.scaling.analysis import Analysis
+from dataworth.scaling.fitting import fit
+from dataworth.scaling.points import Points
+from dataworth.scaling.worth import (
+    Comparison,
+    Estimate,
+    SharedTest,
+    Worth,
+    compare,
+    curve_draws,
+)
+from tests.conftest import ROOT, command
+
+N = np.geomspace(1000, 32_000, 6)
+STUDY = ROOT / "results" / "mini-imagenet-84"
+
+
+def measured(n, error, num_test=10**6, chance=1.0):
+    """The analysis of exact points, without backtests."""
+    n, error = np.atleast_1d(n).astype(float), np.atleast_1d(error).astype(float)
+    points = Points(n, error, np.full(len(n), float(num_test)))
+    posterior = fit(points, chance) if len(points.sizes) >= 3 else None
+    reason = "" if posterior else "1 sizes were measured and 3 are needed"
+    return Analysis(points, chance, posterior, posterior, reason, ())
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return measured(N, 3 * N**-0.3)
+
+
+@pytest.fixture(scope="module")
+def doubled():
+    """An option that is worth twice the images at every size."""
+    return measured(N, 3 * (2 * N) ** -0.3)
+
+
+@pytest.fixture(scope="module")
+def twice(baseline, doubled):
+    return compare(baseline, doubled)
+
+
+def test_a_shifted_curve_is_worth_its_shift(twice):
+    *rows, double, quadruple = twice.rows
+    assert [row.n for row in rows] == pytest.approx(N)
+    assert (double.n, quadruple.n) == pytest.approx((64_000, 128_000))
+    for row in rows:
+        assert row.measured
+        assert row.factor.median == pytest.approx(2, rel=0.05)
+        assert row.factor.lower <= 2 <= row.factor.upper
+        assert row.difference.median == pytest.approx(3 * row.n**-0.3 * (2**-0.3 - 1), rel=0.15)
+    assert not double.measured
+    assert double.factor.lower <= 2 <= double.factor.upper
+    assert (
+        rows[-1].factor.upper - rows[-1].factor.lower
+        < quadruple.factor.upper - quadruple.factor.lower
+    )
+    assert twice.crossing.ends
+    assert twice.crossing.best == 1
+    assert not quadruple.reliable  # the baseline at 8 times its largest size
+
+
+def test_what_the_baseline_cannot_tell_is_a_bound(baseline):
+    (far,) = compare(baseline, measured(32_000, 0.02)).rows
+    assert far.factor.lower == far.factor.upper == far.most == pytest.approx(4)
+    (bad,) = compare(baseline, measured(32_000, 0.9)).rows
+    assert bad.factor.upper == bad.least == pytest.approx(1000 / 4 / 32_000)
+    options = {
+        "far": compare(baseline, measured(32_000, 0.02)),
+        "bad": compare(baseline, measured(32_000, 0.9)),
+    }
+    text = " ".join(sentences(OptionsWorth("base", "error", options)))
+    assert "far against base: worth more than 4.0x the images at 32,000." in text
+    assert "worth less than 0.0078x the images" in text
+
+
+def test_the_crossing_of_two_curves_is_found(baseline):
+    shallow = measured(N, 3 * 16_000**-0.3 * (N / 16_000) ** -0.2)
+    for weak, strong, ends in ((baseline, shallow, True), (shallow, baseline, False)):
+        comparison = compare(weak, strong)
+        crossing = comparison.crossing
+        assert crossing.ends == ends
+        assert crossing.images.median == pytest.approx(16_000, rel=0.1)
+        assert crossing.images.lower < 16_000 < crossing.images.upper
+        text = sentences(OptionsWorth("b", "error", {"o": comparison}))[0]
+        beyond = "no longer worth anything beyond" if ends else "worth something only beyond"
+        assert f"{beyond} about 16," in text or f"{beyond} about 15," in text
+
+
+# Published top-1 accuracies on ImageNet: ducha-aiki/caffenet-benchmark, Dataset_size.md. The
+# factors were read off the curve of the smaller training sets.
+CAFFENET = {1.2e6: 0.471, 8e5: 0.438, 6e5: 0.425, 4e5: 0.393, 2e5: 0.305}
+WRONG_LABELS = {0.458: 0.85, 0.447: 0.74, 0.437: 0.65, 0.347: 0.23}
+
+
+def test_wrong_labels_of_caffenet_cost_the_published_share_of_images():
+    n, accuracy = np.array(list(CAFFENET)), np.array(list(CAFFENET.values()))
+    clean = measured(n, 1 - accuracy, 50_000, 0.999)
+    for accuracy, factor in WRONG_LABELS.items():
+        (row,) = compare(clean, measured(1.2e6, 1 - accuracy, 50_000, 0.999)).rows
+        assert row.factor.lower < factor < row.factor.upper
+        assert row.factor.upper / row.factor.lower < 1.5
+
+
+def test_curves_pass_through_precise_points(baseline):
+    wavy = 3 * N**-0.3 * (1 + 0.03 * (-1.0) ** np.arange(len(N)))
+    points = Points(N, wavy, np.full(len(N), 1e8))
+    posterior = fit(points, 1.0)
+    n = np.sort([*N, *(N * 1.4)])
+    draws = curve_draws(posterior, points, n, np.random.default_rng(0))
+    assert draws.shape == (len(posterior.drift), len(n))
+    error = np.abs(np.median(draws[:, np.isin(n, N)], axis=0) / wavy - 1)
+    law = np.abs(np.median(posterior.law_error(N), axis=0) / wavy - 1)
+    assert error.mean() < law.mean()
+
+
+def test_differences_are_a_paired_t_test_where_test_images_abound():
+    pairs = [(0.5, 0.45), (0.51, 0.47), (0.49, 0.43), (0.52, 0.46)]
+    ((mean, low, high),) = paired_intervals([pairs], 10**12)
+    weak, strong = np.array(pairs).T
+    oracle = stats.ttest_rel(strong, weak).confidence_interval(0.9)
+    assert (low, high) == pytest.approx((oracle.low, oracle.high), rel=1e-4)
+    assert mean == pytest.approx((strong - weak).mean())
+    assert paired_intervals([[(0.5, 0.4)], [(0.4, 0.3)]], 100) is None
+
+
+def test_covariance_of_the_answers_leaves_the_interval_of_a_difference():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(4000)
+    weak, strong = (
+        (0.8 * common + 0.6 * rng.standard_normal((2, 4000)) < limit).astype(float)
+        for limit in (0.0, -0.3)
+    )
+    correlation = mean_correlation(weak, strong)
+    phi = np.mean([np.corrcoef(a, b)[0, 1] for a in weak for b in strong])
+    assert correlation == pytest.approx(phi, abs=1e-6)
+    pairs = [list(zip(weak.mean(1), strong.mean(1), strict=True))]
+    pairs = [[pair, pair] for pair in pairs[0]]  # no variance between seeds
+    rows = paired_intervals(pairs, 4000, correlation)
+    exact = 1.6449 * (strong[0] - weak[0]).std() / 4000**0.5
+    assert (rows[0][2] - rows[0][1]) / 2 == pytest.approx(exact, rel=0.05)
+
+
+# A study with variants, from exact points.
+
+
+def variant(name, errors, results, seeds=(1, 2)):
+    rng = np.random.default_rng(len(name))
+    runs = pd.DataFrame(
+        {"num_train_images": int(n), "seed": seed, "num_images": 1000, "variant": name,
+         "top_1_error": e * np.exp(0.01 * rng.standard_normal()), "top_5_error": np.nan}
+        for n, e in zip(N, errors, strict=True) for seed in seeds
+    )  # fmt: skip
+    analysis = Analysis(
+        Points(*runs[["num_train_images", "top_1_error", "num_images"]].to_numpy(float).T),
+        0.99,
+        None,
+        None,
+        "",
+        (),
+    )
+    analysis = Analysis(analysis.points, 0.99, fit(analysis.points, 0.99), None, "", ())
+    curves = {"top_1_error": Curve("top_1_error", runs, runs[:0], analysis)}
+    return VariantFindings(name, name, results, pd.DataFrame(), curves, pd.DataFrame())
+
+
+@pytest.fixture(scope="module")
+def findings():
+    correlations = [
+        AnswerCorrelation(variants=pair, top_1_correlation=value, top_5_correlation=None)
+        for pair, value in ((("a", "a"), 0.6), (("a", "b"), 0.5), (("b", "b"), 0.7))
+    ]
+    results = read_results(STUDY / "metrics.json")
+    results = results.model_copy(update={"answer_correlations": tuple(correlations)})
+    errors = 5 * N**-0.3
+    return [variant("a", errors, results), variant("b", errors * 0.9, results)]
+
+
+@pytest.fixture(scope="module")
+def worth(findings):
+    return worth_of_variants(findings)
+
+
+def test_variants_are_compared_with_the_first_or_the_named_one(findings, worth):
+    assert (worth.baseline, list(worth.comparisons), worth.error) == ("a", ["b"], "top-1 error")
+    without = findings[0].results.model_copy(update={"answer_correlations": ()})
+    plain = [replace(variant, results=without) for variant in findings]
+    other = worth_of_variants(plain, "b")
+    assert any("test noise is taken as independent" in note for note in other.notes)
+    assert (other.baseline, list(other.comparisons)) == ("b", ["a"])
+    factors = [
+        table.comparisons[name].rows[3].factor for table, name in ((worth, "b"), (other, "a"))
+    ]
+    assert factors[0].median * factors[1].median == pytest.approx(1, rel=0.1)
+    assert worth_of_variants(findings[:1]) is None
+    assert worth_of_variants(findings, "c") is None
+
+
+def test_stored_correlations_and_common_seeds_are_used(findings, worth):
+    assert shared_test(findings[0].results, "top_1_error", "b", "a") == SharedTest(0.7, 0.6, 0.5)
+    assert shared_test(findings[0].results, "top_5_error", "b", "a") == SharedTest()
+    weak, strong = (variant.curves["top_1_error"].runs for variant in findings)
+    row = worth.comparisons["b"].rows[2]
+    at = [
+        runs[runs["num_train_images"] == int(row.n)]["top_1_error"].mean()
+        for runs in (weak, strong)
+    ]
+    assert row.difference.median == pytest.approx(at[1] - at[0])
+    assert any("paired by seed" in note for note in worth.notes)
+    runs = strong[strong["seed"] == 2]
+    curve = replace(findings[1].curves["top_1_error"], runs=runs)
+    one_seed = [
+        replace(findings[0], results=read_results(STUDY / "metrics.json")),
+        replace(findings[1], curves={"top_1_error": curve}),
+    ]
+    alone = worth_of_variants(one_seed)
+    assert any("No size has two seeds of both" in note for note in alone.notes)
+
+
+def test_shared_test_images_narrow_the_interval(findings, worth):
+    analyses = [variant.curves["top_1_error"].analysis for variant in findings]
+    alone, paired = compare(*analyses), worth.comparisons["b"]
+    ratios = [
+        (row.factor.upper - row.factor.lower) / (other.factor.upper - other.factor.lower)
+        for row, other in zip(paired.rows[:6], alone.rows[:6], strict=True)
+    ]
+    assert np.mean(ratios) < 0.9
+    assert paired.rows[3].factor.median == pytest.approx(alone.rows[3].factor.median, rel=0.1)
+
+
+def test_table_figure_and_report_hold_every_row(worth):
+    table = numbers(worth)
+    rows = worth.comparisons["b"].rows
+    assert table["num_images"].tolist() == [row.n for row in rows]
+    assert table["factor"].tolist() == [row.factor.median for row in rows]
+    assert table["kind"].tolist() == ["measured"] * 6 + ["forecast"] * 2
+    text = cells(worth)
+    assert len(text) == len(table)
+    assert "b against a: worth " in describe_worth(worth, 96)
+    ax = plot_worth(worth)
+    dots = {
+        line.get_xdata()[0]
+        for line in ax.lines
+        if line.get_marker() == "s" and len(line.get_xdata())
+    }
+    assert sorted(dots) == pytest.approx([row.n for row in rows])
+    part = worth_part(worth)
+    assert len(part.tables[0].rows) == len(rows)
+    assert sentences(worth)[0] in part.paragraphs
+    assert plot_worth(OptionsWorth("a", "error", {})) is None
+
+
+def test_a_study_without_variants_writes_no_worth(tmp_path, findings, worth, monkeypatch):
+    for name in ("save_figures", "plot_variants", "law_record"):
+        monkeypatch.setattr(f"dataworth.commands.eval_output.{name}", lambda *_: {})
+    results, epochs = findings[0].results, pd.DataFrame({"epoch": [1]})
+    write_files(results, findings, epochs, tmp_path, None)
+    assert not (tmp_path / "worth.csv").exists()
+    write_files(results, findings, epochs, tmp_path, worth)
+    written = pd.read_csv(tmp_path / "worth.csv")
+    pd.testing.assert_frame_equal(written, numbers(worth))
+    assert (tmp_path / "figures" / "worth.png").exists()
+    assert (
+        read_results(tmp_path / "metrics.json").answer_correlations == results.answer_correlations
+    )
+
+
+# Prices
+
+
+def test_hours_follow_a_line_over_the_sizes():
+    epochs = pd.DataFrame(
+        [
+            {"num_train_images": n, "seed": seed, "seconds": 1800 * (1 + n / 1000) / 2}
+            for n in (1000, 2000, 4000) for seed in (1, 2) for _ in range(2)
+        ]
+    )  # fmt: skip
+    assert Hours.measured(epochs)(np.array([0, 8000.0])) == pytest.approx([0.5, 4.5])
+    single = Hours.measured(epochs[epochs["num_train_images"] == 2000])
+    assert single(np.array([4000.0])) == pytest.approx([3.0])
+
+
+def test_an_option_is_priced_against_the_images_that_it_replaces(baseline, twice, doubled):
+    hours = {"base": Hours(0, 1e-3), "option": Hours(0, 2e-3)}
+    prices = Prices(image=0.5, label=0.5, hour=2, hours=hours)
+    analyses = {"base": baseline, "option": doubled}
+    plain = OptionsWorth("base", "error", {"option": twice})
+    worth = priced(plain, prices, analyses, 3 * 128_000**-0.3)
+    for row, cost in zip(twice.rows, worth.costs["option"], strict=True):
+        images = (row.factor.median - 1) * row.n
+        assert cost.images.median == pytest.approx(images)
+        assert cost.replaced.median == pytest.approx(images * (1 + 2e-3))
+        assert cost.training == pytest.approx(2e-3 * row.n)
+    text = describe_worth(worth, 10_000)
+    assert "Costs, with 0.5 an image, 0.5 a label, 2 an hour" in text
+    assert "option at 32,000 images: its training costs 64.00 more; the 3" in text
+    bought = re.search(
+        r"The cheapest way to 8.8 %: option with ([\d,]+) images beyond the 32,000", text
+    )
+    assert float(bought[1].replace(",", "")) == pytest.approx(32_000, rel=0.1)
+    chance = re.search(r"is the cheapest with (\d+) %", text)
+    assert int(chance[1]) > 95
+    assert {"training_cost", "replaced_cost_low"} <= set(numbers(worth))
+    assert "cost" not in describe_worth(plain, 96).lower()
+    assert not [name for name in numbers(plain) if "cost" in name]
+
+
+def test_wrong_labels_are_short_of_images():
+    n, row = 1000.0, Estimate(0.7, 0.6, 0.8)
+    worth = Worth(n, True, row, 0.1, 4.0, Estimate(0.1, 0, 0.2), True)
+    plain = OptionsWorth("base", "error", {"noisy": Comparison((worth,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}).notes)
+    assert "the 300 images (200 to 400) that it is short of cost 300 (200 to 400)" in text
+    bound = replace(worth, factor=Estimate(4, 3, 4))
+    plain = OptionsWorth("base", "error", {"far": Comparison((bound,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}, 0.1).notes)
+    assert "far at 1,000 images: it replaces more than 2,000 images, which cost 2,000." in text
+    assert "no answer without a law" in text
+
+
+# forecast.py --compare
+
+
+def test_forecast_compares_a_curve_with_a_single_measurement(tmp_path, capsys):
+    clean, noisy = tmp_path / "clean.csv", tmp_path / "noisy.csv"
+    rows = "".join(f"{n:.0f},{1 - CAFFENET[n]:.3f},50000\n" for n in (1.2e6, 6e5, 2e5))
+    clean.write_text(f"n,error,num_test\n{rows}")
+    noisy.write_text("n,error,num_test\n1200000,0.553,50000\n")
+    words = [clean, "--compare", noisy, "--json", tmp_path / "law.json", "--price-image", 0.05]
+    assert command(forecast_command.forecast, *words) == 0
+    output = capsys.readouterr().out
+    assert "noisy.csv against clean.csv: worth 0." in output
+    assert "that it is short of cost" in output
+    (row,) = json.loads((tmp_path / "law.json").read_text())["worth"]
+    assert row["factor_low"] < 0.74 < row["factor_high"]
+    assert command(forecast_command.forecast, noisy, "--compare", clean) == 0
+    assert "--plan, --compare: no answer without a law." in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_intervals_cover_known_factors():
+    """25 of the studies of ``python -m bench worth``, which takes 200: below 30 s of CPU."""
+    rng = np.random.default_rng(1)
+    table = np.array([covered(simulate(rng, 2, 5000)) for _ in range(25)])
+    assert 0.8 < np.nanmean(table[:, :5]) <= 1
+    assert 0.8 < np.nanmean(table) <= 1
