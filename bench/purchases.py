@@ -1,0 +1,227 @@
+"""Replay of buying images on measured learning curves: ``python -m bench plan``.
+
+Each case starts with the four smallest of some sizes that double, and a target error that the curve
+reaches at 2, 4 or 8 times the largest of them; an oracle buys exactly that. A policy orders images,
+"measures" the error there (the curve, interpolated in logarithms), and may order again until its
+rounds are used up. The baselines extrapolate a fitted curve and order what it says, times a factor
+that is the smallest, among those of a ladder, with at most 10 % of failures on the curves of all
+other data sets; the correction of extrapolations is an idea of Mahmood et al. (CVPR 2022,
+https://arxiv.org/abs/2207.01725). Ours is planned with a chance of missing of 10 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from dataworth.scaling.fitting import fit
+from dataworth.scaling.laws import LAWS
+from dataworth.scaling.points import Points
+from dataworth.scaling.purchases import plan_purchase
+
+Array = NDArray[np.float64]
+CURVES = Path(__file__).parent / "curves.csv"
+NUM_START_SIZES = 4
+FACTORS = (2, 4, 8)  # from the largest size at the start to the one with the target error
+MAX_TOTAL = 64.0  # times the largest size at the start: nobody can buy more
+MISS_CHANCE = 0.1
+CORRECTIONS = 1.25 ** np.arange(0, 20)  # of the sizes that baselines extrapolate
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measured learning curve, its sizes ascending and its errors not rising."""
+
+    data: str  # name of the data set: corrections are tuned on the others
+    name: str
+    chance: float
+    num_test: float | None
+    n: Array
+    error: Array
+
+    def error_at(self, n: float) -> float:
+        """Error at a number of images, interpolated in logarithms."""
+        return float(np.exp(np.interp(np.log(n), np.log(self.n), np.log(self.error))))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A curve, what is measured of it, and a target."""
+
+    curve: Curve
+    n: Array
+    target: float
+    needed: float  # images at which the curve reaches the target
+
+
+def own_curves(path: Path = CURVES) -> list[Curve]:
+    """Read the curves of ``bench/curves.csv``."""
+    return [
+        _curve(str(name).split()[0], f"{kind} {name}", float(rows.chance.iloc[0]),
+               float(rows.num_test.iloc[0]), rows.groupby("n").error.mean())
+        for (kind, name), rows in pd.read_csv(path).groupby(["kind", "curve"])
+    ]  # fmt: skip
+
+
+def public_curves(folder: Path) -> list[Curve]:
+    """Read curves of the formats of LCDB 1.1 (``lcdb*.csv.gz``)."""
+    curves = []
+    for file in sorted(folder.glob("lcdb*.csv.gz")):
+        for (data, learner), rows in pd.read_csv(file).groupby(["name", "learner"]):
+            classes, largest = rows.n_classes.iloc[0], float(rows.max_class_ratio.iloc[0])
+            chance = 1 - largest if classes < 50 else 1 - 1 / classes
+            curves.append(
+                _curve(
+                    str(data), f"{data} {learner}", chance, None, rows.groupby("n").test_err.mean()
+                )
+            )
+    return curves
+
+
+def _curve(data: str, name: str, chance: float, num_test: float | None, means: pd.Series) -> Curve:
+    error = np.minimum.accumulate(means.to_numpy(dtype=float))
+    return Curve(data, name, chance, num_test, means.index.to_numpy(dtype=float), error)
+
+
+def cases(curves: Sequence[Curve]) -> Iterator[Case]:
+    """Yield the cases of each curve: the sizes of the start end at 1/2, 1/4 and 1/8 of the last."""
+    for curve in curves:
+        for factor in FACTORS:
+            start = curve.n[-1] / factor * 0.5 ** np.arange(NUM_START_SIZES)[::-1]
+            nearest = [int(np.abs(np.log(curve.n / n)).argmin()) for n in start]
+            n, needed = curve.n[nearest], factor * curve.n[nearest[-1]]
+            exists = len(set(nearest)) == NUM_START_SIZES and needed <= curve.n[-1] * 1.001
+            if exists and np.abs(np.log(n / start)).max() < 0.35:
+                target, last = curve.error_at(needed), curve.error_at(n[-1])
+                if 0.005 < target < 0.97 * last and last < 0.9 * curve.chance:
+                    yield Case(curve, n, target, float(needed))
+
+
+Policy = Callable[[Points, Case, int], float]  # points, case, rounds left -> images to have
+
+
+def replay(case: Case, policy: Policy, rounds: int) -> tuple[bool, float]:
+    """Buy until the target is reached; whether it was, and images bought per image needed."""
+    n, limit = list(case.n), MAX_TOTAL * case.n[-1]
+    for left in range(rounds, 0, -1):
+        total = min(policy(_points(case, n), case, left), limit)
+        if total <= n[-1]:
+            break
+        n.append(total)
+        if total >= case.needed * (1 - 1e-9):
+            break
+    bought = (n[-1] - case.n[-1]) / (case.needed - case.n[-1])
+    return n[-1] >= case.needed * (1 - 1e-9), float(bought)
+
+
+def _points(case: Case, n: Sequence[float]) -> Points:
+    error = np.array([case.curve.error_at(size) for size in n])
+    num_test = case.curve.num_test and np.full(len(n), case.curve.num_test)
+    return Points(np.array(n), error, num_test if case.curve.num_test else None)
+
+
+class Planner:
+    """Our policy: the cost of missing is chosen in the first round and kept."""
+
+    def __init__(self) -> None:
+        self.miss_cost: float | None = None
+
+    def __call__(self, points: Points, case: Case, rounds: int) -> float:
+        """Return the images to have after the next order."""
+        purchase = plan_purchase(
+            fit(points, case.curve.chance), case.target, rounds, 1.0, self.miss_cost, MISS_CHANCE,
+            case.curve.num_test,
+        )  # fmt: skip
+        self.miss_cost = purchase.miss_cost
+        return float(points.sizes[-1] + purchase.order)
+
+
+def straight_line(points: Points, case: Case) -> float:
+    """Images at which a line through the last three points, in logarithms, has the target."""
+    x, y = np.log(points.sizes[-3:]), np.log(points.means[-3:])
+    slope, level = np.polyfit(x, y, 1)
+    return float(np.exp((np.log(case.target) - level) / slope)) if slope < 0 else np.inf
+
+
+def fitted_law(law: str) -> Callable[[Points, Case], float]:
+    """Return an extrapolation by least squares of log errors: ``power law + floor``, or ``M4``."""
+    formula, names = LAWS[law].formula, LAWS[law].parameters
+
+    def needed(points: Points, case: Case) -> float:
+        x, y = points.sizes / points.sizes[-1], np.log(points.means)
+        grid = 2.0 ** np.linspace(0, np.log2(MAX_TOTAL) + 2, 400)
+
+        def curve(z: Array, at: Array) -> Array:
+            values = {
+                "level": np.exp(z[0]), "exponent": np.exp(z[1]), "floor": 1 / (1 + np.exp(-z[2])),
+                "bend": np.exp(z[-1]),
+            }  # fmt: skip
+            parameters = [np.array([[values[name]]]) for name in names]
+            return np.log(np.maximum(formula(at, case.curve.chance, *parameters)[0], 1e-12))
+
+        starts = [np.array([y[-1], np.log(c), f, 0.0]) for c in (0.2, 0.6) for f in (-4.0, 0.0)]
+        size = len(names)
+        best = min(
+            (least_squares(lambda z: curve(z, x) - y, start[:size], bounds=(-20, 20))
+             for start in starts),
+            key=lambda result: result.cost,
+        )  # fmt: skip
+        below = curve(best.x, grid) <= np.log(case.target)
+        return float(points.sizes[-1] * grid[below.argmax()]) if below.any() else np.inf
+
+    return needed
+
+
+def corrected(needed: Callable[[Points, Case], float], factor: float) -> Policy:
+    """Order what an extrapolation says, times a factor; at least 5 % more than there is."""
+    return lambda points, case, _: float(
+        max(factor * needed(points, case), 1.05 * points.sizes[-1])
+    )
+
+
+BASELINES = {
+    "straight line": straight_line,
+    "power law": fitted_law("power law with floor"),
+    "M4": fitted_law("M4"),
+}
+
+
+def measure_purchases(curves: Sequence[Curve], rounds: Sequence[int]) -> pd.DataFrame:
+    """Return one row per policy and number of rounds: failures, and images bought."""
+    listed = list(cases(curves))
+    data = np.array([case.curve.data for case in listed])
+    rows = []
+    for number in rounds:
+        ours = np.array([replay(case, Planner(), number) for case in listed], dtype=float)
+        rows.append(_row("dataworth", number, ours))
+        for name, needed in BASELINES.items():
+            table = np.array([
+                [replay(case, corrected(needed, factor), number) for case in listed]
+                for factor in CORRECTIONS
+            ], dtype=float)  # fmt: skip
+            rows.append(_row(name, number, table[0]))
+            chosen = np.empty(len(listed), dtype=int)
+            for one in np.unique(data):
+                failures = 1 - table[:, data != one, 0].mean(axis=1)
+                enough = failures <= MISS_CHANCE
+                chosen[data == one] = enough.argmax() if enough.any() else len(CORRECTIONS) - 1
+            rows.append(_row(f"{name}, corrected", number, table[chosen, np.arange(len(listed))]))
+    return pd.DataFrame(rows)
+
+
+def _row(policy: str, rounds: int, scores: Array) -> dict[str, object]:
+    bought = scores[:, 1]
+    return {
+        "policy": policy,
+        "rounds": rounds,
+        "cases": len(scores),
+        "failure_rate": round(float(1 - scores[:, 0].mean()), 4),
+        "bought_mean": round(float(bought.mean()), 3),
+        "bought_median": round(float(np.median(bought)), 3),
+    }

@@ -1,0 +1,101 @@
+"""Planning how many images to buy: against closed forms and brute force."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from dataworth.scaling import purchases
+from dataworth.scaling.fitting import fit
+from dataworth.scaling.points import Points
+from dataworth.scaling.posterior import LawDraws, Posterior
+from dataworth.scaling.purchases import STEPS_PER_DOUBLING, plan_purchase
+
+SIZES = np.array([500.0, 1000, 2000, 4000])
+CURVE = Points(SIZES, 0.9 * (SIZES / 100) ** -0.4, np.full(4, 5000.0))
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Posterior:
+    return fit(CURVE, 0.99)
+
+
+def certain_law(exponent: float, draws: int = 50) -> Posterior:
+    """Return a posterior without doubt: error 0.2 at 1,000 images, and a power law after it."""
+    level, exponents = np.full((draws, 1), 0.2), np.full((draws, 1), exponent)
+    return Posterior(
+        laws=(LawDraws("power law", (level, exponents)),),
+        largest_size=1000.0,
+        chance=1.0,
+        drift=np.zeros(draws),
+        scatter=np.zeros(draws),
+        relative_seed_variance=0.0,
+        noise=np.zeros((draws, 2)),
+    )
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_without_doubt_one_order_reaches_the_target(rounds: int) -> None:
+    plan = plan_purchase(certain_law(0.5), 0.1, rounds)  # 4,000 images have half the error
+    assert plan.order == pytest.approx(3000, abs=1)
+    assert plan.chance_now == plan.chance == 1
+    assert plan.expected_images == pytest.approx(3000)
+
+
+def test_an_order_that_costs_more_than_the_miss_is_not_made() -> None:
+    plan = plan_purchase(certain_law(0.5), 0.1, 3, price=1.0, miss_cost=2999.0)
+    assert (plan.order, plan.chance, plan.expected_cost) == (0, 0, 2999)
+    assert plan_purchase(certain_law(0.5), 0.1, 3, price=1.0, miss_cost=3001.0).order == 3000
+
+
+def test_a_single_round_buys_the_quantile_of_the_newsvendor(posterior: Posterior) -> None:
+    """With one order, minimise price * order + miss cost * P(not reached): by enumeration."""
+    plan = plan_purchase(posterior, 0.1, 1, price=2.0, miss_cost=50_000.0)
+    n = 4000 * 2.0 ** (np.arange(80) / STEPS_PER_DOUBLING)
+    reached = (posterior.expected_error(n) <= 0.1)[:: 8000 // purchases.NUM_DRAWS]
+    alive = np.array([(~reached[:, : i + 1].any(axis=1)).mean() for i in range(len(n))])
+    costs = 2.0 * (n - 4000) + 50_000 * alive
+    assert plan.order == np.ceil(n[costs.argmin()] - 4000)
+    assert plan.expected_cost == pytest.approx(costs.min())
+
+
+def test_rounds_that_only_learn_reached_or_not_are_solved_exactly(posterior: Posterior) -> None:
+    """Two rounds on a coarse part of the grid, against all pairs of orders."""
+    problem = purchases._Problem.build(posterior, 0.1, 1.0, None)
+    alive, bought, miss_cost = problem.survival, problem.bought, 30_000.0
+    cost, missed = problem._solve(alive[None], 2, miss_cost, 0)
+    plans = [
+        (bought[i] + alive[i] * (bought[j] - bought[i]) + alive[j] * miss_cost, alive[j])
+        for i, j in product(range(len(bought)), repeat=2)
+        if i <= j
+    ]
+    assert cost[0, 0] == pytest.approx(min(plans)[0])
+    assert missed[0, 0] == pytest.approx(min(plans)[1])
+
+
+def test_more_rounds_and_what_is_learned_never_cost_more(posterior: Posterior) -> None:
+    plans = [plan_purchase(posterior, 0.15, rounds, miss_cost=60_000.0) for rounds in (1, 2, 3)]
+    costs = [plan.expected_cost for plan in plans]
+    assert costs == sorted(costs, reverse=True)
+    assert plans[-1].order < plans[0].order  # waiting for a measurement saves images
+    problem = purchases._Problem.build(posterior, 0.15, 1.0, None)
+    blind = problem._solve(problem.survival[None], 3, 60_000.0, 0)[0][0, 0]
+    assert costs[2] < blind
+
+
+@pytest.mark.parametrize(("miss_chance", "rounds"), [(0.1, 1), (0.1, 3), (0.3, 2)])
+def test_a_chance_of_missing_is_kept(posterior: Posterior, miss_chance: float, rounds: int) -> None:
+    plan = plan_purchase(posterior, 0.15, rounds, miss_chance=miss_chance)
+    assert 1 - plan.chance <= miss_chance
+    assert 0 <= plan.chance_now <= plan.chance + 1e-9
+    again = plan_purchase(posterior, 0.15, rounds, miss_cost=plan.miss_cost)
+    assert again == plan
+
+
+def test_money_scales(posterior: Posterior) -> None:
+    one = plan_purchase(posterior, 0.15, 2, price=1.0, miss_cost=40_000.0)
+    two = plan_purchase(posterior, 0.15, 2, price=2.0, miss_cost=80_000.0)
+    assert two.order == one.order
+    assert two.expected_cost == pytest.approx(2 * one.expected_cost)
