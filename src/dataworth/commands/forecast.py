@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from ..console import printable_name, say
 from ..errors import InputError
 from ..evaluation.results import FILE as METRICS_FILE
