@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -7,6 +9,8 @@ import torchvision.models
 from safetensors.torch import load, save
 
 from dataworth import devices
+from dataworth.commands import export as export_command
+from dataworth.commands import predict as predict_command
 from dataworth.commands.flags import TrainFlags
 from dataworth.commands.parsing import parse_train
 from dataworth.config import Recipe
@@ -22,6 +26,8 @@ from dataworth.models.registry import (
     weight_bytes,
 )
 from dataworth.training.optimization import SCHEDULES, build_optimizer, learning_rate
+from tests import made
+from tests.conftest import command, evaluate, train
 
 NAMES = [*MODELS, *torchvision.models.list_models(module=torchvision.models)]
 ONE_OF_EACH_FAMILY = {
@@ -66,6 +72,27 @@ TIMM_FAMILIES = (  # of 0.3 to 6 million parameters
 @pytest.mark.parametrize("name", [f"timm:{name}" for name in TIMM_FAMILIES])
 def test_a_model_of_each_family_of_timm_keeps_the_contract(name):
     test_every_model_computes_logits_and_loads_its_weights_from_safetensors(name)
+
+
+@pytest.mark.slow
+def test_a_model_of_timm_goes_through_every_command(workplace, capsys):
+    words = ["--dataset", "digits", "--model", "timm:resnet10t", "--image-size", "32"]
+    words += ["--augment", "crop", "--subset-sizes", "0.25", "--learning-rate", "0.05"]
+    assert train(*words, "--epochs", "3", "--batch-size", "64", "--experiment-id", "s") == 0
+    assert train("--resume", "s") == 0  # finished: its identity is that of the command
+    assert evaluate() == 0
+    assert "alexnet" not in capsys.readouterr().out
+    (workplace / "a.png").write_bytes(made.encoded(made.scene(40, 40), "png"))
+    answers = []
+    assert command(export_command.export, "--output", "model") == 0
+    for chosen in ([], ["--weights", "model/model.safetensors"]):
+        words = ["--image", "a.png", "--output", "a.json", *chosen]
+        assert command(predict_command.predict, *words) == 0
+        answers.append(json.loads(Path("a.json").read_text())[0]["top_1_probability"])
+    assert answers[0] == answers[1]
+    results = json.loads(Path("results/s/metrics.json").read_text())
+    (run,) = results["runs"]
+    assert run["status"] == "complete"  # better than chance level
 
 
 def test_models_of_timm_are_built_for_the_size_that_is_asked():

@@ -22,6 +22,7 @@ from dataworth.tracking.replay import read_study
 from tests.conftest import ROOT, command
 
 RUNS = ["0.0625/seed-1", "1.0/seed-2"]
+STEPS = ("epoch", "num_train_images")
 NO_SERVER = "http://127.0.0.1:9"  # the discard port: connections are refused
 
 
@@ -148,6 +149,8 @@ def stores(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("TRACKIO_DIR", str(folder / "trackio"))
         patch.setenv("WANDB_DIR", str(folder))
+        patch.setenv("WANDB_BASE_URL", NO_SERVER)  # read once, by the first test that needs it
+        patch.setenv("WANDB_API_KEY", "0" * 40)
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         yield folder
@@ -206,11 +209,12 @@ def read_wandb(folder):
             }
             step = items.get("epoch", items.get("num_train_images"))
             figures |= {key.removeprefix("figures/") for key in items if key.startswith("figures")}
-            if step is not None:
-                own = {k: v for k, v in items.items() if not k.startswith("_")}
-                rows[step] = {
-                    k: v for k, v in own.items() if k not in ("epoch", "num_train_images")
-                }
+            for key, value in items.items():
+                if not key.startswith(("_", "figures/", *STEPS)):
+                    assert key not in rows.setdefault(step, {})
+                    rows[step][key] = value
+        images = list((path.parent / "files" / "media" / "images" / "figures").glob("*.png"))
+        assert len(images) == len(figures)
         parent = None if run.job_type == "study" else run.run_group
         assert run.display_name not in stored
         stored[run.display_name] = (parent, rows, figures)
@@ -311,8 +315,6 @@ def test_a_dead_server_is_one_line(stores, tmp_path, capsys, monkeypatch, tracke
     before = files(results)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("WANDB_BASE_URL", NO_SERVER)
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr(wandb_runs, "SECONDS", 2)
     assert track(results, "--to", tracker) == 2
     captured = capsys.readouterr()

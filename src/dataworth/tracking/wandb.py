@@ -35,18 +35,22 @@ def replay_to_wandb(study: TrackedStudy, project: str, offline: bool) -> Replay:
     except ImportError:
         raise missing_package("wandb") from None
     try:
-        settings = wandb.setup().settings
+        settings = wandb.setup(wandb.Settings(silent=True)).settings
         offline = offline or settings.mode == "offline"
         folder = Path(settings.wandb_dir)
-        written = [
+        folders = [
             _write_run(study, run, project, offline)
             for run in study.runs
             if not (offline and _is_complete(folder, run))
         ]
+        wandb.teardown()  # its process may write files until it ends
+        if offline:
+            for written in folders:
+                (written / COMPLETE).touch()
     except (wandb.errors.Error, OSError) as error:
         raise failure("wandb", error) from None
     location = f"{folder}; wandb sync uploads it" if offline else f"project {project!r}"
-    return Replay(location, len(written), len(study.runs) - len(written))
+    return Replay(location, len(folders), len(study.runs) - len(folders))
 
 
 def run_id(run: TrackedRun) -> str:
@@ -58,7 +62,8 @@ def _is_complete(folder: Path, run: TrackedRun) -> bool:
     return any(folder.glob(f"offline-run-*-{run_id(run)}/{COMPLETE}"))
 
 
-def _write_run(study: TrackedStudy, run: TrackedRun, project: str, offline: bool) -> str:
+def _write_run(study: TrackedStudy, run: TrackedRun, project: str, offline: bool) -> Path:
+    """Write a run; return the folder of its files."""
     import wandb
 
     settings = wandb.Settings(
@@ -89,7 +94,4 @@ def _write_run(study: TrackedStudy, run: TrackedRun, project: str, offline: bool
         if run.figures:
             figures = {name: wandb.Image(str(path)) for name, path in run.figures.items()}
             writer.log(figures)
-        sync_dir = Path(writer.settings.sync_dir)
-    if offline:
-        (sync_dir / COMPLETE).touch()
-    return run.name
+        return Path(writer.settings.sync_dir)
