@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 
 from dataworth import LearningCurve
+from dataworth.commands import forecast as forecast_command
 from dataworth.commands.flags import ForecastFlags
 from dataworth.commands.parsing import parse
 from dataworth.figures.style import new_axes
 from dataworth.forecaster.fitted_curve import NotFittedError
 from dataworth.forecaster.flags import ReadFlags
 from dataworth.scaling.points import NotIdentifiableError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, command
 
 PAGE = (ROOT / "docs" / "how-to" / "forecast-from-numbers.md").read_text()
 BLOCKS = {
@@ -301,6 +302,8 @@ def test_commands_of_the_page_parse():
 def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(tmp_path)
+    for line in "".join(BLOCKS["bash"]).splitlines():
+        assert command(forecast_command.forecast, *shlex.split(line)[2:]) == 0
     names = {}
     for block in BLOCKS["python"]:
         exec(block, names)
