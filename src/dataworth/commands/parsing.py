@@ -79,18 +79,40 @@ def parse_train(
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
         flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
-    if variant_values:
-        flags = flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
-    variants = dict(flags.study.variants)
+    if not variant_values:
+        return flags
+    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+
+
+def select_variants(flags: TrainFlags, requested: Sequence[Study]) -> TrainFlags:
+    """Return the flags with those variants alone that ``--variants`` names.
+
+    Parameters
+    ----------
+    flags : TrainFlags
+    requested : sequence of Study
+        By earlier commands. A study that is resumed without a config file has their variants, all
+        of which stay requested.
+
+    Raises
+    ------
+    InputError
+        If there is no variant of a name.
+    """
+    is_stored = flags.resume is not None and flags.config is None
+    studies = requested if is_stored else [flags.study]
+    variants = {name: changes for study in studies for name, changes in study.variants}
     for name in flags.variants:
         if name not in variants:
-            known = ", ".join(variants) or "none"
+            listed = ", ".join(variants) or "none"
+            hint = did_you_mean(name, variants)
             raise InputError(
-                f"--variants: no variant {short_repr(name)}{did_you_mean(name, variants)}; the "
-                f"study has {known}"
+                f"--variants: no variant {short_repr(name)}{hint}; the study has {listed}"
             )
-    chosen = {name: variants[name] for name in variants if name in (flags.variants or variants)}
-    return flags.replace(study=flags.study.replace(variants=tuple(chosen.items())))
+    if is_stored or not flags.variants:
+        return flags
+    chosen = tuple(pair for pair in flags.study.variants if pair[0] in flags.variants)
+    return flags.replace(study=flags.study.replace(variants=chosen))
 
 
 def note_unused(record: Record, needs: Mapping[str, tuple[bool, str]]) -> None:
