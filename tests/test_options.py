@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from dataworth.storage.identity import describe_run, with_defaults
 from dataworth.training.trainer import Trainer
 from tests import made
 from tests.conftest import DIGITS, ROOT, command, inside, train
+from tests.faults.victims import STEP, Victim, start_server
 
 RECIPE = Recipe(
     dataset="digits", model="alexnet-small", image_size=32, augment="crop", epochs=2, batch_size=32,
@@ -164,6 +166,23 @@ def test_a_run_with_an_option_is_resumed_to_the_same_bits(place, options):
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("freeze", ["none", "body"])
+def test_killed_with_options_the_same_command_finishes_with_the_same_bits(place, freeze):
+    start_server()
+    words = [*WORDS, "--batch-size", "10", "--init", place / SOURCE, "--freeze", freeze]
+    words += ["--label-noise", "0.3", "--checkpoint-seconds", "0"]
+    weights = [place / name / "s/60/seed-42/best.safetensors" for name in ("cut", "whole")]
+    victim = Victim("dataworth.commands.train:train", [*words, "--checkpoint-dir", "cut"], [STEP])
+    assert victim.until("step", 4)
+    assert victim.strike() == -signal.SIGKILL
+    for name in ("cut", "whole"):
+        again = Victim("dataworth.commands.train:train", [*words, "--checkpoint-dir", name])
+        assert again.end() == 0, again.text
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 def test_the_body_is_pretrained_and_the_head_is_that_of_fresh_weights(place):
     data, pretrained = open_data(RECIPE, CPU), load_file(SOURCE)
     run = planned(RECIPE.replace(init=SOURCE), place / "s", data)
@@ -238,7 +257,7 @@ def write_source(kind):
         Path(SOURCE).write_bytes(made.checkpoint(kind))
 
 
-@pytest.mark.fault(51)
+@pytest.mark.fault(21, 51)
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -284,6 +303,7 @@ def test_wrong_weights_end_the_command_before_anything_is_written(place, capsys)
     assert not (place / "checkpoints").exists()
 
 
+@pytest.mark.fault(18)
 def test_resume_refuses_other_weights_and_a_finished_study_needs_none(place, capsys):
     words = [*WORDS, "--init", SOURCE, "--subset-sizes"]
     assert train(*words, "60") == 0
@@ -347,13 +367,22 @@ def test_options_without_an_effect_on_speed_are_not_timed_anew():
 def test_some_variants_of_a_file_are_trained_and_others_added_later(place, capsys):
     (place / "c.yaml").write_text("variants: {a: {}, b: {label_noise: 0.2}, c: {init: nowhere}}")
     words = [*WORDS, "--config", "c.yaml", "--variants"]
+
+    def trained():
+        return {path.parts[2] for path in Path().glob("checkpoints/s/*/60/seed-42/done")}
+
     assert train(*words, "a") == 0
-    assert train(*words, "b", "--resume", "s") == 0
-    folders = {path.parts[2] for path in Path().glob("checkpoints/s/*/60/seed-42/done")}
-    assert folders == {"a", "b"}
+    assert trained() == {"a"}
+    assert train(*words, "b") == 0
+    assert trained() == {"a", "b"}
+    for name in "ab":
+        Path(f"checkpoints/s/{name}/60/seed-42/done").unlink()
+    assert train("--resume", "s", "--variants", "a") == 0
+    assert trained() == {"a"}
     capsys.readouterr()
-    assert train(*words, "d") == 2
-    assert "--variants: no variant 'd'; the study has a, b, c" in capsys.readouterr().err
+    for others, listed in ((words, "a, b, c"), (["--resume", "s", "--variants"], "a, b")):
+        assert train(*others, "d") == 2
+        assert f"--variants: no variant 'd'; the study has {listed}\n" in capsys.readouterr().err
 
 
 def test_the_file_of_options_is_a_study_of_the_acceptance(capsys, place):

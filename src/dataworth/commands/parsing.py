@@ -79,6 +79,7 @@ def parse_train(
     flags = parse(TrainFlags, words, default)
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
+<<<<<<< HEAD
         default = TrainFlags(recipe=recipe, study=study, machine=machine)
         flags = parse(TrainFlags, words, default)
     if variant_values:
@@ -88,22 +89,49 @@ def parse_train(
 
 def _with_chosen_variants(flags: TrainFlags) -> TrainFlags:
     """Return the flags with the variants that ``--variants`` names; all without it.
+=======
+        flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
+    if not variant_values:
+        return flags
+    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+
+
+def select_variants(flags: TrainFlags, requested: Sequence[Study]) -> TrainFlags:
+    """Return the flags with those variants alone that ``--variants`` names.
+
+    Parameters
+    ----------
+    flags : TrainFlags
+    requested : sequence of Study
+        By earlier commands. A study that is resumed without a config file has their variants, all
+        of which stay requested.
+>>>>>>> options
 
     Raises
     ------
     InputError
+<<<<<<< HEAD
         If the study has no such variant.
     """
     variants = dict(flags.study.variants)
+=======
+        If there is no variant of a name.
+    """
+    is_stored = flags.resume is not None and flags.config is None
+    studies = requested if is_stored else [flags.study]
+    variants = {name: changes for study in studies for name, changes in study.variants}
+>>>>>>> options
     for name in flags.variants:
         if name not in variants:
-            known = ", ".join(variants) or "none"
+            listed = ", ".join(variants) or "none"
+            hint = did_you_mean(name, variants)
             raise InputError(
-                f"--variants: no variant {short_repr(name)}{did_you_mean(name, variants)}; the "
-                f"study has {known}"
+                f"--variants: no variant {short_repr(name)}{hint}; the study has {listed}"
             )
-    chosen = {name: variants[name] for name in variants if name in (flags.variants or variants)}
-    return flags.replace(study=flags.study.replace(variants=tuple(chosen.items())))
+    if is_stored or not flags.variants:
+        return flags
+    chosen = tuple(pair for pair in flags.study.variants if pair[0] in flags.variants)
+    return flags.replace(study=flags.study.replace(variants=chosen))
 
 
 def _with_model_defaults(flags: TrainFlags, words: Sequence[str], recipe: Recipe) -> TrainFlags:

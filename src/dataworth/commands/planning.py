@@ -16,7 +16,7 @@ from ..storage.identity import InitFile, identify
 from ..storage.run_directory import PlannedRun
 from ..storage.study_directory import StudyDirectory
 from .flags import TrainFlags
-from .parsing import NEWEST, note_unused, parse_train
+from .parsing import NEWEST, note_unused, parse_train, select_variants
 
 if TYPE_CHECKING:
     from ..data.datasets import ImageDataset
@@ -90,7 +90,8 @@ def resolve_study(
     Raises
     ------
     InputError
-        If there is nothing to resume, or the directory holds a study of another recipe.
+        If there is nothing to resume, a variant is not known, or the directory holds a study of
+        another recipe.
     """
     base = flags.machine.checkpoint_dir
     if flags.resume is None:
@@ -104,6 +105,7 @@ def resolve_study(
                 lambda machine: parse_train(words, stored.replace(machine=machine)).machine
             )
             flags = flags.replace(machine=machine.replace(checkpoint_dir=base))
+    flags = select_variants(flags, study.requested)
     study.check(flags.recipe, flags.study)
     return flags, study
 

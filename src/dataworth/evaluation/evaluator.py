@@ -158,7 +158,7 @@ def evaluate_run(
         **{split: data.dataset.splits[split].groups for split in stored},
     }
     splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device), groups)
-    drawn = (
+    drawn: dict[str, Any] = (
         {}
         if train_split.groups is None
         else {"drawn_images": len(subset), "drawn_groups": train_split.num_groups}

@@ -124,7 +124,8 @@ class _Problem:
         """Probability that the target is not reached at each number of images, shape (grid,)."""
         if not len(self.reached):
             return np.zeros(len(self.bought))
-        return self._survival(np.full((1, len(self.reached)), 1 / len(self.reached)))[0]
+        alive: Array = self._survival(np.full((1, len(self.reached)), 1 / len(self.reached)))[0]
+        return alive
 
     def _survival(self, weights: Array) -> Array:
         """Sum weights (outcomes, draws) of the draws not yet there, (outcomes, grid)."""
