@@ -79,21 +79,11 @@ def parse_train(
     flags = parse(TrainFlags, words, default)
     if flags.config is not None:
         recipe, study, machine = read_config(flags.config)
-<<<<<<< HEAD
         default = TrainFlags(recipe=recipe, study=study, machine=machine)
         flags = parse(TrainFlags, words, default)
     if variant_values:
         flags = flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
-    return _with_model_defaults(_with_chosen_variants(flags), words, default.recipe)
-
-
-def _with_chosen_variants(flags: TrainFlags) -> TrainFlags:
-    """Return the flags with the variants that ``--variants`` names; all without it.
-=======
-        flags = parse(TrainFlags, words, TrainFlags(recipe=recipe, study=study, machine=machine))
-    if not variant_values:
-        return flags
-    return flags.replace(study=flags.study.replace(variants=combinations(variant_values)))
+    return _with_model_defaults(flags, words, default.recipe)
 
 
 def select_variants(flags: TrainFlags, requested: Sequence[Study]) -> TrainFlags:
@@ -105,22 +95,15 @@ def select_variants(flags: TrainFlags, requested: Sequence[Study]) -> TrainFlags
     requested : sequence of Study
         By earlier commands. A study that is resumed without a config file has their variants, all
         of which stay requested.
->>>>>>> options
 
     Raises
     ------
     InputError
-<<<<<<< HEAD
-        If the study has no such variant.
-    """
-    variants = dict(flags.study.variants)
-=======
         If there is no variant of a name.
     """
     is_stored = flags.resume is not None and flags.config is None
     studies = requested if is_stored else [flags.study]
     variants = {name: changes for study in studies for name, changes in study.variants}
->>>>>>> options
     for name in flags.variants:
         if name not in variants:
             listed = ", ".join(variants) or "none"
