@@ -76,8 +76,8 @@ class Recipe(Record):
     group_from: str | None = Field(
         None,
         min_length=1,
-        description="as --group-column, from the file name: a regular expression, whose first "
-        "group, or whole match, is the name of the group",
+        description="groups from file names: a regular expression; its first pair of parentheses, "
+        "or else the whole match, names the group",
     )
     on_leak: Literal["warn", "error", "drop"] = Field(
         "warn",

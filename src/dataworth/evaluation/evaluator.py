@@ -14,6 +14,8 @@ from tqdm import tqdm
 from ..config import Recipe
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.pixels import PixelStores
+from ..data.prepare import PreparedData
+from ..data.splits import Split
 from ..data.subsets import Indices
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
@@ -153,16 +155,6 @@ def evaluate_run(
         if split != "train"
     }
     write_predictions(results_dir, run.path, stored)
-    groups = {
-        "train": train_split.groups,
-        **{split: data.dataset.splits[split].groups for split in stored},
-    }
-    splits = _score_splits(predictions, torch.from_numpy(data.distinct_test).to(device), groups)
-    drawn: dict[str, Any] = (
-        {}
-        if train_split.groups is None
-        else {"drawn_images": len(subset), "drawn_groups": train_split.num_groups}
-    )
     scores = RunScores(
         variant=run.variant,
         model=recipe.model,
@@ -172,10 +164,9 @@ def evaluate_run(
         epochs=recipe.epochs,
         best_epoch=best_epoch,
         status="complete",  # until the runs of its size are judged together
-        splits=splits,
-        **drawn,
+        splits=_score_splits(predictions, data, train_split),
     )
-    return scores.model_copy(update=_label_noise(recipe, config))
+    return scores.model_copy(update={**_drawn(train_split), **_label_noise(recipe, config)})
 
 
 def _label_noise(recipe: Recipe, config: Mapping[str, Any]) -> Mapping[str, float | int]:
@@ -185,19 +176,23 @@ def _label_noise(recipe: Recipe, config: Mapping[str, Any]) -> Mapping[str, floa
     return {"label_noise": recipe.label_noise, "num_changed_labels": config["num_changed_labels"]}
 
 
+def _drawn(subset: Split) -> dict[str, int]:
+    """Return the numbers of images and groups that a run drew; empty without groups."""
+    grouped = {"drawn_images": len(subset), "drawn_groups": subset.num_groups}
+    return {} if subset.groups is None else grouped
+
+
 def _score_splits(
-    predictions: Mapping[str, tuple[Tensor, Tensor]],
-    distinct: Tensor,
-    groups: Mapping[str, Indices | None],
+    predictions: Mapping[str, tuple[Tensor, Tensor]], data: PreparedData, subset: Split
 ) -> dict[str, SplitScores]:
-    splits = {
-        split: _split_scores(*outputs, groups[split]) for split, outputs in predictions.items()
-    }
+    groups = {name: split.groups for name, split in data.dataset.splits.items()}
+    groups["train"] = subset.groups
+    splits = {name: _split_scores(*outputs, groups[name]) for name, outputs in predictions.items()}
+    distinct, test_groups = data.distinct_test, groups["test"]
     if distinct.any() and not distinct.all():
-        logits, labels = predictions["test"]
-        test_groups = groups["test"]
-        kept = None if test_groups is None else test_groups[distinct.cpu().numpy()]
-        splits[WITHOUT_DUPLICATES] = _split_scores(logits[distinct], labels[distinct], kept)
+        logits, labels = (values[torch.from_numpy(distinct)] for values in predictions["test"])
+        kept = None if test_groups is None else test_groups[distinct]
+        splits[WITHOUT_DUPLICATES] = _split_scores(logits, labels, kept)
     return splits
 
 
