@@ -348,6 +348,10 @@ def test_wrong_labels_are_short_of_images():
     text = " ".join(priced(plain, Prices(image=1), {}, 0.1).notes)
     assert "far at 1,000 images: it replaces more than 2,000 images, which cost 2,000." in text
     assert "no answer without a law" in text
+    bound = replace(worth, factor=Estimate(0.1, 0.1, 0.4))
+    plain = OptionsWorth("base", "error", {"bad": Comparison((bound,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}).notes)
+    assert "bad at 1,000 images: it is short of more than 600 images, which cost 600." in text
 
 
 # forecast.py --compare

@@ -290,7 +290,8 @@ def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.G
     num_inside = int(inside.sum())
     near, far = np.minimum.outer(at, at), np.maximum.outer(at, at)
     covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion, as in the fit
-    root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(at)))
+    ridge = 1e-9 * max(1.0, float(covariance.max()))  # sizes that are equal make it singular
+    root = np.linalg.cholesky(covariance + ridge * np.eye(len(at)))
     paths = rng.standard_normal((len(posterior.drift), len(at))) @ root.T
     paths *= posterior.drift[:, None]
     residuals = y - np.log(np.maximum(posterior.law_error(np.exp(log_n)), 1e-12))
