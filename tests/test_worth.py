@@ -93,14 +93,12 @@ def test_a_shifted_curve_is_worth_its_shift(twice):
 
 
 def test_what_the_baseline_cannot_tell_is_a_bound(baseline):
-    (far,) = compare(baseline, measured(32_000, 0.02)).rows
-    assert far.factor.lower == far.factor.upper == far.most == pytest.approx(4)
-    (bad,) = compare(baseline, measured(32_000, 0.9)).rows
-    assert bad.factor.upper == bad.least == pytest.approx(1000 / 4 / 32_000)
     options = {
-        "far": compare(baseline, measured(32_000, 0.02)),
-        "bad": compare(baseline, measured(32_000, 0.9)),
+        name: compare(baseline, measured(32_000, e)) for name, e in (("far", 0.02), ("bad", 0.9))
     }
+    ((far,), (bad,)) = (comparison.rows for comparison in options.values())
+    assert far.factor.lower == far.factor.upper == far.most == pytest.approx(4)
+    assert bad.factor.upper == bad.least == pytest.approx(1000 / 4 / 32_000)
     text = " ".join(sentences(OptionsWorth("base", "error", options)))
     assert "far against base: worth more than 4.0x the images at 32,000." in text
     assert "worth less than 0.0078x the images" in text
@@ -137,7 +135,7 @@ def test_wrong_labels_of_caffenet_cost_the_published_share_of_images():
 def test_curves_pass_through_precise_points(baseline):
     wavy = 3 * N**-0.3 * (1 + 0.03 * (-1.0) ** np.arange(len(N)))
     points = Points(N, wavy, np.full(len(N), 1e8))
-    posterior = fit(points, 1.0)
+    posterior = fit(points, 1.0).thinned(8)
     n = np.sort([*N, *(N * 1.4)])
     draws = curve_draws(posterior, points, n, np.random.default_rng(0))
     assert draws.shape == (len(posterior.drift), len(n))
@@ -348,6 +346,10 @@ def test_wrong_labels_are_short_of_images():
     text = " ".join(priced(plain, Prices(image=1), {}, 0.1).notes)
     assert "far at 1,000 images: it replaces more than 2,000 images, which cost 2,000." in text
     assert "no answer without a law" in text
+    bound = replace(worth, factor=Estimate(0.1, 0.1, 0.4))
+    plain = OptionsWorth("base", "error", {"bad": Comparison((bound,), None, "")})
+    text = " ".join(priced(plain, Prices(image=1), {}).notes)
+    assert "bad at 1,000 images: it is short of more than 600 images, which cost 600." in text
 
 
 # forecast.py --compare

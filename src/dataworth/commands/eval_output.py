@@ -195,9 +195,9 @@ def write_files(
             save_figures(variant.curves, variant.sizes, variant.epochs, figures / variant.variant)
     for metric, ax in plot_variants(findings).items():
         save_printed(ax, figures / f"{metric}.png")
-    if worth is not None and (ax := plot_worth(worth)) is not None:
+    if worth is not None and (figure := plot_worth(worth)) is not None:
         _write_table(numbers(worth), results_dir / "worth.csv")
-        save_printed(ax, figures / "worth.png")
+        save_printed(figure, figures / "worth.png")
 
 
 def find_worth(findings: Sequence[VariantFindings], flags: EvalFlags) -> OptionsWorth | None:

@@ -40,7 +40,7 @@ def plot_worth(worth: OptionsWorth) -> Axes | None:
     ax.set(xscale="log", yscale="log", xlabel="training images of the option")
     ax.set_ylabel(f"images of {plain(worth.baseline)} per image of the option")
     _label(ax, worth)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     ax.grid(which="major", alpha=0.25)
     caption(
         ax, f"factor with the {worth.error} of the option, 90 % intervals; arrow: not told beyond"

@@ -117,8 +117,10 @@ def _sentence(name: str, row: Worth, cost: Cost, prices: Prices) -> str:
     if row.factor.median in (row.least, row.most):
         bound = row.factor.median == row.most
         count, price = (images.lower, money.lower) if bound else (images.upper, money.upper)
-        replaced = f"it replaces {'more' if bound else 'fewer'} than {rounded(count)} images"
-        return f"{name} at {row.n:,.0f} images: {training}{replaced}, which cost {_money(price)}."
+        verb = "replaces" if count >= 0 else "is short of"
+        than = f"{'more' if bound == (count >= 0) else 'fewer'} than {rounded(abs(count))} images"
+        text = f"it {verb} {than}, which cost {_money(abs(price))}"
+        return f"{name} at {row.n:,.0f} images: {training}{text}."
     replaced = "that it replaces cost"
     if images.median < 0:  # the option is worth less than its images
         images, money = (Estimate(-e.median, -e.upper, -e.lower) for e in (images, money))

@@ -196,7 +196,7 @@ def cells(worth: OptionsWorth) -> pd.DataFrame:
         {
             "option": name,
             "images": f"{row.n:,.0f}",
-            "": "" if row.measured else "forecast" if row.reliable else UNRELIABLE_FORECAST,
+            "kind": _kind(row) if row.reliable else f"{_kind(row)}, unreliable",
             "worth": factor(row),
             "error difference (points)": _points(row.difference),
         }
@@ -204,9 +204,6 @@ def cells(worth: OptionsWorth) -> pd.DataFrame:
         for row in comparison.rows
     ]
     return pd.DataFrame(rows).set_index("option") if rows else pd.DataFrame()
-
-
-UNRELIABLE_FORECAST = f"forecast, {UNRELIABLE}"
 
 
 def factor(row: Worth) -> str:

@@ -7,15 +7,16 @@ m n images, is expected to have the option's expected error at n.
 Both curves are measured on the same test images, and an image that is hard for one model tends to
 be hard for the other. The deviation of a measured error from the error on all images of the kind,
 with binomial variance v, therefore has three independent parts: one common to both curves, with the
-share ``between`` of v; one common to all sizes of a curve; and one of each point. ``between`` is
-the correlation of right and wrong answers of the two curves, and the second share is what the
-correlation within a curve exceeds it by. Each law is fitted with the third part as its noise; a
-draw of the joint posterior is a draw of each law, one of each curve's own part, and one of the
-common part for both together. The common part moves both curves alike, so that it cancels where
-their errors are equal: the factor is known better than from two independent test sets. Training
-seeds, and the drift of the slopes beyond the largest sizes, are taken as independent between the
-curves. Without the answers to each image the correlations are not known from errors alone; they
-are not negative, and with 0 the intervals are too wide rather than too narrow.
+share ``between`` of v; one common to all sizes of a curve; and one of each run. ``between`` is the
+correlation of right and wrong answers of the two curves, and the second share is what the
+correlation within a curve exceeds it by. Each law is fitted with the noise of the third part alone,
+or of the variance between seeds, which contains it, where that is larger. A draw of the joint
+posterior is a draw of each law, one of each curve's own part, and one of the common part for both
+together. The common part moves both curves alike, so that it cancels where their errors are equal:
+the factor is known better than from two independent test sets. Training seeds, and the drift of the
+slopes beyond the largest sizes, are taken as independent between the curves. Without the answers to
+each image the correlations are not known from errors alone; they are not negative, and with 0 the
+intervals are too wide rather than too narrow.
 
 An option whose points determine no law, such as one of a single size, has a worth at its measured
 sizes only: from its measured error with its test noise, seed noise and scatter.
@@ -236,10 +237,17 @@ def _error_draws(
 
 
 def _with_own_noise(points: Points, correlation: float) -> Points:
-    """Leave the part of the test noise that the points of a curve do not share."""
+    """Average the runs of each size, with the noise alone that no other size shares.
+
+    Answers that differ from run to run make part of the variance between seeds: the larger of the
+    two is the noise of a run, and no sum counts it twice. It is given as the number of test images
+    whose binomial variance it is.
+    """
     if points.num_test is None or correlation == 0:
         return points
-    return Points(points.n, points.error, points.num_test / (1 - correlation))
+    own = np.maximum((1 - correlation) * points.sampling_variance, points.seed_variance)
+    num_test = float(points.num_test.mean()) * points.sampling_variance * points.num_runs / own
+    return Points(points.sizes, points.means, num_test)
 
 
 def _with_common_noise(
@@ -257,7 +265,8 @@ def _with_common_noise(
     between = min(max(between, 0.0), own)
     shift = np.sqrt(between) * common + np.sqrt(own - between) * rng.standard_normal(NUM_PAIRED)
     deviation = np.sqrt((1 - errors) / (np.maximum(errors, 1 / num_test) * num_test))
-    return np.minimum(errors * np.exp(shift[:, None] * deviation), analysis.chance)
+    shifted: Array = np.minimum(errors * np.exp(shift[:, None] * deviation), analysis.chance)
+    return shifted
 
 
 def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.Generator) -> Array:
@@ -290,7 +299,8 @@ def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.G
     num_inside = int(inside.sum())
     near, far = np.minimum.outer(at, at), np.maximum.outer(at, at)
     covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion, as in the fit
-    root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(at)))
+    ridge = 1e-9 * max(1.0, float(covariance.max()))  # sizes that are equal make it singular
+    root = np.linalg.cholesky(covariance + ridge * np.eye(len(at)))
     paths = rng.standard_normal((len(posterior.drift), len(at))) @ root.T
     paths *= posterior.drift[:, None]
     residuals = y - np.log(np.maximum(posterior.law_error(np.exp(log_n)), 1e-12))
