@@ -1,5 +1,6 @@
 """What a user can get wrong: one line, exit 2, nothing written, no traceback."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,11 +14,14 @@ import torch
 
 from dataworth import devices
 from dataworth.commands.flags import TrainFlags
+from dataworth.commands.parsing import parse_train
 from dataworth.commands.planning import plan_run
 from dataworth.config import Run
 from dataworth.data.prepare import open_data
+from dataworth.errors import InputError
 from dataworth.launching.remote import Task
 from dataworth.models import batch_memory
+from dataworth.models.batch_memory import check_training_memory
 from dataworth.storage.study_directory import StudyDirectory
 from tests.conftest import DIGITS, QUICK, ROOT, evaluate, train
 
@@ -85,7 +89,11 @@ def test_batches_of_one_image_that_cannot_be_normalised_are_refused(workplace, c
 
 @pytest.mark.parametrize(
     ("words", "hint"),
-    [(["--image-size", "5000"], "--image-size"), (["--batch-size", "1000"], "--batch-size")],
+    [
+        (["--image-size", "5000"], "--image-size"),
+        (["--image-size", "1600", "--batch-size", "1"], "--image-size"),  # the validation
+        (["--batch-size", "1000"], "--batch-size"),
+    ],
 )
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
     workplace, capsys, monkeypatch, words, hint
@@ -97,9 +105,13 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
     (line,) = captured.err.splitlines()
     assert line.startswith("error: alexnet at ")
     assert "2.0 GB are available on cpu; about " + hint in line
-    fitting = line.split(f"{hint} ")[1].split()[0]
-    assert train(*sizes, *words, hint, fitting, "--list") == 0
     assert list(workplace.iterdir()) == []
+    fitting = int(line.split(f"{hint} ")[1].split()[0])
+    for share, fits in ((0.97, True), (1.03, False)):
+        recipe = parse_train([*sizes, *words, hint, str(int(share * fitting))]).recipe
+        images = min(recipe.batch_size, 1293)
+        with contextlib.nullcontext() if fits else pytest.raises(InputError, match="about"):
+            check_training_memory(recipe, 10, images, 144, torch.device("cpu"), "auto")
 
 
 def test_batches_of_evaluation_that_do_not_fit_into_memory_are_refused(

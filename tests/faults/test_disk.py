@@ -1,6 +1,7 @@
 """Disks that fill up, other file systems, odd names, and who may read the files."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from dataworth.config import Machine, Recipe
 from dataworth.data import prepare
 from dataworth.data.prepare import open_data
 from dataworth.storage import snapshots
+from dataworth.storage.epoch_log import EpochRow, append_epoch
 from tests.conftest import PATHS, evaluate, train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import Victim
@@ -42,7 +44,8 @@ def test_a_failed_write_leaves_the_snapshot_before_and_names_path_and_bytes(plac
     ("has_cache", "limit", "code", "message"),
     [
         (False, 1_000_000, 2, "images.npy: File too large"),
-        (True, 4000, 3, "100/seed-1"),
+        (True, 4000, 3, "100/seed-1/best.safetensors: File too large"),
+        (True, 20_000, 3, "100/seed-1/events.out.tfevents: File too large"),
         (True, 1, 2, "study.json: File too large"),
     ],
 )
@@ -52,11 +55,25 @@ def test_a_limit_on_writes_is_one_line_with_file_and_bytes(
     if has_cache:
         (workplace / "cache").symlink_to(tiny / "cache")
     words = [*TINY, "--subset-sizes", "100", "--epochs", "1"]
+    words += ["--tensorboard-histograms"] if "events" in message else []
     victim = Victim("dataworth.commands.train:train", words, file_limit=limit)
     assert victim.end() == code, victim.text
-    assert message in victim.text
-    assert re.search(r" \(writing [\d,]+ bytes, [\d,]+ free on the disk\)", victim.text)
+    size = "" if "events" in message else r"writing [\d,]+ bytes, "  # TensorBoard writes them
+    assert re.search(rf"{message} \({size}[\d,]+ free on the disk\)", victim.text), victim.text
     assert "Traceback" not in victim.text
+
+
+@pytest.mark.fault(14)
+def test_a_row_of_metrics_csv_that_does_not_reach_the_disk_is_an_error_of_the_file(
+    tmp_path, monkeypatch
+):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="free on the disk") as error:
+        append_epoch(tmp_path, EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0))
+    assert error.value.filename == str(tmp_path / "metrics.csv")
 
 
 @pytest.mark.fault(14)

@@ -126,10 +126,10 @@ def _listed(value: Any) -> list[Any]:
 @cache  # of the code that is loaded, whatever is changed in the meantime
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    root = Path(__file__).parent
-    try:
+    root, environment = Path(__file__).parent, {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:  # without a lock, which a killed command would leave in the repository
         return subprocess.run(
-            command, cwd=root, capture_output=True, text=True, check=True
+            command, cwd=root, env=environment, capture_output=True, text=True, check=True
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -63,7 +64,8 @@ def _open_events(folder: Path, run: Run, epoch: int, model: nn.Module | None) ->
         yield lambda _: None
         return
     with (
-        named_errors(folder / "events.out.tfevents"),  # raised by TensorBoard's own thread
+        named_errors(folder / "events.out.tfevents"),
+        _silent_threads(),
         writer_class(str(folder), purge_step=epoch + 1) as writer,
     ):
         _add_settings(writer, run)
@@ -79,6 +81,22 @@ def _open_events(folder: Path, run: Run, epoch: int, model: nn.Module | None) ->
             writer.flush()
 
         yield add_events
+
+
+@contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Print no traceback where TensorBoard's thread cannot write: its next call raises that too."""
+    before = threading.excepthook
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        if not issubclass(error.exc_type, OSError):
+            before(error)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @cache
