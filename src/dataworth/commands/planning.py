@@ -39,7 +39,7 @@ class StudyPlan:
     init_files: Mapping[str, InitFile]  # by recipe.init, of the unfinished runs
 
     def describe(self) -> str:
-        """Format the data set: name, images, notes, groups in two splits; and pretrained weights."""
+        """Format name and images of the data set, its notes, shared groups, pretrained weights."""
         from ..data.groups import shared_groups
 
         splits = self.dataset.splits.items()

@@ -80,13 +80,6 @@ def check_training_memory(
     memory = BatchMemory.of(recipe, num_classes, value_bytes)
     trained, validated = memory.training(num_images), memory.inference(num_validated)
     needed = max(trained, validated)
-<<<<<<< HEAD
-    fitting = (available - memory.copies * memory.weights) // (memory.kept + memory.held)
-    side = int(recipe.image_size * (available / needed) ** 0.5)
-    is_step = validated <= available and fitting > 0
-    flag = f"--batch-size {fitting}" if is_step else f"--image-size {side}"
-    _check(recipe, needed, available, device, f"about {flag} would fit")
-=======
     fixed = memory.training(0) if needed == trained else memory.inference(0)
     fitting = (available - memory.training(0)) // (memory.kept + memory.held)
     if validated <= available and fitting > 0:
@@ -97,7 +90,6 @@ def check_training_memory(
     else:
         hint = "use a smaller --model"
     _check(recipe, needed, available, device, hint)
->>>>>>> faults
 
 
 def check_inference_memory(
