@@ -155,9 +155,10 @@ def model_card(
     """
     recipe, images = classifier.recipe, classifier.num_images
     dataset = data_name(recipe.dataset)
-    licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
-    if license_id:
-        licence = LICENSED
+    is_imagenet = "imagenet" in recipe.dataset.lower()
+    licence = LICENSED if license_id else OTHER_LICENCE
+    if is_imagenet:
+        licence = f"{LICENSED} {IMAGENET_LICENCE}" if license_id else IMAGENET_LICENCE
     text = CARD.format(
         model=recipe.model,
         num_classes=len(classifier.classes),
