@@ -156,9 +156,10 @@ def model_card(
     """
     recipe, images = classifier.recipe, classifier.num_images
     dataset = data_name(recipe.dataset)
-    licence = IMAGENET_LICENCE if "imagenet" in recipe.dataset.lower() else OTHER_LICENCE
-    if license_id:
-        licence = LICENSED
+    is_imagenet = "imagenet" in recipe.dataset.lower()
+    licence = LICENSED if license_id else OTHER_LICENCE
+    if is_imagenet:
+        licence = f"{LICENSED} {IMAGENET_LICENCE}" if license_id else IMAGENET_LICENCE
     defaults = type(recipe).model_fields
     options = [name for name in OPTIONS if getattr(recipe, name) != defaults[name].default]
     origin = "from scratch"
