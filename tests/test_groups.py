@@ -14,10 +14,20 @@ from dataworth.data.datasets import DATASETS, load
 from dataworth.data.groups import shared_groups
 from dataworth.data.subsets import num_images, stratified_order, subset_indices
 from dataworth.errors import InputError
-from dataworth.evaluation.intervals import cluster_variance, effective_images, wilson_interval
+from dataworth.evaluation.intervals import (
+    Grouped,
+    cluster_variance,
+    effective_images,
+    wilson_interval,
+)
 from dataworth.evaluation.per_class import class_drops, paired_drop
-from dataworth.evaluation.results import read_results
+from dataworth.evaluation.records import Environment, RunScores, SplitScores, StudyResults
+from dataworth.evaluation.results import read_results, summarised
+from dataworth.evaluation.tables import runs_table
+from dataworth.findings.curves import points
+from dataworth.findings.study import describe_data
 from dataworth.storage.run_directory import RunDirectory
+from dataworth.storage.study_directory import DataSummary, SharedGroups, images_of_sizes
 from tests import made
 from tests.conftest import QUICK, evaluate, train
 
@@ -355,6 +365,55 @@ def test_paired_drops_of_groups_have_the_intervals_of_groups():
     assert (wide[2] - wide[1] > 2 * (plain[2] - plain[1])).all()
     alone = class_drops(wrong, labels, 3, np.arange(len(wrong)))
     np.testing.assert_allclose(alone[2] - alone[1], plain[2] - plain[1], rtol=0.02)
+
+
+def scored(seed, num_images, grouped):
+    """A run of half of the images that is wrong on 30 of 100 test images."""
+    test = SplitScores.measured(100, 1.0, 0.3, 0.1, grouped)
+    return RunScores(
+        subset_size=0.5, seed=seed, num_images=num_images, best_epoch=1, status="complete",
+        splits={"test": test},
+    )  # fmt: skip
+
+
+def results_of(*runs, **data):
+    return StudyResults(
+        schema_version=1, experiment_id="g", num_classes=10, environment=Environment(date="now"),
+        data=DataSummary(splits={"train": 340, "test": 100}, classes=(), **data), runs=runs,
+        subset_sizes={},
+    )  # fmt: skip
+
+
+def test_the_law_and_the_intervals_take_the_effective_number_of_test_images():
+    grouped, plain = (scored(1, 50, of) for of in (Grouped(8, 20.0, 40.5), None))
+    assert grouped.splits["test"].interval(1) == wilson_interval(0.3, 20.0)
+    assert grouped.splits["test"].interval(5) == wilson_interval(0.1, 40.5)
+    measured = points(runs_table(results_of(grouped)), "top_5_error")
+    assert measured.num_test == 40.5
+    summary = summarised(results_of(grouped)).subset_sizes["0.5"]
+    assert summary.top_1_error_interval == pytest.approx(wilson_interval(0.3, 20.0))
+    assert points(runs_table(results_of(plain)), "top_5_error").num_test == 100
+    written = results_of(plain).model_dump_json(exclude_unset=True)
+    assert "group" not in written
+    assert "effective" not in written
+
+
+def test_what_is_said_of_groups():
+    shared = SharedGroups(split="test", also_in="train", num_groups=2, num_images=9)
+    groups = {"train": 100, "test": 8}
+    runs = [scored(1, 50, Grouped(8, 20.4, 40.0)), scored(2, 50, Grouped(8, 23.0, 40.0))]
+    said, leak = describe_data(results_of(*runs, groups=groups, shared_groups=(shared,)))
+    assert "100 test images come in 8 groups" in said
+    assert "count them as 20 to 23 for the top-1 error, 40 for the top-5 error." in said
+    assert "fewer than 10 test groups" in said
+    assert "A group of train has 3.4 images on average" in said
+    assert "9 of 100 test images are of groups that are also in train (2)" in leak
+    assert describe_data(results_of(scored(1, 50, None))) == []
+
+
+def test_the_seeds_of_a_size_are_one_point():
+    drawn = [(0.5, 1, 50), (0.5, 2, 57), (0.5, 2, 57), (0.25, 1, 20)]  # two variants of seed 2
+    assert images_of_sizes(drawn) == {0.5: 54, 0.25: 20}
 
 
 def videos(folder, num_classes=6, num_videos=14):

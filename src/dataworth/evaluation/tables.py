@@ -10,8 +10,8 @@ from .results import summarise
 
 INTERVALS = {"top_1_error_interval", "top_5_error_interval"}
 POOLED_INTERVALS = {"top_1_error_pooled_interval", "top_5_error_pooled_interval"}
-DRAWN = ("drawn_images", "drawn_groups")  # only where images are grouped,
-GROUPED = ("num_groups", "top_1_effective_images", "top_5_effective_images")  # as these
+DRAWN = ("drawn_images", "drawn_groups")
+GROUPED = ("num_groups", "top_1_effective_images", "top_5_effective_images")
 RUN_COLUMNS = [
     "variant", "model", "subset_size", "num_train_images", "seed", "status", "best_epoch", "split",
     *(name for name in SplitScores.model_fields if name not in {*INTERVALS, *GROUPED}),
@@ -44,8 +44,7 @@ def _harmless(cell: object) -> object:
 
 def runs_table(results: StudyResults) -> pd.DataFrame:
     """Return one row per run and split, with subset_size, num_train_images, seed and status."""
-    is_grouped = any(run.drawn_groups is not None for run in results.runs)
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "variant": run.variant,
             "model": run.model or results.model,
@@ -61,7 +60,8 @@ def runs_table(results: StudyResults) -> pd.DataFrame:
         for run in results.runs
         for split, scores in run.splits.items()
     ]
-    return pd.DataFrame(rows, columns=RUN_COLUMNS + [*DRAWN, *GROUPED] * is_grouped)
+    of_groups = [c for c in (*DRAWN, *GROUPED) if any(row[c] is not None for row in rows)]
+    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *of_groups])
 
 
 def sizes_table(results: StudyResults) -> pd.DataFrame:
