@@ -101,7 +101,7 @@ class Comparison:
     """An option against the baseline."""
 
     rows: tuple[Worth, ...]  # the sizes of the option, ascending, then the forecasts
-    crossing: Crossing | None  # None if the option's points determine no law
+    crossing: Crossing | None  # None without a law of the option, or where sizes are far apart
     reason: str  # why there are no rows, or no forecasts; empty if there are
 
 
@@ -187,14 +187,17 @@ def _size_with_error(n: Array, error: Array, goal: Array) -> Array:
 
 def _crossing(
     baseline: Analysis, option: Analysis, n: Array, weak: Array, strong: Array
-) -> Crossing:
+) -> Crossing | None:
+    """Find where the curves cross; None if their sizes are too far apart to compare them."""
     first = max(baseline.points.sizes[0], option.points.sizes[0])
     last = RELIABLE_FACTOR**2 * min(baseline.points.sizes[-1], option.points.sizes[-1])
-    inside = (n >= first * (1 - 1e-9)) & (n <= max(last, first) * (1 + 1e-9))
+    inside = (n >= first * (1 - 1e-9)) & (n <= last * (1 + 1e-9))
+    if inside.sum() < 2:
+        return None
     n, lead = n[inside], np.log(weak[:, inside] / strong[:, inside])  # above 0: option is better
     better = (lead > 0).mean(axis=0)
     ends = bool(better[0] >= better[-1])
-    measured = better[n <= max(first, last / RELIABLE_FACTOR**2)]
+    measured = better[n <= max(n[0], last / RELIABLE_FACTOR**2)]
     before = lead > 0 if ends else lead <= 0
     steps_after = before[:, ::-1].argmax(axis=1)  # that hold to the end of the range
     index = len(n) - 1 - steps_after
