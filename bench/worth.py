@@ -78,8 +78,7 @@ def covered(study: SimulatedStudy) -> list[float]:
     posteriors = (fit(points, CHANCE) for points in (study.baseline, study.option))
     points = (study.baseline, study.option)
     analyses = [
-        Analysis(p, CHANCE, posterior, None, "", ())
-        for p, posterior in zip(points, posteriors, strict=True)
+        Analysis(p, CHANCE, posterior, "") for p, posterior in zip(points, posteriors, strict=True)
     ]
     rows = zip(compare(*analyses, study.shared).rows, study.factors.tolist(), strict=True)
     return [

@@ -22,7 +22,7 @@ from dataworth.findings.study import (
     describe_drop,
     read_epochs,
 )
-from dataworth.scaling.forecasting import data_multiplier
+from dataworth.scaling.worth import compare
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 100  # characters per line
@@ -65,9 +65,8 @@ def compare_models(weaker: VariantFindings, stronger: VariantFindings) -> str:
     curve = headline(weaker.curves)
     other = stronger.curves[curve.metric].analysis
     n = other.points.sizes[-1]
-    assert curve.analysis.posterior is not None
-    assert other.posterior is not None
-    factor, low, high = data_multiplier(curve.analysis.posterior, other.posterior, n)
+    (row,) = (row for row in compare(curve.analysis, other).rows if row.n == n)
+    factor, low, high = row.factor.median, row.factor.lower, row.factor.upper
     return (
         f"To match the {metric_name(curve.metric)} of {stronger.name} at {n:,.0f} training images, "
         f"{weaker.name} needs {factor:.2f} times as many (90 % interval {low:.2f} to {high:.2f})."

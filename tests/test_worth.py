@@ -53,7 +53,7 @@ def measured(n, error, num_test=10**6, chance=1.0):
     points = Points(n, error, np.full(len(n), float(num_test)))
     posterior = fit(points, chance) if len(points.sizes) >= 3 else None
     reason = "" if posterior else "1 sizes were measured and 3 are needed"
-    return Analysis(points, chance, posterior, posterior, reason, ())
+    return Analysis(points, chance, posterior, reason)
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +194,9 @@ def variant(name, errors, results, seeds=(1, 2)):
         Points(*runs[["num_train_images", "top_1_error", "num_images"]].to_numpy(float).T),
         0.99,
         None,
-        None,
         "",
-        (),
     )
-    analysis = Analysis(analysis.points, 0.99, fit(analysis.points, 0.99), None, "", ())
+    analysis = Analysis(analysis.points, 0.99, fit(analysis.points, 0.99), "")
     curves = {"top_1_error": Curve("top_1_error", runs, runs[:0], analysis)}
     return VariantFindings(name, name, results, pd.DataFrame(), curves, pd.DataFrame())
 

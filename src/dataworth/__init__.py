@@ -129,6 +129,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         posterior.py          Posterior: draws of curves
         forecasting.py        error at n, images for a target error, backtests
         experiment_design.py  which run to train next; simulated precision of a planned study
+        purchases.py          how many images to order now, by dynamic programming
         analysis.py           all of this for one curve, as one record
         worth.py              two curves: what an option is worth in images of a baseline
 
