@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
 import pytest
 
+from dataworth import LearningCurve
+from dataworth.commands.forecast import forecast
 from dataworth.scaling import purchases
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
 from dataworth.scaling.posterior import LawDraws, Posterior
 from dataworth.scaling.purchases import STEPS_PER_DOUBLING, plan_purchase
+from tests.conftest import ROOT
 
 SIZES = np.array([500.0, 1000, 2000, 4000])
 CURVE = Points(SIZES, 0.9 * (SIZES / 100) ** -0.4, np.full(4, 5000.0))
@@ -99,3 +103,43 @@ def test_money_scales(posterior: Posterior) -> None:
     two = plan_purchase(posterior, 0.15, 2, price=2.0, miss_cost=80_000.0)
     assert two.order == one.order
     assert two.expected_cost == pytest.approx(2 * one.expected_cost)
+
+
+def test_the_command_recommends_an_order(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ROOT / "tests" / "data" / "points.csv")
+    with pytest.raises(SystemExit) as ended:
+        forecast([path, "--target", "0.1", "--order", "--rounds", "2", "--price-image", "0.05"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"Order [\d,]+ images now, [\d,]+ in all, for [\d,]+: probability", text)
+    assert "reached in 2 rounds" in text
+    assert "--miss-cost" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--order"], "--order: name the error to reach by --target"),
+        (["--order", "--target", "0.9"], "No order: 90.0 % is reached already."),
+        (["--order", "--target", "0.1", "--miss-cost", "1"], "Order nothing: to reach 10.0 %"),
+        (["--target", "0.1", "--rounds", "2"], "--rounds"),
+    ],
+)
+def test_what_needs_no_order_is_said(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        forecast([str(ROOT / "tests" / "data" / "points.csv"), *words])
+    output = capsys.readouterr()
+    assert message in output.out + output.err
+    assert "Traceback" not in output.err
+
+
+def test_a_learning_curve_plans() -> None:
+    curve = LearningCurve(0.99, 5000).fit(SIZES, CURVE.error)
+    assert curve.plan(0.15, rounds=2) == plan_purchase(
+        curve.analysis_.posterior, 0.15, 2, num_test=5000.0
+    )
+    for wrong in ({"rounds": 0}, {"price": 0.0}, {"miss_cost": -1.0}, {"miss_chance": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            curve.plan(0.15, **wrong)

@@ -111,6 +111,22 @@ class ForecastFlags(PriceFlags):
     plan: bool = Field(
         False, description="recommend the next run: the one that narrows the forecast most"
     )
+    order: bool = Field(
+        False, description="recommend how many images to buy now for --target; see --price-image"
+    )
+    rounds: int = Field(
+        1, gt=0, le=20, description="with --order: orders that can be made, this one included"
+    )
+    miss_cost: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="with --order: cost of missing the target "
+        "(default: the least at which it is missed with --miss-chance)",
+    )
+    miss_chance: float = Field(
+        0.1, gt=0, lt=1, description="with --order: probability of missing the target in the end"
+    )
     compare: Path | None = Field(
         None, description="points of an option: how many times the images this one needs for them"
     )

@@ -23,6 +23,7 @@ from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, 
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.purchases import plan_purchase
 from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
@@ -44,8 +45,12 @@ def _forecast(words: Sequence[str] | None) -> int:
     note_unused(
         flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
     )
-    compared = (flags.compare is not None, "--compare")
-    note_unused(flags, {"price_image": compared, "price_label": compared})
+    priced = (flags.compare is not None or flags.order, "--compare or --order")
+    note_unused(flags, {"price_image": priced, "price_label": priced})
+    ordered = dict.fromkeys(("rounds", "miss_cost", "miss_chance"), (flags.order, "--order"))
+    note_unused(flags, ordered)
+    if flags.order and flags.target is None:
+        raise InputError("--order: name the error to reach by --target")
     note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
     if flags.simulate:
         say(_simulated_design(flags))
@@ -83,10 +88,12 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
     if flags.target is not None:
         paragraphs.append(sentences.target(analysis, flags.target))
     if analysis.posterior is None:
-        if flags.plan or flags.compare is not None:
-            paragraphs.append("--plan, --compare: no answer without a law.")
+        if flags.plan or flags.order or flags.compare is not None:
+            paragraphs.append("--plan, --order, --compare: no answer without a law.")
         return "\n".join(paragraphs)
     paragraphs.append(sentences.outlook(analysis, name, flags.at))
+    if flags.order:
+        paragraphs.append(_order(analysis, flags))
     if flags.plan:
         quantity = f"the forecast at {RELIABLE_FACTOR:.0f}x the largest size"
         if flags.target is not None:
@@ -98,6 +105,26 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
     if worth is not None:
         paragraphs.append(describe_worth(worth, WIDTH))
     return "\n\n".join(paragraphs)
+
+
+def _order(analysis: Analysis, flags: ForecastFlags) -> str:
+    """Recommend how many images to buy now."""
+    posterior, points, target = analysis.posterior, analysis.points, flags.target
+    assert posterior is not None, "the caller checks"
+    assert target is not None, "as above"
+    if points.means[-1] <= target:
+        return f"No order: {sentences.percent(target)} is reached already."
+    price = flags.price_image + flags.price_label
+    purchase = plan_purchase(
+        posterior,
+        target,
+        flags.rounds,
+        price or 1.0,
+        flags.miss_cost,
+        flags.miss_chance,
+        points.last_num_test,
+    )
+    return sentences.purchase(purchase, points.sizes[-1], price, flags.miss_cost is not None)
 
 
 def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:

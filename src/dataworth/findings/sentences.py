@@ -18,6 +18,7 @@ from ..scaling.forecasting import (
 )
 from ..scaling.laws import Array
 from ..scaling.points import Points
+from ..scaling.purchases import Purchase
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
@@ -215,6 +216,50 @@ def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -
     """
     title = f"Forecast {name} of a new run (90 % interval):"
     return f"{backtest(analysis)}\n\n{title}\n{forecast_lines(forecasts(analysis, at))}"
+
+
+def purchase(plan: Purchase, num_images: float, price: float, is_cost_given: bool) -> str:
+    """Describe how many images to buy now, and what to expect.
+
+    Parameters
+    ----------
+    plan : Purchase
+    num_images : float
+        Training images at hand.
+    price : float
+        Of one image; 0: unknown, costs are in images.
+    is_cost_given : bool
+        Whether the user gave the cost of missing the target.
+    """
+    unit = "" if price else " images"
+    miss = f"{plan.miss_cost:,.0f}{unit}"
+    rounds = "in this round" if plan.rounds == 1 else f"in {plan.rounds} rounds"
+    if plan.order == 0:
+        return (
+            f"Order nothing: to reach {percent(plan.target)} {rounds} is expected to cost more "
+            f"than to miss it, {miss}."
+        )
+    paid = f", for {price * plan.order:,.0f}" if price else ""
+    text = (
+        f"Order {rounded(plan.order)} images now, {rounded(num_images + plan.order)} in all{paid}: "
+        f"probability {100 * plan.chance_now:.0f} % that {percent(plan.target)} is reached then"
+    )
+    if plan.rounds > 1:
+        text += (
+            f", and {100 * plan.chance:.0f} % that it is reached {rounds}, each planned again from "
+            "what was measured"
+        )
+    expected = f"{rounded(plan.expected_images)} images are expected to be bought"
+    if is_cost_given:
+        return (
+            f"{text}. {expected}; with the cost of missing, {plan.expected_cost:,.0f}{unit} are "
+            f"expected, and to stop now costs {miss}."
+        )
+    paid = f" for {price * plan.expected_images:,.0f}" if price else ""
+    return (
+        f"{text}. {expected}{paid}. Plan the next rounds with --miss-cost {plan.miss_cost:.4g}, "
+        "which is what a miss must cost for this plan."
+    )
 
 
 def next_runs(candidates: Sequence[CandidateRun], quantity: str) -> str:

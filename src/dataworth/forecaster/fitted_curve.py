@@ -18,6 +18,7 @@ from ..scaling.forecasting import (
 )
 from ..scaling.laws import Array
 from ..scaling.posterior import Posterior
+from ..scaling.purchases import Purchase, plan_purchase
 
 if TYPE_CHECKING:  # neither fit nor predict imports matplotlib
     from matplotlib.axes import Axes
@@ -189,6 +190,55 @@ class FittedCurve:
         _check_level(level)
         self._check_target(np.asarray(error, dtype=float))
         return required_images(posterior, float(error), level)
+
+    def plan(
+        self,
+        error: float,
+        rounds: int = 1,
+        price: float = 1.0,
+        miss_cost: float | None = None,
+        miss_chance: float = 0.1,
+    ) -> Purchase:
+        """Plan how many images to order now for a target error.
+
+        Parameters
+        ----------
+        error : float
+            Target error, as in :meth:`required_n`: the expected error of new runs.
+        rounds : int, default=1
+            Orders that can still be made, this one included. After each, train, fit again with the
+            new point, and plan again.
+        price : float, default=1.0
+            Of one image.
+        miss_cost : float, default=None
+            Cost of not reaching the target after the last round, in the unit of ``price``. None:
+            the least cost at which it is missed with ``miss_chance``; keep it for later rounds.
+        miss_chance : float, default=0.1
+            Probability of missing the target in the end, in (0, 1).
+
+        Returns
+        -------
+        Purchase
+            ``order``, the chances, the expected cost; an order of 0 where missing is cheaper.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of range.
+        """
+        posterior = self._posterior()
+        self._check_target(np.asarray(error, dtype=float))
+        if rounds < 1 or int(rounds) != rounds:
+            raise ValueError(f"rounds must be a whole number above 0, got {rounds!r}")
+        for name, value in (("price", price), ("miss_cost", miss_cost)):
+            if value is not None and not 0 < value < np.inf:
+                raise ValueError(f"{name} must be a number above 0, got {value!r}")
+        if not 0 < miss_chance < 1:
+            raise ValueError(f"miss_chance must be between 0 and 1, got {miss_chance!r}")
+        num_test = self.analysis_.points.last_num_test
+        return plan_purchase(
+            posterior, float(error), int(rounds), price, miss_cost, miss_chance, num_test
+        )
 
     def plot(self, ax: Axes | None = None, name: str = "error") -> Axes:
         """Draw the measured errors on log axes, with the law and its forecast up to 8 times.
