@@ -117,6 +117,19 @@ def test_the_crossing_of_two_curves_is_found(baseline):
         assert f"{beyond} about 16," in text or f"{beyond} about 15," in text
 
 
+def test_few_errors_and_seeds_that_differ_do_not_turn_the_order_round():
+    n, spread = np.repeat([323.0, 647, 1293], 2), np.tile([0.005, -0.005], 3)
+
+    def analysis(errors):
+        points = Points(n, np.repeat(errors, 2) + spread, np.full(6, 360.0))
+        return Analysis(points, 0.5, fit(points, 0.5), None, "", ())
+
+    curves = analysis([0.186, 0.0375, 0.0125]), analysis([0.149, 0.0208, 0.0055])
+    for row in compare(*curves, SharedTest(0.2, 0.1, 0.15)).rows:
+        assert row.factor.median > 1
+        assert row.difference.median < 0
+
+
 def test_curves_of_distant_sizes_do_not_cross(baseline):
     n = np.array([5, 10, 20.0])
     comparison = compare(baseline, measured(n, 0.9 * (n / 5) ** -0.1))

@@ -9,14 +9,14 @@ be hard for the other. The deviation of a measured error from the error on all i
 with binomial variance v, therefore has three independent parts: one common to both curves, with the
 share ``between`` of v; one common to all sizes of a curve; and one of each run. ``between`` is the
 correlation of right and wrong answers of the two curves, and the second share is what the
-correlation within a curve exceeds it by. Each law is fitted with the noise of the third part alone,
-or of the variance between seeds, which contains it, where that is larger. A draw of the joint
-posterior is a draw of each law, one of each curve's own part, and one of the common part for both
-together. The common part moves both curves alike, so that it cancels where their errors are equal:
-the factor is known better than from two independent test sets. Training seeds, and the drift of the
-slopes beyond the largest sizes, are taken as independent between the curves. Without the answers to
-each image the correlations are not known from errors alone; they are not negative, and with 0 the
-intervals are too wide rather than too narrow.
+correlation within a curve exceeds it by. Each law is fitted with the third part alone, without what
+the variance between seeds contains of it. A draw of the joint posterior is a draw of each law, one
+of each curve's own part, and one of the common part for both together. The common part moves both
+curves alike, so that it cancels where their errors are equal: the factor is known better than from
+two independent test sets. Training seeds, and the drift of the slopes beyond the largest sizes, are
+taken as independent between the curves. Without the answers to each image the correlations are not
+known from errors alone; they are not negative, and with 0 the intervals are too wide rather than
+too narrow.
 
 An option whose points determine no law, such as one of a single size, has a worth at its measured
 sizes only: from its measured error with its test noise, seed noise and scatter.
@@ -38,6 +38,7 @@ from .priors import SCATTER_PRIOR
 
 THINNING = 4  # every so many draws are used: 2,000 give quantiles to a hundredth of their spread
 NUM_PAIRED = NUM_DRAWS // THINNING
+MIN_OWN_NOISE = 0.25  # of the binomial variance: small counts of errors stay as uncertain as that
 STEPS_PER_DOUBLING = 8  # of the grid of sizes; errors are interpolated between them
 FORECAST_FACTORS = (2.0, 4.0)  # times the largest size of the option
 
@@ -240,17 +241,17 @@ def _error_draws(
 
 
 def _with_own_noise(points: Points, correlation: float) -> Points:
-    """Average the runs of each size, with the noise alone that no other size shares.
+    """Leave the test noise that no other size shares, as that of so many more test images.
 
-    Answers that differ from run to run make part of the variance between seeds: the larger of the
-    two is the noise of a run, and no sum counts it twice. It is given as the number of test images
-    whose binomial variance it is.
+    Answers that differ from run to run make part of the variance between seeds. That part is taken
+    off, and the rest is averaged over the seeds; at least a share of ``MIN_OWN_NOISE`` stays.
     """
     if points.num_test is None or correlation == 0:
         return points
-    own = np.maximum((1 - correlation) * points.sampling_variance, points.seed_variance)
-    num_test = float(points.num_test.mean()) * points.sampling_variance * points.num_runs / own
-    return Points(points.sizes, points.means, num_test)
+    seeds = points.seed_variance / points.sampling_variance
+    share = np.maximum(1 - correlation - seeds, MIN_OWN_NOISE) / points.num_runs
+    of_runs = share[np.searchsorted(points.sizes, points.n)]
+    return Points(points.n, points.error, points.num_test / of_runs)
 
 
 def _with_common_noise(
