@@ -33,13 +33,13 @@ from dataworth.report.sections import worth_part
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
+from dataworth.scaling.posterior import curve_draws
 from dataworth.scaling.worth import (
     Comparison,
     Estimate,
     SharedTest,
     Worth,
     compare,
-    curve_draws,
 )
 from tests.conftest import ROOT, command
 
