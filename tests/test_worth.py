@@ -33,13 +33,13 @@ from dataworth.report.sections import worth_part
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
+from dataworth.scaling.posterior import curve_draws
 from dataworth.scaling.worth import (
     Comparison,
     Estimate,
     SharedTest,
     Worth,
     compare,
-    curve_draws,
 )
 from tests.conftest import ROOT, command
 
@@ -115,6 +115,19 @@ def test_the_crossing_of_two_curves_is_found(baseline):
         text = sentences(OptionsWorth("b", "error", {"o": comparison}))[0]
         beyond = "no longer worth anything beyond" if ends else "worth something only beyond"
         assert f"{beyond} about 16," in text or f"{beyond} about 15," in text
+
+
+def test_few_errors_of_seeds_that_differ_do_not_turn_the_order_round():
+    def analysis(n, wrong):  # of 360 test images, two seeds; measured on the digits
+        points = Points(np.repeat(n, 2), np.array(wrong) / 360, np.full(len(wrong), 360.0))
+        return Analysis(points, 0.5, fit(points, 0.5), None, "", ())
+
+    n = np.array([162.0, 323, 647, 1293])
+    weak = analysis(n[1:], [62, 72, 11, 16, 5, 4])
+    strong = analysis(n, [176, 122, 43, 64, 3, 12, 3, 0])
+    for row in compare(weak, strong, SharedTest(0.19, 0.05, 0.16)).rows[1:4]:
+        assert row.factor.median > 1
+        assert row.difference.median < 0
 
 
 def test_curves_of_distant_sizes_do_not_cross(baseline):

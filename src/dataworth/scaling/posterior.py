@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .laws import LAWS, Array
+from .points import Points
 
 
 @dataclass(frozen=True)
@@ -122,3 +123,51 @@ class Posterior:
             / total
             for law in dict.fromkeys(names)
         }
+
+
+def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.Generator) -> Array:
+    """Draw curves that follow the measured points as closely as law, drift and noise say.
+
+    Below the largest size the drift of the slope is drawn given the residuals of the law (by
+    Matheron's rule: Wilson et al. 2021, https://arxiv.org/abs/2011.04026, section 3.2); above it,
+    given nothing, as :meth:`Posterior.expected_error` does.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Fitted to ``points``.
+    points : Points
+    n : ndarray of shape (m,)
+        Training images, ascending.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (draws, m)
+        Expected errors, shares.
+    """
+    log_n, y, variance = points.log_errors()
+    errors = posterior.expected_error(n)
+    inside = n < posterior.largest_size
+    at = np.concatenate(
+        [np.log2(posterior.largest_size / n[inside]), (log_n[-1] - log_n) / np.log(2)]
+    )
+    num_inside = int(inside.sum())
+    near, far = np.minimum.outer(at, at), np.maximum.outer(at, at)
+    covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion, as in the fit
+    ridge = 1e-9 * max(1.0, float(covariance.max()))  # sizes that are equal make it singular
+    root = np.linalg.cholesky(covariance + ridge * np.eye(len(at)))
+    paths = rng.standard_normal((len(posterior.drift), len(at))) @ root.T
+    paths *= posterior.drift[:, None]
+    residuals = y - np.log(np.maximum(posterior.law_error(np.exp(log_n)), 1e-12))
+    noise = np.sqrt(posterior.scatter[:, None] ** 2 + variance)
+    residuals -= paths[:, num_inside:] + noise * rng.standard_normal(residuals.shape)
+    for node in np.unique(np.stack([posterior.drift, posterior.scatter]), axis=1).T:
+        drift, scatter = node.tolist()
+        rows = (posterior.drift == drift) & (posterior.scatter == scatter)
+        if drift:
+            kernel = drift**2 * covariance[num_inside:]
+            measured = kernel[:, num_inside:] + np.diag(scatter**2 + variance)
+            paths[rows] += residuals[rows] @ np.linalg.solve(measured, kernel)
+    errors[:, inside] *= np.exp(paths[:, :num_inside])
+    return np.minimum(errors, posterior.chance)

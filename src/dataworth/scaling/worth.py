@@ -9,14 +9,14 @@ be hard for the other. The deviation of a measured error from the error on all i
 with binomial variance v, therefore has three independent parts: one common to both curves, with the
 share ``between`` of v; one common to all sizes of a curve; and one of each run. ``between`` is the
 correlation of right and wrong answers of the two curves, and the second share is what the
-correlation within a curve exceeds it by. Each law is fitted with the noise of the third part alone,
-or of the variance between seeds, which contains it, where that is larger. A draw of the joint
-posterior is a draw of each law, one of each curve's own part, and one of the common part for both
-together. The common part moves both curves alike, so that it cancels where their errors are equal:
-the factor is known better than from two independent test sets. Training seeds, and the drift of the
-slopes beyond the largest sizes, are taken as independent between the curves. Without the answers to
-each image the correlations are not known from errors alone; they are not negative, and with 0 the
-intervals are too wide rather than too narrow.
+correlation within a curve exceeds it by. Each law is fitted with the third part alone, without what
+the variance between seeds contains of it. A draw of the joint posterior is a draw of each law, one
+of each curve's own part, and one of the common part for both together. The common part moves both
+curves alike, so that it cancels where their errors are equal: the factor is known better than from
+two independent test sets. Training seeds, and the drift of the slopes beyond the largest sizes, are
+taken as independent between the curves. Without the answers to each image the correlations are not
+known from errors alone; they are not negative, and with 0 the intervals are too wide rather than
+too narrow.
 
 An option whose points determine no law, such as one of a single size, has a worth at its measured
 sizes only: from its measured error with its test noise, seed noise and scatter.
@@ -33,11 +33,12 @@ from .fitting import NUM_DRAWS, fit
 from .forecasting import RELIABLE_FACTOR, interval
 from .laws import Array
 from .points import Points
-from .posterior import Posterior
+from .posterior import curve_draws
 from .priors import SCATTER_PRIOR
 
 THINNING = 4  # every so many draws are used: 2,000 give quantiles to a hundredth of their spread
 NUM_PAIRED = NUM_DRAWS // THINNING
+MIN_OWN_NOISE = 0.25  # of the binomial variance: small counts of errors stay as uncertain as that
 STEPS_PER_DOUBLING = 8  # of the grid of sizes; errors are interpolated between them
 FORECAST_FACTORS = (2.0, 4.0)  # times the largest size of the option
 
@@ -240,17 +241,17 @@ def _error_draws(
 
 
 def _with_own_noise(points: Points, correlation: float) -> Points:
-    """Average the runs of each size, with the noise alone that no other size shares.
+    """Leave the test noise that no other size shares, as that of so many more test images.
 
-    Answers that differ from run to run make part of the variance between seeds: the larger of the
-    two is the noise of a run, and no sum counts it twice. It is given as the number of test images
-    whose binomial variance it is.
+    Answers that differ from run to run make part of the variance between seeds. That part is taken
+    off, and the rest is averaged over the seeds; at least a share of ``MIN_OWN_NOISE`` stays.
     """
     if points.num_test is None or correlation == 0:
         return points
-    own = np.maximum((1 - correlation) * points.sampling_variance, points.seed_variance)
-    num_test = float(points.num_test.mean()) * points.sampling_variance * points.num_runs / own
-    return Points(points.sizes, points.means, num_test)
+    seeds = points.seed_variance / points.sampling_variance
+    share = np.maximum(1 - correlation - seeds, MIN_OWN_NOISE) / points.num_runs
+    of_runs = share[np.searchsorted(points.sizes, points.n)]
+    return Points(points.n, points.error, points.num_test / of_runs)
 
 
 def _with_common_noise(
@@ -270,54 +271,6 @@ def _with_common_noise(
     deviation = np.sqrt((1 - errors) / (np.maximum(errors, 1 / num_test) * num_test))
     shifted: Array = np.minimum(errors * np.exp(shift[:, None] * deviation), analysis.chance)
     return shifted
-
-
-def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.Generator) -> Array:
-    """Draw curves that follow the measured points as closely as law, drift and noise say.
-
-    Below the largest size the drift of the slope is drawn given the residuals of the law (by
-    Matheron's rule: Wilson et al. 2021, https://arxiv.org/abs/2011.04026, section 3.2); above it,
-    given nothing, as :meth:`Posterior.expected_error` does.
-
-    Parameters
-    ----------
-    posterior : Posterior
-        Fitted to ``points``.
-    points : Points
-    n : ndarray of shape (m,)
-        Training images, ascending.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of shape (draws, m)
-        Expected errors, shares.
-    """
-    log_n, y, variance = points.log_errors()
-    errors = posterior.expected_error(n)
-    inside = n < posterior.largest_size
-    at = np.concatenate(
-        [np.log2(posterior.largest_size / n[inside]), (log_n[-1] - log_n) / np.log(2)]
-    )
-    num_inside = int(inside.sum())
-    near, far = np.minimum.outer(at, at), np.maximum.outer(at, at)
-    covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion, as in the fit
-    ridge = 1e-9 * max(1.0, float(covariance.max()))  # sizes that are equal make it singular
-    root = np.linalg.cholesky(covariance + ridge * np.eye(len(at)))
-    paths = rng.standard_normal((len(posterior.drift), len(at))) @ root.T
-    paths *= posterior.drift[:, None]
-    residuals = y - np.log(np.maximum(posterior.law_error(np.exp(log_n)), 1e-12))
-    noise = np.sqrt(posterior.scatter[:, None] ** 2 + variance)
-    residuals -= paths[:, num_inside:] + noise * rng.standard_normal(residuals.shape)
-    for node in np.unique(np.stack([posterior.drift, posterior.scatter]), axis=1).T:
-        drift, scatter = node.tolist()
-        rows = (posterior.drift == drift) & (posterior.scatter == scatter)
-        if drift:
-            kernel = drift**2 * covariance[num_inside:]
-            measured = kernel[:, num_inside:] + np.diag(scatter**2 + variance)
-            paths[rows] += residuals[rows] @ np.linalg.solve(measured, kernel)
-    errors[:, inside] *= np.exp(paths[:, :num_inside])
-    return np.minimum(errors, posterior.chance)
 
 
 def _measured_draws(
