@@ -68,7 +68,8 @@ def exported_files(classifier: Classifier, flags: ExportFlags) -> dict[str, byte
     )
 
     measured = read_measured(classifier, flags.results_dir)
-    name, files = f"model.{flags.format}", {}
+    name = f"model.{flags.format}"
+    files: dict[str, bytes] = {}
     if flags.format == "onnx":
         files[name] = onnx_bytes(classifier)
     else:

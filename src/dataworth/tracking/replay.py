@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,13 @@ from ..errors import InputError
 from ..evaluation.records import WITHOUT_DUPLICATES, RunScores, SplitScores, StudyResults
 from ..evaluation.results import FILE, read_results
 from ..findings.study import EPOCHS_FILE, read_epochs
+from ..storage.epoch_log import EpochRow
 from ..storage.files import read_stored
 from ..variants import Value
 
 Row = Mapping[str, float]  # metric -> value
-KEYS = ["variant", "subset_size", "num_train_images", "seed", "epoch"]  # no metrics, in epochs.csv
+KEYS = ("variant", "subset_size", "num_train_images", "seed", "epoch")  # columns of epochs.csv
+METRICS = [field.name for field in fields(EpochRow) if field.name != "epoch"]  # others are ignored
 SCORES = ("top_1_error", "top_5_error", "loss")
 
 
@@ -81,7 +83,7 @@ def read_study(folder: Path) -> TrackedStudy:
         date = datetime.fromisoformat(results.environment.date)
     except ValueError as error:
         raise InputError(f"{folder / FILE}: {error}") from None
-    groups = dict(iter(epochs.groupby(_run_paths(epochs))))
+    groups = {str(path): group for path, group in epochs.groupby(_run_paths(epochs))}
     if missing := [run.path for run in results.runs if str(run.path) not in groups]:
         raise InputError(
             f"{folder / EPOCHS_FILE} has no epochs of {missing[0]}, which {FILE} has; eval.py "
@@ -131,9 +133,16 @@ def _parent(results: StudyResults, figures: Path) -> TrackedRun:
 
 def _child(results: StudyResults, run: RunScores, epochs: pd.DataFrame) -> TrackedRun:
     """Return a training run; its test scores are those of its best epoch, and at that step."""
-    epochs = epochs.set_index("epoch").sort_index()
-    metrics = epochs.drop(columns=[key for key in KEYS if key in epochs])
-    rows = {step: dict(row.dropna()) for step, row in metrics.astype(float).iterrows()}
+    epochs = epochs.sort_values("epoch")
+    rows: dict[int, dict[str, float]] = {
+        int(row["epoch"]): {
+            str(key): float(value)
+            for key, value in row.items()
+            if key not in KEYS and not pd.isna(value)
+        }
+        for row in epochs[[*KEYS, *METRICS]].to_dict("records")
+    }
+    seconds = epochs["seconds"].cumsum().tolist()
     rows.setdefault(run.best_epoch, {}).update(_test_scores(run.splits))
     params: dict[str, Value] = {
         "study": results.experiment_id,
@@ -153,7 +162,7 @@ def _child(results: StudyResults, run: RunScores, epochs: pd.DataFrame) -> Track
         "epoch",
         dict(sorted(rows.items())),
         {},
-        dict(epochs["seconds"].cumsum()),
+        dict(zip(epochs["epoch"].tolist(), seconds, strict=True)),
     )
 
 
