@@ -35,8 +35,8 @@ class Table:
         """Return the rows that have a value in a column."""
         column = self.column(name)
         kept = [i for i, cell in enumerate(column) if text_of(cell) == value]
-        rows, places = (tuple(values[i] for i in kept) for values in (self.rows, self.places))
-        return Table(self.header, rows, places)
+        rows = tuple(self.rows[i] for i in kept)
+        return Table(self.header, rows, tuple(self.places[i] for i in kept))
 
 
 def is_blank(cell: Cell) -> bool:

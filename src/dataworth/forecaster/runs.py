@@ -68,9 +68,9 @@ def read_runs(table: Table, columns: Columns, mark: Mark, unbounded: bool) -> Ru
             value, percent = _number(ys[k][i], mark, place, columns.errors[k])
             cells.append((place, columns.errors[k], ys[k][i]))
             rows.append((size, value, num_test, percent))
-    n, value, test_images, signs = np.array(rows, dtype=float).reshape(-1, 4).T
-    runs = Runs(n, value, test_images if tests else None, signs > 0, cells, num_blank)
-    is_valid = (value > 0 if unbounded else value >= 0) & (value < np.inf)
+    n, values, test_images, signs = np.array(rows, dtype=float).reshape(-1, 4).T
+    runs = Runs(n, values, test_images if tests else None, signs > 0, cells, num_blank)
+    is_valid = (values > 0 if unbounded else values >= 0) & (values < np.inf)
     if not is_valid.all():
         expected = "a number above 0" if unbounded else "a share between 0 and 1"
         runs.refuse(int(is_valid.argmin()), f"not {expected}")
