@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,7 +154,7 @@ def evaluate_run(
     )
 
 
-def _drawn(subset: Split) -> dict[str, int]:
+def _drawn(subset: Split) -> Mapping[str, Any]:
     """Return the numbers of images and groups that a run drew; empty without groups."""
     grouped = {"drawn_images": len(subset), "drawn_groups": subset.num_groups}
     return {} if subset.groups is None else grouped
