@@ -102,7 +102,10 @@ class PreparedData:
         """Return what study.json and metrics.json say about the data."""
         dataset = self.dataset
         groups = {role: split.num_groups for role, split in dataset.splits.items()}
-        grouped = {"groups": groups, "shared_groups": shared_groups(dataset.splits)}
+        grouped: Mapping[str, Any] = {
+            "groups": groups,
+            "shared_groups": shared_groups(dataset.splits),
+        }
         return DataSummary(
             revision=dataset.revision,
             splits={role: len(split) for role, split in dataset.splits.items()},

@@ -176,7 +176,7 @@ def _label_noise(recipe: Recipe, config: Mapping[str, Any]) -> Mapping[str, floa
     return {"label_noise": recipe.label_noise, "num_changed_labels": config["num_changed_labels"]}
 
 
-def _drawn(subset: Split) -> dict[str, int]:
+def _drawn(subset: Split) -> Mapping[str, Any]:
     """Return the numbers of images and groups that a run drew; empty without groups."""
     grouped = {"drawn_images": len(subset), "drawn_groups": subset.num_groups}
     return {} if subset.groups is None else grouped

@@ -107,7 +107,8 @@ def paired_drop(
     statistic: Callable[..., Array] = np.mean
     if groups is not None:
         codes = np.unique(groups, return_inverse=True)[1]
-        samples, statistic = (np.bincount(codes, drop), np.bincount(codes)), _ratio
+        samples = tuple(np.bincount(codes, each).astype(float) for each in (drop, None))
+        statistic = _ratio
         if len(samples[0]) == 1:
             return mean, -1.0, 1.0
     interval = bootstrap(
