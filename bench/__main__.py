@@ -119,6 +119,13 @@ def jobs(rounds: int = 5, epochs: int = 6) -> None:
     write("jobs", {"command": "jobs", "epochs": epochs, **measure_jobs(rounds, epochs)})
 
 
+def digits(rounds: int = 3) -> None:
+    """Duration of train.py and eval.py of the first study, as ``make study`` starts them."""
+    from .scale import measure_digits
+
+    write("digits", {"command": "digits", **measure_digits(rounds)})
+
+
 def forecast() -> None:
     """Accuracy of forecasts on learning curves measured here, next to a straight line."""
     from .forecasts import measure_forecasts
@@ -141,6 +148,6 @@ def worth(studies: int = 200, seeds: int = 2, num_test: int = 5000) -> None:
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
-        "forecast": forecast, "worth": worth,
+        "digits": digits, "forecast": forecast, "worth": worth,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

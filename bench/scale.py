@@ -1,13 +1,15 @@
-"""Duration of a study with many workers (simulated), with two processes, with several jobs."""
+"""Duration of a study: many workers (simulated), two processes, several jobs, the first study."""
 
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,7 +31,11 @@ KINDS: dict[str, tuple[int, list[str]]] = {  # concurrent commands, further flag
     "ray, two workers": (1, ["--launcher", "ray"]),
     "ray, two workers, largest first": (1, ["--launcher", "ray", "--order", "largest-first"]),
 }
-JOBS = {"--jobs auto": ["--jobs", "auto"], "one after another": ["--jobs", "1"]}
+JOBS = {
+    "--jobs auto": ["--jobs", "auto"],
+    "one after another": ["--jobs", "1"],
+    "one thread": ["--jobs", "1", "--cpus-per-run", "1"],  # busy, auto may not fall below 0.8 of it
+}
 SIX_RUNS = ["--image-size", "64", "--subset-sizes", "1.0", "0.5", "0.25", "--seeds", "1", "2"]
 NUM_DIGITS = 1293  # training images of the digits
 
@@ -103,7 +109,7 @@ def _train(commands: int, flags: Sequence[str]) -> tuple[float, float]:
 
 
 def measure_jobs(rounds: int, epochs: int) -> dict[str, object]:
-    """Measure six runs at 64 pixels side by side and one after another, in turn.
+    """Measure six runs at 64 pixels side by side, one after another, and by one thread, in turn.
 
     The same is done while as many other processes as there are cores compute.
     """
@@ -116,9 +122,9 @@ def measure_jobs(rounds: int, epochs: int) -> dict[str, object]:
             samples: dict[str, list[Sample]] = {name: [] for name in JOBS}
             try:
                 for index in range(rounds + 1):  # the first decodes the images
-                    for name, flags in JOBS.items():
+                    for number, (name, flags) in enumerate(JOBS.items()):
                         study = [*STUDY, *SIX_RUNS, "--epochs", str(epochs if index else 1)]
-                        place = Path(folder) / f"{others}-{index}-{flags[1]}"
+                        place = Path(folder) / f"{others}-{index}-{number}"
                         place.mkdir()
                         cache = ["--cache-dir", str(Path(folder) / "cache")]
                         line = [str(ROOT / "train.py"), *study, *flags, *cache]
@@ -129,6 +135,23 @@ def measure_jobs(rounds: int, epochs: int) -> dict[str, object]:
             kept = {name: rounds_[1:] for name, rounds_ in samples.items()}
             content[machine] = report(f"six runs at 64 pixels, {machine}", kept, "wall")
     return content
+
+
+def measure_digits(rounds: int) -> dict[str, object]:
+    """Measure the two commands of ``make study``, each round in an empty folder."""
+    samples: dict[str, list[Sample]] = {"train.py": [], "eval.py": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(rounds):
+            place = Path(folder) / str(index)
+            place.mkdir()
+            for name, kept in samples.items():
+                words = STUDY if name == "train.py" else STUDY[2:]
+                kept.append(timed([[str(ROOT / name), *words]], place, NUM_DIGITS))
+                print(f"{name}: {kept[-1]}", flush=True)
+    rows = {name: [asdict(sample) for sample in kept] for name, kept in samples.items()}
+    seconds = {n: statistics.median(s.wall_seconds for s in kept) for n, kept in samples.items()}
+    print(f"median seconds: {seconds}, together {sum(seconds.values()):.1f}")
+    return {"samples": rows, "median_seconds": seconds, "load": os.getloadavg()[0]}
 
 
 def _modified(path: Path) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from importlib.util import find_spec
 
 import datasets as hf
 import huggingface_hub
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from dataworth.config import Machine, Recipe
-from dataworth.data import cache, decoding, pixels, prepare
+from dataworth.data import cache, datasets, decoding, pixels, prepare
 from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.class_names import readable_names
 from dataworth.data.datasets import DATASETS, load
@@ -516,6 +518,15 @@ def test_wordnet_ids_are_shown_as_words():
     assert readable_names(ids) == ("golden retriever", "crane n03126707", "crane n02012849")
     assert readable_names(["n02099601", "cat"]) == ("n02099601", "cat")
     assert readable_names(["n99999999", "n02099601"]) == ("n99999999", "golden retriever")
+
+
+def test_the_digits_are_scikit_learns_wherever_it_keeps_them(monkeypatch):
+    images, labels = load_digits(return_X_y=True)
+    for spec in (find_spec("sklearn"), None):
+        monkeypatch.setattr(datasets, "find_spec", lambda _, spec=spec: spec)
+        read_images, read_labels = datasets._digits_table()
+        assert (read_images == images).all()
+        assert (read_labels == labels).all()
 
 
 def test_a_cache_of_the_library_that_cannot_be_written_is_named(workplace, monkeypatch):

@@ -328,11 +328,11 @@ def test_given_jobs_share_the_threads_and_are_not_measured(workplace):
 
 
 def test_a_short_study_is_trained_one_run_after_another(workplace):
-    for rate in (5e4, 1e6):
+    for rate in (1.2e5, 1e6):  # 17 and 2 seconds
         assert split_of(lambda split, rate=rate: rate * split.jobs, (100, 101), workplace) == Split(
             1, 8
         )
-    busy = lambda split: 5e4 / split.threads  # noqa: E731
+    busy = lambda split: 1.2e5 / split.threads  # noqa: E731
     assert split_of(busy, (100, 101), workplace) == Split(2, 1)  # no longer short
     assert split_of(lambda split: 8 * busy(split), (100, 101), workplace) == Split(1, 1)
 

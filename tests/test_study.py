@@ -1,6 +1,7 @@
 """The two commands on real images, and what they leave on disk."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,8 +13,11 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+import time
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +27,7 @@ import torch
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.prepare import open_data
+from dataworth.evaluation import evaluator
 from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
@@ -125,6 +130,58 @@ def test_stored_predictions_give_the_stored_errors(study):
             found = compute_top_k_error(logits, labels)
             assert found["top-1-error"] == run.splits[split].top_1_error
             assert found["top-5-error"] == run.splits[split].top_5_error
+
+
+def test_runs_scored_side_by_side_have_the_scores_of_runs_alone(study, workplace):
+    words = ["--checkpoint-dir", study / "checkpoints", "--cache-dir", study / "cache"]
+    for jobs in (1, 3):
+        assert evaluate(*words, "--results-dir", str(jobs), "--jobs", jobs) == 0
+    alone, together = (read_results(workplace / jobs / "s/metrics.json") for jobs in ("1", "3"))
+    assert alone.runs == together.runs
+    files = [file for file in Path("1").rglob("*") if file.suffix in (".npz", ".csv")]
+    assert len(files) == 6 + 2
+    for file in files:
+        assert file.read_bytes() == (Path("3") / file.relative_to("1")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "line"), [(2, "No space left on device"), (143, "interrupted by SIGTERM")]
+)
+def test_a_full_disk_or_a_signal_ends_what_is_scored_side_by_side(
+    study, workplace, monkeypatch, capsys, code, line
+):
+    begun, written = threading.Barrier(2), []
+
+    def write(results_dir, run, splits):
+        written.append(run)
+        if len(written) == 1:  # of the run that is scored alone
+            return
+        if begun.wait(60) == 0:
+            if code == 2:
+                raise OSError(errno.ENOSPC, line, "logits")
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)  # the main thread needs a moment to take notice
+
+    monkeypatch.setattr(evaluator, "write_predictions", write)
+    words = ["--checkpoint-dir", study / "checkpoints", "--cache-dir", study / "cache"]
+    assert evaluate(*words, "--results-dir", "r", "--jobs", 2) == code
+    assert line in capsys.readouterr().err
+    assert len(written) == 3
+
+
+def test_jobs_are_as_many_as_cores_and_memory_allow(monkeypatch):
+    monkeypatch.setattr(evaluator, "available_bytes", lambda: 5 * 10**9)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    torch.set_num_threads(4)
+    try:
+        assert evaluator.num_jobs("auto", cpu, 10**8) == 4
+        assert evaluator.num_jobs("auto", cpu, 2 * 10**9) == 3
+        assert evaluator.num_jobs("auto", cpu, 10**10) == 1
+        assert evaluator.num_jobs("auto", cpu, -1) == 4
+        assert evaluator.num_jobs("auto", gpu, 10**8) == 1
+        assert evaluator.num_jobs(2, gpu, 10**10) == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_best_epoch_is_that_of_the_lowest_validation_loss(study):

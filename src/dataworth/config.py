@@ -237,6 +237,15 @@ def run_path(variant: str, subset_size: float, seed: int) -> Path:
     return Path(variant) / repr(subset_size) / f"seed-{seed}"
 
 
+def _check_jobs(jobs: str | int) -> str | int:
+    if isinstance(jobs, int) and jobs < 1:
+        raise ValueError(f"{jobs} is not a number of runs; use auto, 1, 2, ...")
+    return jobs
+
+
+Jobs = Annotated[Literal["auto"] | int, AfterValidator(_check_jobs)]  # runs at a time
+
+
 class Machine(Record):
     """Where the runs execute, and how."""
 
@@ -259,7 +268,7 @@ class Machine(Record):
     launcher: Literal["local", "ray", "slurm"] = Field(
         "local", description="where runs execute: here; on Ray; on Slurm"
     )
-    jobs: Literal["auto"] | int = Field(
+    jobs: Jobs = Field(
         "auto",
         description="runs that train side by side with --launcher local, each in a process; "
         "auto: as many as end soonest, measured on a CPU; 1 on a GPU",
@@ -289,13 +298,6 @@ class Machine(Record):
     cache_dir: Path = Field(Path("cache"), description="directory of decoded images")
     checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
     results_dir: Path = Field(Path("results"), description="directory of the results")
-
-    @field_validator("jobs")
-    @classmethod
-    def _check_jobs(cls, jobs: str | int) -> str | int:
-        if isinstance(jobs, int) and jobs < 1:
-            raise ValueError(f"{jobs} is not a number of runs; use auto, 1, 2, ...")
-        return jobs
 
     @field_validator("cache_dir", "checkpoint_dir", "results_dir")
     @classmethod

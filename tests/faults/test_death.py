@@ -73,7 +73,7 @@ def test_interrupted_once_it_saves_and_exits_130(place, tiny):
 
 @pytest.mark.fault(4)
 def test_interrupted_twice_it_stops_at_once_and_the_older_snapshot_is_whole(place, tiny):
-    marks = [(STEP[0], "held", ("hold", 4))]
+    marks = [(STEP[0], "held", ("hold", 3))]
     victim = Victim("dataworth.commands.train:train", EVERY_STEP, marks)
     assert victim.until("held")
     os.kill(victim.pid, signal.SIGINT)
@@ -110,7 +110,7 @@ def test_terminated_during_validation_it_goes_on_with_the_same_bits(place, tiny)
 @pytest.mark.fault(5)
 def test_terminated_during_evaluation_it_leaves_no_results_and_a_rerun_works(place, tiny):
     (place / "checkpoints").symlink_to(tiny / "checkpoints")
-    marks = [("dataworth.evaluation.evaluator:predict", "held", ("hold", 4))]
+    marks = [("dataworth.evaluation.evaluator:predict", "held", ("hold", 3))]
     victim = Victim("dataworth.commands.eval:evaluate", (), marks)
     assert victim.until("held")
     assert victim.strike(signal.SIGTERM) == 143

@@ -160,7 +160,7 @@ def _score_runs(
 
     finished, missing = _finished(study, directories, stores.data)
     chance_error = ChanceErrors.measured(stores.data.dataset.splits["test"].labels)
-    runs, failures = evaluate_runs(finished, stores, flags.batch_size, results_dir)
+    runs, failures = evaluate_runs(finished, stores, flags.batch_size, results_dir, flags.jobs)
     if not runs:
         raise InputError(
             f"no usable run in {study.path}: {'; '.join((missing | failures).values())}"

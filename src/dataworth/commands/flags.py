@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from ..config import Alpha, Machine, Recipe, Record, Study, StudyName
+from ..config import Alpha, Jobs, Machine, Recipe, Record, Study, StudyName
 from ..forecaster.flags import ReadFlags
 from ..prediction.flags import ModelFlags
 
@@ -61,6 +61,11 @@ class EvalFlags(PriceFlags):
     cache_dir: Path | None = Field(None, description="default: as in training")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     batch_size: int = Field(256, gt=0, description="images per forward pass")
+    jobs: Jobs = Field(
+        "auto",
+        description="runs that are scored side by side, each by its share of the cores; "
+        "auto: one per core as far as memory allows; 1 on a GPU",
+    )
     full: bool = Field(
         False, description="confusion matrix, per-class scores, calibration, top-1 to top-10 errors"
     )

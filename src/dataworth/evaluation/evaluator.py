@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,15 +14,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..config import Recipe
+from ..config import Jobs, Recipe
 from ..data.loaders import Loader, get_loader, get_test_loader, get_val_loader
 from ..data.pixels import PixelStores
 from ..data.prepare import PreparedData
 from ..data.splits import Split
 from ..data.subsets import Indices
+from ..devices import use_threads
 from ..distributed.collectives import all_reduce_max, all_reduce_sum
 from ..distributed.process_group import rank, world_size
 from ..errors import DamagedError
+from ..memory import available_bytes, private_bytes
 from ..models.batch_memory import check_inference_memory
 from ..models.registry import build_model
 from ..models.weights import read_channel_stats
@@ -73,13 +78,19 @@ def evaluate_runs(
     stores: PixelStores,
     batch_size: int,
     results_dir: Path,
+    jobs: Jobs = "auto",
 ) -> tuple[list[RunScores], dict[str, str]]:
-    """Score several runs.
+    """Score several runs, side by side in threads, each with its share of the cores.
+
+    The smallest of each variant comes first, alone: its memory tells how many fit. Then the largest
+    begin.
 
     Parameters
     ----------
     directories : sequence of RunDirectory
         Of the runs; the others are those of :func:`evaluate_run`.
+    jobs : int or auto
+        Runs at a time; auto: on a CPU one per thread of torch, as far as there is memory; else 1.
 
     Returns
     -------
@@ -92,16 +103,82 @@ def evaluate_runs(
     InputError
         If a batch does not fit into memory.
     """
-    runs, failures, dataset = [], {}, stores.data.dataset
+    dataset = stores.data.dataset
     num_images = min(batch_size, max(map(len, dataset.splits.values())))
     for recipe in dict.fromkeys(directory.run().recipe for directory in directories):
         check_inference_memory(recipe, len(dataset.classes), num_images, stores.device)
-    for directory in tqdm(directories, desc="evaluating", unit="run", disable=None):
-        try:
-            runs.append(evaluate_run(directory, stores, batch_size, results_dir))
-        except DamagedError as error:
-            failures[str(directory.run().path)] = str(error)
-    return runs, failures
+    stopped, outcomes = Event(), dict[Path, RunScores | DamagedError]()
+    with tqdm(total=len(directories), desc="evaluating", unit="run", disable=None) as progress:
+
+        def score_run(directory: RunDirectory) -> None:
+            try:
+                outcome: RunScores | DamagedError = evaluate_run(
+                    directory, stores, batch_size, results_dir, stopped
+                )
+            except DamagedError as error:
+                outcome = error
+            outcomes[directory.path] = outcome
+            progress.update()
+
+        before, by_variant = private_bytes(), sorted(directories, key=_variant_and_size)
+        for _, group in groupby(by_variant, lambda directory: directory.run().variant):
+            smallest, *others = group
+            score_run(smallest)
+            most = num_jobs(jobs, stores.device, private_bytes() - before)
+            _in_threads(score_run, others[::-1], max(1, min(most, len(others))), stopped)
+    runs = [outcomes[directory.path] for directory in directories]
+    failures = {
+        str(directory.run().path): str(outcome)
+        for directory, outcome in zip(directories, runs, strict=True)
+        if isinstance(outcome, DamagedError)
+    }
+    return [run for run in runs if isinstance(run, RunScores)], failures
+
+
+def _variant_and_size(directory: RunDirectory) -> tuple[str, bool, float]:
+    run = directory.run()
+    return run.variant, run.subset_size > 1, run.subset_size
+
+
+def num_jobs(jobs: Jobs, device: torch.device, run_bytes: int) -> int:
+    """Return how many runs are scored at a time.
+
+    Threads of one run wait for each other at every layer, and one of them crops each batch.
+
+    Parameters
+    ----------
+    jobs : int or auto
+        As in :func:`evaluate_runs`.
+    device : torch.device
+    run_bytes : int
+        Memory that one run has taken.
+    """
+    if jobs != "auto":
+        return jobs
+    if device.type != "cpu":
+        return 1
+    return min(torch.get_num_threads(), 1 + available_bytes() // max(1, run_bytes))
+
+
+def _in_threads(
+    score_run: Callable[[RunDirectory], None],
+    directories: Sequence[RunDirectory],
+    jobs: int,
+    stopped: Event,
+) -> None:
+    """Call ``score_run`` with each directory, ``jobs`` at a time, each with its share of cores."""
+    cores = torch.get_num_threads()
+    use_threads(max(1, cores // jobs))  # of torch, also in threads that are started now
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                list(pool.map(score_run, directories))
+            except BaseException:  # a signal, a full disk: the threads end before their next batch
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        use_threads(cores)
 
 
 def evaluate_run(
@@ -109,6 +186,7 @@ def evaluate_run(
     stores: PixelStores,
     batch_size: int,
     results_dir: Path,
+    stopped: Event,
 ) -> RunScores:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
@@ -123,6 +201,8 @@ def evaluate_run(
         Images per forward pass.
     results_dir : Path
         Receives the logits.
+    stopped : Event
+        Set by another thread if no further batch is to be scored.
 
     Raises
     ------
@@ -132,14 +212,9 @@ def evaluate_run(
     run, data, device = directory.run(), stores.data, stores.device
     recipe, config = run.recipe.replace(batch_size=batch_size), directory.config
     classes, subset = data.dataset.classes, directory.subset()
-    model = build_model(recipe.model, len(classes), recipe.image_size).to(device)
-    weights, best_epoch = directory.load_best()
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:  # names or shapes
-        reason = f"the weights do not fit {recipe.model} with {len(classes)} classes"
-        raise DamagedError(f"{directory.path}: {reason}; {TRAIN_AGAIN}") from None
-    model = model.to(memory_format=torch.channels_last)
+    model, best_epoch = _load_model(directory, len(classes))
+    model = model.to(device, memory_format=torch.channels_last)
+    model.register_forward_pre_hook(lambda *_: _check_stopped(stopped))
     stats = read_channel_stats(directory.path / CONFIG_FILE, config) if recipe.init else None
     train_split = data.dataset.splits["train"].take(subset)
     predictions = {
@@ -180,6 +255,25 @@ def _drawn(subset: Split) -> Mapping[str, Any]:
     """Return the numbers of images and groups that a run drew; empty without groups."""
     grouped = {"drawn_images": len(subset), "drawn_groups": subset.num_groups}
     return {} if subset.groups is None else grouped
+
+
+def _load_model(directory: RunDirectory, num_classes: int) -> tuple[nn.Module, int]:
+    """Load the best weights of a run into its model; return their epoch too."""
+    recipe = directory.run().recipe
+    model = build_model(recipe.model, num_classes, recipe.image_size)
+    weights, best_epoch = directory.load_best()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:  # names or shapes
+        reason = f"the weights do not fit {recipe.model} with {num_classes} classes"
+        raise DamagedError(f"{directory.path}: {reason}; {TRAIN_AGAIN}") from None
+    return model, best_epoch
+
+
+def _check_stopped(stopped: Event) -> None:
+    """Raise in a thread whose scores nobody waits for any more: signals reach the main one only."""
+    if stopped.is_set():
+        raise CancelledError
 
 
 def _score_splits(

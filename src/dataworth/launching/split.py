@@ -28,7 +28,7 @@ from .side_by_side import DEATH, RESULT, WorkerPool
 FILE = "jobs.json"  # in the study's folder: the measured split, so that a resumed study keeps it
 SECONDS = 0.4  # of training steps that are timed
 MIN_SECONDS = 10.0  # of a study: a shorter one does not repay the measurement of other splits,
-MIN_SIDE_BY_SIDE = 60.0  # nor the start of processes
+MIN_SIDE_BY_SIDE = 20.0  # nor the start of processes, which takes 3 s
 MIN_GAIN = 1.1  # of another split over one run at a time with all threads
 
 
