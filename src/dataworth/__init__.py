@@ -99,6 +99,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         metrics.py            rank of the true label; top-k error and mean loss of given logits
         intervals.py          interval of a measured point: Wilson, seeds pooled or not; chance
         records.py            typed records of metrics.json, the schema of the results
+        added_records.py      typed records of what --full and --conformal add to it
         results.py            build, read and write metrics.json; means per size
         tables.py             metrics.json as tables: one row per run and split, one per size
         full.py               --full: confusion matrix, calibration, per-class scores

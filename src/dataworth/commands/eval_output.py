@@ -12,7 +12,8 @@ import pandas as pd
 from ..config import Run
 from ..console import printable, say
 from ..errors import InputError
-from ..evaluation.records import ConformalReports, FullScores, SizeStep, StudyResults
+from ..evaluation.added_records import ConformalReports, FullScores
+from ..evaluation.records import SizeStep, StudyResults
 from ..evaluation.results import (
     FILE,
     confusion_matrices,

@@ -10,13 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Machine, Recipe, Run
+from ..config import Recipe, Run
 from ..errors import InputError
 from ..storage.identity import InitFile, identify
 from ..storage.run_directory import PlannedRun
 from ..storage.study_directory import StudyDirectory
 from .flags import TrainFlags
-from .parsing import NEWEST, note_unused, parse_train, select_variants
+from .parsing import NEWEST, parse_train, select_variants
 
 if TYPE_CHECKING:
     from ..data.datasets import ImageDataset
@@ -308,35 +308,6 @@ def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
                 f"{planned.run.path}: {num_ranks} processes cannot share a batch of "
                 f"{smallest_batch} images; start fewer"
             )
-
-
-def note_unused_settings(plan: StudyPlan, machine: Machine) -> None:
-    """Print a note for each setting that no run of a plan uses."""
-    from ..distributed.process_group import is_rank_zero
-    from ..models.registry import MODELS, WITH_DROPOUT
-
-    recipes = {run.recipe for run in plan.runs}
-    models = (*MODELS, *WITH_DROPOUT)
-    needs = {
-        "on_leak": (
-            any(r.group_column or r.group_from for r in recipes),
-            "--group-column or --group-from",
-        ),
-        "momentum": (any(r.optimizer == "sgd" for r in recipes), "--optimizer sgd"),
-        "dropout": (any(r.model.startswith(models) for r in recipes), "an AlexNet or VGG"),
-        "normalise": (any(r.init is None for r in recipes), "a run from fresh weights"),
-    }
-    if is_rank_zero():
-        note_unused(plan.recipe, needs)
-        ray, slurm = machine.launcher == "ray", machine.launcher == "slurm"
-        note_unused(
-            machine,
-            {
-                "ray_address": (ray, "--launcher ray"),
-                "slurm": (slurm, "--launcher slurm"),
-                "gpus_per_run": (ray or slurm, "--launcher ray or slurm"),
-            },
-        )
 
 
 def _smallest_batch(n: int, batch_size: int) -> int:

@@ -17,11 +17,10 @@ from ..storage.study_directory import StudyDirectory
 from .cost import check_memory, cost_report, disk_usage
 from .exit_codes import DONE, INCOMPLETE, run_command
 from .flags import TrainFlags
-from .parsing import parse_train, to_yaml
+from .parsing import note_unused, parse_train, to_yaml
 from .planning import (
     StudyPlan,
     check_runs,
-    note_unused_settings,
     plan_runs,
     plan_study,
     resolve_study,
@@ -55,7 +54,7 @@ def _train(words: Sequence[str] | None) -> int:
     with local_rank_zero_first():
         plan = plan_study(flags, study)
     say(plan.describe())
-    note_unused_settings(plan, flags.machine)
+    _note_unused_settings(plan, flags.machine)
     if flags.list or flags.plan:
         say(plan.table())
         if flags.plan:
@@ -128,3 +127,32 @@ def _eval_command(machine: Machine) -> str:
     is_elsewhere = machine.checkpoint_dir != Machine.model_fields["checkpoint_dir"].default
     folder = machine_flags(machine, "checkpoint_dir") if is_elsewhere else ""
     return " ".join(filter(None, ["python eval.py", folder, flags_to_repeat(machine)]))
+
+
+def _note_unused_settings(plan: StudyPlan, machine: Machine) -> None:
+    """Print a note for each setting that no run of a plan uses."""
+    from ..distributed.process_group import is_rank_zero
+    from ..models.registry import MODELS, WITH_DROPOUT
+
+    recipes = {run.recipe for run in plan.runs}
+    models = (*MODELS, *WITH_DROPOUT)
+    needs = {
+        "on_leak": (
+            any(r.group_column or r.group_from for r in recipes),
+            "--group-column or --group-from",
+        ),
+        "momentum": (any(r.optimizer == "sgd" for r in recipes), "--optimizer sgd"),
+        "dropout": (any(r.model.startswith(models) for r in recipes), "an AlexNet or VGG"),
+        "normalise": (any(r.init is None for r in recipes), "a run from fresh weights"),
+    }
+    if is_rank_zero():
+        note_unused(plan.recipe, needs)
+        ray, slurm = machine.launcher == "ray", machine.launcher == "slurm"
+        note_unused(
+            machine,
+            {
+                "ray_address": (ray, "--launcher ray"),
+                "slurm": (slurm, "--launcher slurm"),
+                "gpus_per_run": (ray or slurm, "--launcher ray or slurm"),
+            },
+        )

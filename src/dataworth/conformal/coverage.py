@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from ..data.prepare import PreparedData
+from ..evaluation.added_records import ConformalReports, CoverageReport, GroupCoverage
 from ..evaluation.calibration import probabilities
 from ..evaluation.intervals import Z, effective_images, wilson_interval
-from ..evaluation.records import (
-    ConformalReports,
-    CoverageReport,
-    GroupCoverage,
-    RunScores,
-    StudyResults,
-)
+from ..evaluation.records import RunScores, StudyResults
 from ..storage.predictions import Logits, read_predictions
 from ..storage.run_directory import RunDirectory
 from .scores import METHODS, Array, Labels, prediction_sets, rank_needed

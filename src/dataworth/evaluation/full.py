@@ -14,6 +14,7 @@ import torch
 from ..data.prepare import PreparedData
 from ..storage.predictions import Labels, Logits, read_predictions
 from ..storage.run_directory import RunDirectory
+from .added_records import ClassScores, FullScores, ReliabilityBins
 from .calibration import negative_log_likelihood, reliability
 from .metrics import label_ranks, top_k_error
 from .per_class import (
@@ -26,7 +27,7 @@ from .per_class import (
     verdict,
     verdicts_in_words,
 )
-from .records import ClassScores, FullScores, ReliabilityBins, SizeStep, StudyResults
+from .records import SizeStep, StudyResults
 
 DROP = ("drop", "drop_low", "drop_high", "verdict")  # columns of per_class.csv
 MAX_K = 10  # the largest k of the top-k errors

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .added_records import AverageScores, ClassScores
 from .intervals import Z, effective_images
-from .records import AverageScores, ClassScores
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

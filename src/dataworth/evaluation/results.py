@@ -19,13 +19,12 @@ from ..errors import InputError
 from ..storage.files import read_stored, write_json
 from ..storage.study_directory import DataSummary, StudyDirectory, images_of_sizes
 from ..variants import Value
+from .added_records import FullScores, Interval
 from .intervals import beats_chance, mean_interval, pooled_intervals
 from .records import (
     WITHOUT_DUPLICATES,
     ChanceErrors,
     Environment,
-    FullScores,
-    Interval,
     MeanErrors,
     RunScores,
     SizeSummary,
