@@ -9,6 +9,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dataworth.commands.planning import StudyPlan
 from dataworth.config import Recipe
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.groups import shared_groups
@@ -264,6 +265,8 @@ def test_leaks_are_counted_and_nothing_is_dropped_by_default(crafted):
         for pair in shared_groups(data.splits)
     ]
     assert counts == [("test", "train", 2, 6), ("test", "validation", 1, 4)]
+    printed = StudyPlan(None, None, None, (), {}, data).describe()
+    assert "warning: 6 images of test are of 2 groups that are also in train" in printed
 
 
 def test_leaks_are_refused_on_request(crafted):

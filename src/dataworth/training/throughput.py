@@ -63,7 +63,8 @@ def training_seconds(run: Run, dataset: ImageDataset, throughput: Throughput) ->
         Of the run's recipe.
     """
     recipe, splits = run.recipe, dataset.splits
-    n, whole = num_images(run.subset_size, len(splits["train"])), len(splits["train"])
+    whole = len(splits["train"])
+    n = num_images(run.subset_size, whole)  # whole groups differ by half of one at most
     trained = recipe.steps_per_epoch(n, whole) * n / -(-n // recipe.batch_size)
     validated = len(splits["validation"])
     epoch = trained / throughput.training + validated / throughput.validation
