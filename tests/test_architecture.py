@@ -42,6 +42,7 @@ PURE = {
     "evaluation.intervals",
     "evaluation.metrics",
     "evaluation.per_class",
+    "evaluation.added_records",
     "evaluation.records",
     "training.optimization",
     "variants",

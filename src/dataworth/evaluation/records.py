@@ -218,13 +218,15 @@ class StudyResults(ResultsRecord):
     model: str = ""
     num_classes: Annotated[int, Field(ge=2)]
     data: DataSummary = DataSummary(splits={}, classes=())
-    recipe: dict[str, Value] = {}
+    recipe: dict[str, Value] = Field(default_factory=dict)
     environment: Environment
     chance_error: ChanceErrors | None = None
     runs: tuple[RunScores, ...]
-    missing: dict[str, str] = {}  # path of a run without scores -> reason
+    missing: dict[str, str] = Field(default_factory=dict)  # path of a run without scores -> reason
     subset_sizes: dict[str, SizeSummary]
-    training: dict[str, tuple[str, ...]] = {}  # where the runs were trained
+    training: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict
+    )  # where the runs were trained
     size_steps: tuple[SizeStep, ...] | dict[str, tuple[SizeStep, ...]] | None = None
     answer_correlations: tuple[AnswerCorrelation, ...] = ()  # between variants, and within each
 
