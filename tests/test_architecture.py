@@ -50,7 +50,8 @@ PURE = {
 }
 NO_TORCH = {
     "commands", "config", "console", "errors", "evaluation.calibration", "evaluation.intervals",
-    "evaluation.added_records", "evaluation.per_class", "evaluation.records", "evaluation.results", "evaluation.tables",
+    "evaluation.added_records", "evaluation.per_class", "evaluation.records", "evaluation.results",
+    "evaluation.tables",
     "conformal.scores", "explorer.flags", "explorer.server", "figures", "findings", "forecaster",
     "scaling", "signals", "storage", "tracking",
     "distributed.process_group", "distributed.collectives", "variants",

@@ -213,7 +213,7 @@ def evaluate_run(
     recipe, config = run.recipe.replace(batch_size=batch_size), directory.config
     classes, subset = data.dataset.classes, directory.subset()
     model, best_epoch = _load_model(directory, len(classes))
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     model.register_forward_pre_hook(lambda *_: _check_stopped(stopped))
     stats = read_channel_stats(directory.path / CONFIG_FILE, config) if recipe.init else None
     train_split = data.dataset.splits["train"].take(subset)

@@ -222,11 +222,9 @@ class StudyResults(ResultsRecord):
     environment: Environment
     chance_error: ChanceErrors | None = None
     runs: tuple[RunScores, ...]
-    missing: dict[str, str] = Field(default_factory=dict)  # path of a run without scores -> reason
+    missing: dict[str, str] = Field(default_factory=dict)  # path of a run without scores -> why
     subset_sizes: dict[str, SizeSummary]
-    training: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict
-    )  # where the runs were trained
+    training: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # where, when and by what
     size_steps: tuple[SizeStep, ...] | dict[str, tuple[SizeStep, ...]] | None = None
     answer_correlations: tuple[AnswerCorrelation, ...] = ()  # between variants, and within each
 

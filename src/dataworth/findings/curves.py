@@ -57,7 +57,8 @@ def points(test: pd.DataFrame, metric: str) -> Points:
     effective = metric.replace("error", "effective_images")
     is_grouped = effective in test and test[effective].notna().all()
     columns = ("num_train_images", metric, effective if is_grouped else "num_images")
-    return Points(*(test[column].to_numpy(float) for column in columns))
+    n, error, num_test = (test[column].to_numpy(float) for column in columns)
+    return Points(n, error, num_test)
 
 
 def headline(curves: Mapping[str, Curve]) -> Curve:
