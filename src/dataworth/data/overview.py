@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from ..config import Machine, Recipe, Study
 from ..storage.study_directory import STUDY_FILE, StudyDirectory
 from .datasets import ImageDataset
+from .groups import PAIRS
 from .images import decode, header
 from .loaders import get_train_loader
 from .normalisation import ChannelStats
 from .pixels import PixelStores
-from .prepare import PAIRS, PreparedData, open_data
+from .prepare import PreparedData, open_data
 from .subsets import Indices, composition
 
 MAX_SAMPLED = 2000  # images whose headers are read
