@@ -23,6 +23,7 @@ from dataworth.commands.flags import (
     ExportFlags,
     ForecastFlags,
     PredictFlags,
+    TrackFlags,
     TrainFlags,
 )
 from dataworth.config import Record
@@ -39,8 +40,13 @@ FLAGS: dict[str, type[Record]] = {
     "forecast": ForecastFlags,
     "explore": ExplorerFlags,
     "export": ExportFlags,
+    "track": TrackFlags,
 }
-SCRIPTS = {"explore": "app.py", "export": "-m dataworth export"}  # where not the command's name
+SCRIPTS = {
+    "explore": "app.py",
+    "export": "-m dataworth export",
+    "track": "-m dataworth track",
+}  # where not the command's name
 TYPES = {"str": "text", "Path": "path", "int": "whole number", "float": "number"}
 SOURCES = {  # of each law: laws.py cites the same
     "power law": "[Hestness et al. 2017](https://arxiv.org/abs/1712.00409)",

@@ -144,7 +144,7 @@ def test_what_is_not_identifiable_is_said(tmp_path, capsys):
     assert run(path, "--target", "0.2", "--plan") == 0
     output = capsys.readouterr().out
     assert "not identifiable): the error rises" in output
-    assert "--plan, --compare: no answer without a law" in output
+    assert "--plan, --order, --compare: no answer without a law" in output
 
 
 CELLS = {

@@ -265,7 +265,7 @@ def test_leaks_are_counted_and_nothing_is_dropped_by_default(crafted):
         for pair in shared_groups(data.splits)
     ]
     assert counts == [("test", "train", 2, 6), ("test", "validation", 1, 4)]
-    printed = StudyPlan(None, None, None, (), {}, data).describe()
+    printed = StudyPlan(None, None, None, (), {}, data, {}).describe()
     assert "warning: 6 images of test are of 2 groups that are also in train" in printed
 
 

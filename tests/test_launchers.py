@@ -306,7 +306,10 @@ BUSY = lambda split: 1000 / split.threads / split.jobs**0.5  # noqa: E731
         (lambda split: 1000 if split.jobs == 1 else 1000 / split.jobs, (100, 101), (1, 8)),
     ],
 )
-def test_the_split_is_that_with_which_the_study_ends_soonest(workplace, rate, sizes, split):
+def test_the_split_is_that_with_which_the_study_ends_soonest(
+    workplace, monkeypatch, rate, sizes, split
+):
+    monkeypatch.setattr(split_module, "available_bytes", lambda: 10**15)
     assert split_of(rate, sizes, workplace) == Split(*split)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_a_run_trains_on_its_wrong_labels_and_is_scored_on_correct_ones(place, m
     num_changed = int((wrong != split.labels[run.indices]).sum())
     assert 10 < num_changed < 26
     assert run.directory.config["num_changed_labels"] == num_changed
-    scores = evaluate_run(run.directory, trainer.pixels, 100, place)
+    scores = evaluate_run(run.directory, trainer.pixels, 100, place, threading.Event())
     assert (scores.label_noise, scores.num_changed_labels) == (0.3, num_changed)
     classifier = from_file(run.directory.path / "best.safetensors", trainer.device)
     answers = classifier.logits(data.images["train"][split.rows[run.indices]]).argmax(1)
@@ -223,7 +224,7 @@ def test_a_task_of_a_cluster_finds_the_weights_and_their_normalisation_travels_o
     monkeypatch.chdir(place / "elsewhere")
     assert task(data) == ""
     (place / SOURCE).unlink()  # no longer needed
-    evaluate_run(run.directory, trainer_of(run, data).pixels, 500, place)
+    evaluate_run(run.directory, trainer_of(run, data).pixels, 500, place, threading.Event())
     with np.load(place / "predictions" / run.run.path.parent / "seed-1.npz") as file:
         logits = file["test_logits"]
     classifier = from_file(run.directory.path / "best.safetensors", torch.device("cpu"))

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -150,7 +149,11 @@ def test_runs_scored_side_by_side_have_the_scores_of_runs_alone(study, workplace
 def test_a_full_disk_or_a_signal_ends_what_is_scored_side_by_side(
     study, workplace, monkeypatch, capsys, code, line
 ):
-    begun, written = threading.Barrier(2), []
+    begun, written, stops = threading.Barrier(2), [], []
+
+    def event():
+        stops.append(threading.Event())
+        return stops[-1]
 
     def write(results_dir, run, splits):
         written.append(run)
@@ -160,8 +163,9 @@ def test_a_full_disk_or_a_signal_ends_what_is_scored_side_by_side(
             if code == 2:
                 raise OSError(errno.ENOSPC, line, "logits")
             os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.5)  # the main thread needs a moment to take notice
+        assert stops[-1].wait(60)  # the main thread needs a moment to take notice
 
+    monkeypatch.setattr(evaluator, "Event", event)
     monkeypatch.setattr(evaluator, "write_predictions", write)
     words = ["--checkpoint-dir", study / "checkpoints", "--cache-dir", study / "cache"]
     assert evaluate(*words, "--results-dir", "r", "--jobs", 2) == code

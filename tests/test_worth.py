@@ -120,7 +120,7 @@ def test_the_crossing_of_two_curves_is_found(baseline):
 def test_few_errors_of_seeds_that_differ_do_not_turn_the_order_round():
     def analysis(n, wrong):  # of 360 test images, two seeds; measured on the digits
         points = Points(np.repeat(n, 2), np.array(wrong) / 360, np.full(len(wrong), 360.0))
-        return Analysis(points, 0.5, fit(points, 0.5), None, "", ())
+        return Analysis(points, 0.5, fit(points, 0.5), "")
 
     n = np.array([162.0, 323, 647, 1293])
     weak = analysis(n[1:], [62, 72, 11, 16, 5, 4])
@@ -388,7 +388,7 @@ def test_forecast_compares_a_curve_with_a_single_measurement(tmp_path, capsys):
     (row,) = json.loads((tmp_path / "law.json").read_text())["worth"]
     assert row["factor_low"] < 0.74 < row["factor_high"]
     assert command(forecast_command.forecast, noisy, "--compare", clean) == 0
-    assert "--plan, --compare: no answer without a law." in capsys.readouterr().out
+    assert "--plan, --order, --compare: no answer without a law." in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
 from threading import Event
@@ -172,7 +172,9 @@ def _in_threads(
     try:
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                list(pool.map(score_run, directories))
+                scored = [pool.submit(score_run, directory) for directory in directories]
+                for future in wait(scored, return_when=FIRST_EXCEPTION).done:
+                    future.result()
             except BaseException:  # a signal, a full disk: the threads end before their next batch
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
