@@ -145,9 +145,30 @@ def worth(studies: int = 200, seeds: int = 2, num_test: int = 5000) -> None:
     write("worth", {"command": "worth", **content})
 
 
+def plan(
+    rounds: tuple[int, ...] = (1, 3),
+    public: Annotated[
+        Path | None, tyro.conf.arg(help="folder with curves of LCDB 1.1, lcdb*.csv.gz")
+    ] = None,
+    sample: Annotated[int, tyro.conf.arg(help="public curves that are drawn")] = 50,
+) -> None:
+    """Replay of buying images for a target error: failures and cost next to extrapolations."""
+    from .purchases import draw, measure_purchases, own_curves, public_curves
+
+    content: dict[str, object] = {"command": "plan", "rounds": rounds}
+    sets = {"own": own_curves()}
+    if public is not None:
+        sets["public"] = draw(public_curves(public), sample)
+    for name, curves in sets.items():
+        table = measure_purchases(curves, rounds)
+        print(f"{name}: {len(curves)} curves\n{table.to_string(index=False)}")
+        content[name] = table.to_dict("records")
+    write("plan", content)
+
+
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
-        "digits": digits, "forecast": forecast, "worth": worth,
+        "digits": digits, "forecast": forecast, "worth": worth, "plan": plan,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

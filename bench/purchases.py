@@ -31,7 +31,7 @@ NUM_START_SIZES = 4
 FACTORS = (2, 4, 8)  # from the largest size at the start to the one with the target error
 MAX_TOTAL = 64.0  # times the largest size at the start: nobody can buy more
 MISS_CHANCE = 0.1
-CORRECTIONS = 1.25 ** np.arange(0, 20)  # of the sizes that baselines extrapolate
+CORRECTIONS = 1.5 ** np.arange(10)  # of the sizes that baselines extrapolate
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,14 @@ def public_curves(folder: Path) -> list[Curve]:
     return curves
 
 
+def draw(curves: Sequence[Curve], count: int) -> list[Curve]:
+    """Draw curves at random, the same ones each time."""
+    order = np.random.default_rng(0).permutation(len(curves))
+    return [curves[i] for i in order[:count].tolist()]
+
+
 def _curve(data: str, name: str, chance: float, num_test: float | None, means: pd.Series) -> Curve:
-    error = np.minimum.accumulate(means.to_numpy(dtype=float))
+    error = np.minimum.accumulate(np.maximum(means.to_numpy(dtype=float), 1e-4))
     return Curve(data, name, chance, num_test, means.index.to_numpy(dtype=float), error)
 
 
@@ -165,7 +171,7 @@ def fitted_law(law: str) -> Callable[[Points, Case], float]:
             parameters = [np.array([[values[name]]]) for name in names]
             return np.log(np.maximum(formula(at, case.curve.chance, *parameters)[0], 1e-12))
 
-        starts = [np.array([y[-1], np.log(c), f, 0.0]) for c in (0.2, 0.6) for f in (-4.0, 0.0)]
+        starts = [np.array([y[-1], np.log(0.4), floor, 0.0]) for floor in (-4.0, 0.0)]
         size = len(names)
         best = min(
             (least_squares(lambda z: curve(z, x) - y, start[:size], bounds=(-20, 20))
@@ -206,8 +212,8 @@ def measure_purchases(curves: Sequence[Curve], rounds: Sequence[int]) -> pd.Data
                 for factor in CORRECTIONS
             ], dtype=float)  # fmt: skip
             rows.append(_row(name, number, table[0]))
-            chosen = np.empty(len(listed), dtype=int)
-            for one in np.unique(data):
+            chosen = np.zeros(len(listed), dtype=int)
+            for one in np.unique(data) if len(np.unique(data)) > 1 else ():
                 failures = 1 - table[:, data != one, 0].mean(axis=1)
                 enough = failures <= MISS_CHANCE
                 chosen[data == one] = enough.argmax() if enough.any() else len(CORRECTIONS) - 1
