@@ -114,6 +114,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_taken(
             check_training_memory(recipe, 10, images, 144, torch.device("cpu"), "auto")
 
 
+@pytest.mark.slow
 def test_batches_of_evaluation_that_do_not_fit_into_memory_are_refused(
     study, workplace, capsys, monkeypatch
 ):

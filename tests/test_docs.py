@@ -276,6 +276,7 @@ def mini_imagenet(workplace):
     return workplace / "mini-imagenet"
 
 
+@pytest.mark.slow
 def test_the_mini_imagenet_commands_work_on_a_data_set_of_its_schema(mini_imagenet, capsys):
     cheap = ["--epochs", 1, "--image-size", 63, "--subset-sizes", 1.0, "--checkpoint-seconds", 999]
     assert train("--dataset", mini_imagenet, *cheap) == 0

@@ -218,6 +218,7 @@ def dataworth(*words, blocked=()):
     )
 
 
+@pytest.mark.slow
 def test_forecast_works_without_the_packages_of_training(tmp_path):
     words = ["forecast", POINTS, "--target", 0.1, "--json", tmp_path / "law.json", "--plan"]
     process = dataworth(*words, "--compare", STUDY, blocked=TRAINING_PACKAGES)

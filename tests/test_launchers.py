@@ -383,6 +383,7 @@ def test_jobs_are_for_one_process_on_this_machine(workplace, capsys, monkeypatch
         plan_study(flags, StudyDirectory(workplace / "s"))
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_have_the_bits_of_runs_alone_and_the_hint_is_said_once(workplace, capsys):
     slow = [*TWO, "--learning-rate", "1e-9"]
     assert train(*slow, "--jobs", 1) == 0

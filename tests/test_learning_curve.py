@@ -26,7 +26,7 @@ from tests.conftest import ROOT, command
 PAGE = (ROOT / "docs" / "how-to" / "forecast-from-numbers.md").read_text()
 BLOCKS = {
     language: re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    for language in ("bash", "python")
+    for language in ("sh", "python")
 }
 N = np.array([500, 1000, 2000, 4000, 8000.0])
 ERROR = 0.05 + 6 * N**-0.5
@@ -287,7 +287,7 @@ def test_fit_and_predict_import_neither_torch_nor_pandas_nor_matplotlib():
 
 
 def test_commands_of_the_page_parse():
-    commands = [line for block in BLOCKS["bash"] for line in block.splitlines()]
+    commands = [line for block in BLOCKS["sh"] for line in block.splitlines()]
     assert commands
     for line in commands:
         program, subcommand, *words = shlex.split(line)
@@ -302,7 +302,7 @@ def test_commands_of_the_page_parse():
 def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(tmp_path)
-    for line in "".join(BLOCKS["bash"]).splitlines():
+    for line in "".join(BLOCKS["sh"]).splitlines():
         assert command(forecast_command.forecast, *shlex.split(line)[2:]) == 0
     names = {}
     for block in BLOCKS["python"]:

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 NOTEBOOKS = ["eda.ipynb", "results.ipynb"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the kernel client
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs_on_a_study(study, workplace, execute_notebook, name):

@@ -20,6 +20,7 @@ TINY = [
     "--dropout", "0",
 ]  # fmt: skip
 RUN = "checkpoints/s/399/seed-1"
+pytestmark = pytest.mark.slow
 
 
 def ended(victims):
