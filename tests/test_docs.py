@@ -23,7 +23,13 @@ from dataworth.commands import forecast as forecast_command
 from dataworth.commands import predict as predict_command
 from dataworth.commands import train as train_command
 from dataworth.commands.cli import COMMANDS
-from dataworth.commands.flags import EvalFlags, ExportFlags, ForecastFlags, PredictFlags
+from dataworth.commands.flags import (
+    EvalFlags,
+    ExportFlags,
+    ForecastFlags,
+    PredictFlags,
+    TrackFlags,
+)
 from dataworth.commands.parsing import parse, parse_train, read_config
 from dataworth.evaluation.results import read_results
 from dataworth.explorer.flags import ExplorerFlags
@@ -35,14 +41,25 @@ TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
 README = TEXTS["README.md"]
 ALL = "\n".join(TEXTS.values())
 BLOCK = re.compile(r"(?:<!-- (not run.*?) -->\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def code_of(blocks, i):
+    """Return the code of a block; of Python, with the blocks above it on its page that are run."""
+    language, code = blocks[i][1:]
+    above = [b[2] for b in blocks[:i] if b[1] == language == "python" and not b[0]]
+    return "\n".join([*above, code])
+
+
 BLOCKS = [  # (page and number of the block, reason why it is not run or None, language, code)
-    (f"{page}-{i}", reason or None, language, code)
+    (f"{page}-{i + 1}", blocks[i][0] or None, blocks[i][1], code_of(blocks, i))
     for page, text in TEXTS.items()
-    for i, (reason, language, code) in enumerate(BLOCK.findall(text), start=1)
-    if language != "text"
+    for blocks in [BLOCK.findall(text)]
+    for i in range(len(blocks))
+    if blocks[i][1] != "text"
 ]
 RUNNABLE = [block for block in BLOCKS if block[1] is None]
 BENCH = re.findall(r"^def (\w+)", (ROOT / "bench" / "__main__.py").read_text(), re.MULTILINE)
+NAMES = "|".join(COMMANDS)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FLAGS = {
     "app.py": ExplorerFlags,
@@ -59,21 +76,32 @@ RUN = {
 
 
 def command_lines(text):
-    """Return the lines of a text that call Python, fenced or indented, without their comments."""
+    """Return the lines of a text that call a command, fenced or indented, without comments."""
     lines = text.replace("\\\n", " ").splitlines()
-    matches = (re.fullmatch(r"(?:    )?(python .*?)( +#.*)?", line) for line in lines)
+    matches = (
+        re.fullmatch(rf"(?:    )?((?:python|dataworth (?:{NAMES})) .*?)( +#.*)?", line)
+        for line in lines
+    )
     return [match[1] for match in matches if match]
+
+
+def script_and_words(line):
+    """Return the script that a line calls, or -m, and its words; dataworth eval is eval.py."""
+    program, name, *words = shlex.split(line)
+    if program == "python":
+        return name, words
+    return (f"{name}.py", words) if f"{name}.py" in RUN else ("-m", ["dataworth", name, *words])
 
 
 @pytest.mark.parametrize("line", sorted(set(command_lines(ALL))))
 def test_every_command_parses(line, monkeypatch):
     monkeypatch.chdir(ROOT)
-    _, script, *words = shlex.split(line)
+    script, words = script_and_words(line)
     if script == "-m" and words[0] == "bench":
         assert words[1] in BENCH
     elif script == "-m":
-        assert words[:2] == ["dataworth", "export"]
-        parse(ExportFlags, words[2:], ExportFlags())
+        flags = {"export": ExportFlags, "track": TrackFlags, "explore": ExplorerFlags}[words[1]]
+        parse(flags, words[2:], flags())
     elif script.startswith("scripts/"):
         assert (ROOT / script).exists()
     elif script in FLAGS:
@@ -117,7 +145,7 @@ def clone(extended, tmp_path_factory):
 def test_every_other_block_runs(language, code, clone, monkeypatch):
     monkeypatch.chdir(clone)
     if language == "python":
-        exec(compile(code, "block", "exec"), {})
+        exec(compile(code, "block", "exec"), {})  # with the blocks above it on its page
         return
     if language == "yaml":
         (clone / "study.yaml").write_text(code)
@@ -125,10 +153,10 @@ def test_every_other_block_runs(language, code, clone, monkeypatch):
         return
     lines = code.replace("\\\n", " ").splitlines()
     assert len(command_lines(code)) == len(lines), (
-        "runs python alone; mark it <!-- not run: ... -->"
+        "runs other programs; mark it <!-- not run: ... -->"
     )
     for line in command_lines(code):
-        _, script, *words = shlex.split(line)
+        script, words = script_and_words(line)
         if script == "-m":
             assert words[:2] == ["dataworth", "export"]
             assert command(export_command.export, *words[2:]) == 0, line
