@@ -58,9 +58,10 @@ def _evaluate(words: Sequence[str] | None) -> int:
         paths = {run.path for run in results.runs}
         evaluated = [directory for run, directory in directories.items() if run.path in paths]
         results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
-        findings = analyse_variants(results, epochs_table(evaluated))
+        epochs = epochs_table(evaluated)
+        findings = analyse_variants(results, epochs)
         worth = find_worth(findings, flags)
-        write_files(results, findings, epochs_table(evaluated), results_dir, worth)
+        write_files(results, findings, epochs, results_dir, worth)
         print_findings(results, findings, notes, results_dir, worth)
         if flags.report:
             mistakes = flags.mistakes

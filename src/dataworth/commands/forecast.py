@@ -45,8 +45,8 @@ def _forecast(words: Sequence[str] | None) -> int:
     note_unused(
         flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
     )
-    priced = (flags.compare is not None or flags.order, "--compare or --order")
-    note_unused(flags, {"price_image": priced, "price_label": priced})
+    bought = (flags.compare is not None or flags.order, "--compare or --order")
+    note_unused(flags, {"price_image": bought, "price_label": bought})
     ordered = dict.fromkeys(("rounds", "miss_cost", "miss_chance"), (flags.order, "--order"))
     note_unused(flags, ordered)
     if flags.order and flags.target is None:

@@ -82,7 +82,9 @@ def worth_of_variants(
     metric = metrics.pop() if len(metrics) == 1 else METRICS[0]  # all by the same metric
     results, weaker = findings[0].results, curves[baseline][metric]
     comparisons, paired = {}, False
-    for name in curves.keys() - {baseline}:
+    for name in curves:
+        if name == baseline:
+            continue
         curve, shared = curves[name][metric], shared_test(results, metric, baseline, name)
         comparison = compare(weaker.analysis, curve.analysis, shared)
         differences = _paired_differences(weaker, curve, shared)
@@ -92,8 +94,7 @@ def worth_of_variants(
             for row in comparison.rows
         ]
         comparisons[name] = replace(comparison, rows=tuple(rows))
-    ordered = {name: comparisons[name] for name in curves if name != baseline}
-    return OptionsWorth(baseline, metric_name(metric), ordered, _notes(results, paired))
+    return OptionsWorth(baseline, metric_name(metric), comparisons, _notes(results, paired))
 
 
 def shared_test(results: StudyResults, metric: str, baseline: str, option: str) -> SharedTest:
