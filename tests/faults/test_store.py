@@ -70,6 +70,13 @@ def test_a_damaged_snapshot_is_set_aside_and_the_one_before_is_used(stopped, cap
     assert "set aside as last.pt.bad" in capsys.readouterr().err
 
 
+def test_a_second_damaged_file_leaves_the_first_to_be_inspected(tmp_path):
+    for content, name in (b"1", "last.pt.bad"), (b"2", "last.pt.2.bad"), (b"3", "last.pt.3.bad"):
+        (tmp_path / "last.pt").write_bytes(content)
+        assert snapshots.set_aside(tmp_path / "last.pt") == name
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"2", b"3", b"1"]
+
+
 @pytest.mark.fault(11)
 def test_after_a_flipped_bit_the_run_ends_with_the_same_bits(stopped, place, tiny):
     flip(stopped / "last.pt")

@@ -330,8 +330,7 @@ class RunDirectory:
         (self.path / "done").unlink()
         if not path.exists():
             return ""
-        set_aside(path)
-        return f"; set aside as {path.name}.bad"
+        return f"; set aside as {set_aside(path)}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +66,7 @@ def load_snapshot(
             return state
         except DamagedError as error:
             damaged = True
-            set_aside(folder / name)
-            warn(f"warning: {error}; set aside as {name}.bad")
+            warn(f"warning: {error}; set aside as {set_aside(folder / name)}")
     if damaged:
         warn(f"warning: {folder} has no intact snapshot left: THE RUN STARTS OVER")
     return None
@@ -78,10 +79,17 @@ def remove_snapshots(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def set_aside(path: Path) -> None:
-    """Rename a damaged file to ``.bad``, so that it is not read again but can be inspected."""
+def set_aside(path: Path) -> str:
+    """Rename a damaged file so that it is not read again but can be inspected; return the name.
+
+    It ends in ``.bad``, or ``.2.bad``, ``.3.bad``, where there is one already.
+    """
     digest_path(path).unlink(missing_ok=True)
-    path.replace(path.with_name(f"{path.name}.bad"))
+    counted = (f"{path.name}.{count}.bad" for count in itertools.count(2))
+    names = itertools.chain([f"{path.name}.bad"], counted)
+    name = next(name for name in names if not os.path.lexists(path.with_name(name)))
+    path.replace(path.with_name(name))
+    return name
 
 
 def _parse(path: Path) -> Snapshot:
