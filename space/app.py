@@ -25,7 +25,7 @@ MAX_CHARACTERS = 50_000  # of a table: longer ones take a shared machine long
 MAX_ROUNDS = 5  # of orders
 RELIABLE_FACTOR = 4  # times the largest size: beyond it the law decides more than the data
 FORECAST_FACTORS = (2, 4, 8)  # times the largest size
-HIDDEN = {1: "the largest size", 2: "the two largest sizes"}
+HIDDEN = {1: "largest", 2: "two largest"}
 KINDS = {  # label -> ``values`` of LearningCurve.from_csv
     "what its name and values say": (),
     "errors": ("error", "share"),
@@ -64,7 +64,7 @@ EXAMPLES = [  # table, error of guessing in percent, target error in percent, na
 CSS = """
 .gradio-container { max-width: 1200px !important; }
 .dark [data-testid=matplotlib] img { filter: invert(1) hue-rotate(180deg); }
-table { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
+table * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
 """
 
 
@@ -126,7 +126,7 @@ def describe(curve: LearningCurve) -> str:
     largest, last = points.sizes[-1], points.means[-1]
     lower, upper = curve.predict_interval(2 * largest)
     low, high = curve.exponent_interval_
-    read = f"{len(points.n)} errors of {len(points.sizes)} sizes"
+    read = f"Read from the table: {len(points.n)} errors of {len(points.sizes)} sizes"
     floor = f"{percent(curve.floor_interval_[0])} and {percent(curve.floor_interval_[1])}"
     return (
         f"**With twice the data, {2 * largest:,.0f} images, a new run is forecast to have an error "
@@ -146,10 +146,9 @@ def forecasts(curve: LearningCurve) -> pd.DataFrame:
     rows = zip(FORECAST_FACTORS, n, curve.predict(n), lower, upper, strict=True)
     return pd.DataFrame(
         {
-            "training images": f"{size:,.0f}",
+            "images": f"{size:,.0f}{'' if factor <= RELIABLE_FACTOR else ' (unreliable)'}",
             "error": percent(error),
             "90 % interval": f"{percent(low)} to {percent(high)}",
-            "": "" if factor <= RELIABLE_FACTOR else "unreliable: far beyond the data",
         }
         for factor, size, error, low, high in rows
     )
@@ -171,7 +170,7 @@ def backtests(curve: LearningCurve) -> pd.DataFrame:
 
 def draw(curve: LearningCurve) -> Figure:
     """Draw the measured errors, the law and its forecast, without a background."""
-    figure = Figure(figsize=(5.2, 3.9), dpi=200, layout="constrained")
+    figure = Figure(figsize=(4.8, 3.8), dpi=200, layout="constrained")
     ax = curve.plot(figure.subplots())
     ax.spines[["top", "right"]].set_visible(False)
     for patch in (figure.patch, ax.patch):
@@ -269,7 +268,7 @@ def build() -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 table, chance, *columns = _table()
-                target = gr.Number(10, label="Error to reach (%)", minimum=0, maximum=100)
+                target = gr.Number(10, label="Error to reach (%)", minimum=0, render=False)
                 names = [name for *_, name in EXAMPLES]
                 rows = [list(example) for *example, _ in EXAMPLES]
                 inputs = [table, chance, target]
@@ -280,7 +279,7 @@ def build() -> gr.Blocks:
         with gr.Column(visible=False) as below:
             with gr.Row():
                 forecast = gr.Dataframe(label="Forecasts", **settings)
-                label = "Backtest: the largest size, forecast from the smaller ones"
+                label = "Backtest: the largest size, forecast without the largest sizes"
                 backtest = gr.Dataframe(label=label, **settings)
             question, plan = _order(target)
         given = [table, chance, *columns]
@@ -301,7 +300,7 @@ def _table() -> tuple[Any, ...]:
     upload = gr.UploadButton("Upload a CSV", file_types=[".csv", ".tsv", ".txt"], size="md")
     upload.upload(read_upload, upload, table)
     info = "90 for 10 balanced classes; empty: not known"
-    chance = gr.Number(None, label="Error of guessing (%)", info=info, minimum=0, maximum=100)
+    chance = gr.Number(None, label="Error of guessing (%)", info=info)
     with gr.Accordion("If the table leaves something open", open=False):
         info = "Its name, or its number from 1"
         size = gr.Textbox(label="Column of sizes", info=info)
@@ -313,13 +312,18 @@ def _table() -> tuple[Any, ...]:
 def _order(target: Any) -> tuple[list[Any], Any]:
     """Return the components of the question what to order, and of its answer."""
     gr.Markdown("## What to order now")
-    plan = gr.Markdown(elem_id="plan")
+    settings: Any = {"buttons": [], "min_width": 250}
     with gr.Row():
-        rounds = gr.Slider(1, MAX_ROUNDS, 2, step=1, label="Orders that can still be made")
-        price = gr.Number(0, label="Price of an image (0: not known)", minimum=0)
-        miss = gr.Slider(1, 50, 10, step=1, label="Accepted probability of missing it (%)")
-    return [target, rounds, price, miss], plan
+        target.render()
+        price = gr.Number(0, label="Price of an image (0: not known)", minimum=0, **settings)
+    with gr.Row():
+        label = "Orders that can still be made"
+        rounds = gr.Slider(1, MAX_ROUNDS, 2, step=1, label=label, **settings)
+        label = "Accepted probability of missing it (%)"
+        miss = gr.Slider(1, 50, 10, step=1, label=label, **settings)
+    return [target, rounds, price, miss], gr.Markdown(elem_id="plan")
 
 
 if __name__ == "__main__":
-    build().queue(max_size=20).launch(css=CSS, max_file_size="1mb", show_error=False)
+    footer = ["gradio", "settings"]
+    build().queue(max_size=20).launch(css=CSS, max_file_size="1mb", footer_links=footer)

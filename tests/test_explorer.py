@@ -14,7 +14,6 @@ import sys
 import urllib.error
 import urllib.request
 import zlib
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -35,7 +34,6 @@ from dataworth.explorer.worth import worth_panel
 from dataworth.findings.curves import headline
 from tests.conftest import QUICK, ROOT, command, inside, train
 
-CHROMIUM = Path("/usr/bin/chromium")
 USE_ANOTHER = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
 
 
@@ -427,16 +425,6 @@ def test_uploads_at_the_same_time_are_bounded_together(tmp_path, monkeypatch):
         return await first, await second, await status(guarded)
 
     assert asyncio.run(statuses()) == (200, 413, 200)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Gradio's components without files: pictures travel inside the answer; names are escaped."""
+"""Pictures and figures for gradio without files, escaped Markdown, and the style of the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CSS = """
 .gradio-container { max-width: 1200px !important; }
 .dark [data-testid=matplotlib] img { filter: invert(1) hue-rotate(180deg); }
 [data-testid=matplotlib] img { width: 100%; max-width: 640px; }
-table { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
+table * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
 .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)) !important; }
 :focus-visible { outline: 3px solid #0072B2 !important; outline-offset: 2px; }
 """
