@@ -64,7 +64,7 @@ EXAMPLES = [  # table, error of guessing in percent, target error in percent, na
 CSS = """
 .gradio-container { max-width: 1200px !important; }
 .dark [data-testid=matplotlib] img { filter: invert(1) hue-rotate(180deg); }
-table * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
+.table-container * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
 """
 
 

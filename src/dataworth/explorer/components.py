@@ -18,8 +18,11 @@ CSS = """
 .gradio-container { max-width: 1200px !important; }
 .dark [data-testid=matplotlib] img { filter: invert(1) hue-rotate(180deg); }
 [data-testid=matplotlib] img { width: 100%; max-width: 640px; }
-table * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
+.table-container * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
+.picture img { width: 100% !important; height: 100% !important; object-fit: contain !important; }
+.grid-wrap { min-height: 0 !important; }
 .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)) !important; }
+@media (max-width: 500px) { [role=tab] { padding-inline: 8px !important; } }
 :focus-visible { outline: 3px solid #0072B2 !important; outline-offset: 2px; }
 """
 
@@ -47,10 +50,15 @@ def figure(ax: Axes, description: str) -> dict[str, str]:
 
 
 def image(**settings: Any) -> Any:
-    """Return a ``gradio.Image`` of pixels, uint8 of shape (height, width, 3)."""
+    """Return a ``gradio.Image`` of pixels, uint8 of shape (height, width, 3).
+
+    Give it pixels alone, not a ``gradio.update``, which makes another Image that writes files.
+    """
     import gradio as gr
 
-    component = gr.Image(interactive=False, buttons=[], **settings)
+    component = gr.Image(
+        interactive=False, buttons=[], show_label=False, elem_classes="picture", **settings
+    )
     component.postprocess = lambda pixels: None if pixels is None else {"url": _png(pixels)}
     return component
 
@@ -59,7 +67,9 @@ def gallery(pictures: list[tuple[Pixels, str]], **settings: Any) -> Any:
     """Return a ``gradio.Gallery`` of pixels and captions to select one of."""
     import gradio as gr
 
-    component = gr.Gallery(interactive=False, allow_preview=False, buttons=[], **settings)
+    component = gr.Gallery(
+        interactive=False, allow_preview=False, buttons=[], show_label=False, **settings
+    )
     component.value = [{"image": {"url": _png(p)}, "caption": name} for p, name in pictures]
     return component
 

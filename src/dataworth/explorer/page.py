@@ -30,7 +30,7 @@ def build(study: ExplorerStudy) -> Any:
         if study.num_sizes:
             with gr.Tab("Pictures"):
                 picture_tab(study, variant)
-        with gr.Tab("More data"):
+        with gr.Tab("Forecast"):
             law_tab(study, variant, page)
         with gr.Tab("Order"):
             order_tab(study, variant, page)

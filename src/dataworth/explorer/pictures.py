@@ -1,7 +1,5 @@
 """Tab of the explorer: the predictions of each subset size for a picture, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,20 +44,21 @@ def picture_tab(study: ExplorerStudy, variant: Any) -> None:
     import gradio as gr
 
     upload = gr.UploadButton("Upload a picture", variant="primary", file_types=["image"], scale=0)
-    gr.Markdown(f"{FORMATS}; deleted after ten minutes.")
+    hint = " Or select a test image, which no model was trained on:" if study.examples else ""
+    gr.Markdown(f"{FORMATS}; deleted after ten minutes.{hint}")
     thumbnails = gallery(
-        [(decode_square(e.data, THUMBNAIL_SIZE), e.truth) for e in study.examples],
-        label="Or select a test image, which no model was trained on",
-        visible=bool(study.examples), height="auto", elem_classes="thumbs",
+        [(decode_square(example.data, THUMBNAIL_SIZE), example.truth) for example in study.examples],
+        visible=bool(study.examples), height="auto",
     )  # fmt: skip
     with gr.Row():
-        shown = image(visible=False, label="Model input", height=150, scale=0, min_width=150)
+        with gr.Column(visible=False, min_width=120, scale=0) as frame:
+            shown = image(height=120)
         text = gr.Markdown(PROMPT, elem_id="answers")
-    outputs = [text, shown]
+    outputs = [text, frame, shown]
     with gr.Row():
         for _ in range(study.num_sizes):
             with gr.Column(visible=False, min_width=150, elem_classes="card") as card:
-                outputs += [card, image(height=180), gr.Label(), gr.Markdown()]
+                outputs += [card, gr.Label(), gr.Markdown(), image(height=180)]
     caption = gr.Markdown(visible=False)
     outputs.append(caption)
 
@@ -131,21 +130,16 @@ def updates(study: ExplorerStudy, answer: PictureAnswer) -> list[Any]:
     """Return the values of the tab's components: text, model input, a card per size, caption."""
     import gradio as gr
 
-    values = [gr.update(value=answer.text)]
-    values.append(gr.update(value=answer.model_input, visible=answer.model_input is not None))
+    values: list[Any] = [answer.text, gr.update(visible=bool(answer.predictions))]
+    values.append(answer.model_input)
     for prediction in answer.predictions:
-        title = f"{prediction.num_images:,} training images"
-        heat_map = prediction.heat_map
+        heat_map = answer.model_input if prediction.heat_map is None else prediction.heat_map
         bars = {
             f"{name}{' ✓' if name == answer.truth else ''}": probability
             for name, probability in prediction.top
         }
-        values += [
-            gr.update(visible=True),
-            gr.update(value=heat_map, label=title, visible=heat_map is not None),
-            gr.update(value=bars, label=title),
-            gr.update(value=_prediction_set(prediction)),
-        ]
+        label = gr.update(value=bars, label=f"{prediction.num_images:,} images")
+        values += [gr.update(visible=True), label, _prediction_set(prediction), heat_map]
     for _ in range(study.num_sizes - len(answer.predictions)):
         values += [gr.update(visible=False), *[gr.skip()] * 3]
     has_sets = any(p.prediction_set is not None for p in answer.predictions)
