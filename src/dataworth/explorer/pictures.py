@@ -47,7 +47,7 @@ def picture_tab(study: ExplorerStudy, variant: Any) -> None:
     hint = " Or select a test image, which no model was trained on:" if study.examples else ""
     gr.Markdown(f"{FORMATS}; deleted after ten minutes.{hint}")
     thumbnails = gallery(
-        [(decode_square(example.data, THUMBNAIL_SIZE), example.truth) for example in study.examples],
+        [(decode_square(e.data, THUMBNAIL_SIZE), e.truth) for e in study.examples],
         visible=bool(study.examples), height="auto",
     )  # fmt: skip
     with gr.Row():
