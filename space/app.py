@@ -240,7 +240,7 @@ def escape(text: str) -> str:
 def answer(*given: Any) -> list[Any]:
     """Return the law as text and figure, forecasts, backtest, and whether there is a law."""
     hidden = [gr.update(visible=False), gr.skip(), gr.skip(), gr.update(visible=False)]
-    if not given[0].strip():
+    if not (given[0] or "").strip():
         return [PROMPT, *hidden]
     try:
         curve = fit(*given)
@@ -253,7 +253,7 @@ def answer(*given: Any) -> list[Any]:
 def answer_order(*values: Any) -> str:
     """Return the order to make, from the values of the table and of the question; empty: no law."""
     try:
-        return order(fit(*values[:5]), *(value or 0 for value in values[5:]))
+        return order(fit(values[0] or "", *values[1:5]), *(value or 0 for value in values[5:]))
     except ValueError:
         return ""
 
@@ -268,7 +268,9 @@ def build() -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 table, chance, *columns = _table()
-                target = gr.Number(10, label="Error to reach (%)", minimum=0, render=False)
+                target = gr.Number(
+                    10, label="Error to reach (%)", minimum=0, maximum=100, render=False
+                )
                 names = [name for *_, name in EXAMPLES]
                 rows = [list(example) for *example, _ in EXAMPLES]
                 inputs = [table, chance, target]

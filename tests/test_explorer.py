@@ -28,7 +28,7 @@ from dataworth.explorer.answers import decode_upload, predict
 from dataworth.explorer.components import escape, figure
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.explorer.order import order_panel
-from dataworth.explorer.pictures import respond, updates
+from dataworth.explorer.pictures import respond
 from dataworth.explorer.study import example_images, open_study
 from dataworth.explorer.worth import worth_panel
 from dataworth.findings.curves import headline
@@ -102,9 +102,9 @@ def test_every_size_answers_as_in_the_evaluation(explored, extended):
 def test_sizes_stand_side_by_side_with_the_truth(explored):
     example = explored.examples[0]
     answer = respond(explored, "", example.data, "Test image 1", example.truth)
-    assert f"The true class is **{example.truth}**" in answer.text
-    text, frame, shown, *cards, caption = updates(explored, answer)
-    assert (text, frame["visible"], shown.shape) == (answer.text, True, (32, 32, 3))
+    text, frame, shown, *cards, caption = answer
+    assert f"The true class is **{example.truth}**" in text
+    assert (frame["visible"], shown.shape) == (True, (32, 32, 3))
     labels = cards[1::4]
     sizes = [f"{n} images" for n in ("323", "647", "1,293")]
     assert [label["label"] for label in labels] == sizes
@@ -186,9 +186,9 @@ def test_the_worth_of_each_variant_is_a_table_against_any_baseline():
     ],
 )
 def test_what_is_no_picture_is_refused_in_a_line_without_a_path(explored, name, data, reason):
-    answer = respond(explored, "", data, name, None)
-    assert answer.text == escape(plain(answer.text))
-    message = plain(answer.text)
+    text = respond(explored, "", data, name, None)[0]
+    assert text == escape(plain(text))
+    message = plain(text)
     assert f"{reason}. {USE_ANOTHER}" in message
     assert "\n" not in message
     assert "/srv" not in message
@@ -199,7 +199,7 @@ def test_names_of_classes_and_files_are_never_markup(explored):
     example = explored.examples[0]
     render = pytest.importorskip("markdown_it").MarkdownIt("js-default").render
     for name in ("<b>x</b>.png", "![x](//evil.example/x.png)", "www.evil.example", "_a_ `b` &lt;"):
-        text = respond(explored, "", example.data, name, "<script>").text
+        text = respond(explored, "", example.data, name, "<script>")[0]
         assert escape(name) in text
         assert escape("<script>") in text
         assert render(escape(name)) == f"<p>{html.escape(name)}</p>\n"

@@ -1,7 +1,6 @@
 """Tab of the explorer: the predictions of each subset size for a picture, side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,6 @@ SETS = (
 NO_SETS = " For prediction sets with a coverage guarantee, run `python eval.py --conformal`."
 
 
-@dataclass(frozen=True)
-class PictureAnswer:
-    """What the models of all sizes say about a picture, or why they cannot."""
-
-    text: str  # Markdown
-    model_input: Pixels | None = None  # (size, size, 3), the picture as the models receive it
-    predictions: Sequence[Prediction] = ()  # smallest training set first
-    truth: str | None = None  # true class, if known
-
-
 def picture_tab(study: ExplorerStudy, variant: Any) -> None:
     """Lay out the tab; ``variant`` is the component that selects the variant."""
     import gradio as gr
@@ -64,27 +53,24 @@ def picture_tab(study: ExplorerStudy, variant: Any) -> None:
 
     def on_upload(path: str | None, name: str) -> list[Any]:
         if path is None:
-            return updates(study, PictureAnswer(PROMPT))
-        return updates(study, respond(study, name, Path(path).read_bytes(), Path(path).name, None))
+            return answer(study, PROMPT)
+        return respond(study, name, Path(path).read_bytes(), Path(path).name, None)
 
     def on_example(name: str, event: gr.SelectData) -> list[Any]:
         if not isinstance(event.index, int) or event.index not in range(len(study.examples)):
-            return updates(study, PictureAnswer(PROMPT))
+            return answer(study, PROMPT)
         example = study.examples[event.index]
-        title = f"Test image {event.index + 1}"
-        return updates(study, respond(study, name, example.data, title, example.truth))
+        return respond(study, name, example.data, f"Test image {event.index + 1}", example.truth)
 
     upload.upload(on_upload, [upload, variant], outputs, **PICTURE_EVENTS)
     thumbnails.select(on_example, [variant], outputs, **PICTURE_EVENTS)
-    variant.change(
-        lambda: updates(study, PictureAnswer(PROMPT)), None, outputs, api_visibility="private"
-    )
+    variant.change(lambda: answer(study, PROMPT), None, outputs, **PICTURE_EVENTS)
 
 
 def respond(
     study: ExplorerStudy, variant: str, data: bytes, name: str, truth: str | None
-) -> PictureAnswer:
-    """Return the predictions for a picture, or an error message.
+) -> list[Any]:
+    """Return the predictions for a picture, or an error message, as values of the tab.
 
     Parameters
     ----------
@@ -102,16 +88,17 @@ def respond(
     try:
         picture = decode_upload(data, name, study.recipe.image_size)
     except InputError as error:
-        return PictureAnswer(escape(f"{error}. Use a {FORMATS}."))
+        return answer(study, escape(f"{error}. Use a {FORMATS}."))
     try:
         models = study.models(variant)
     except InputError as error:
         warn(f"error: {error}")
-        return PictureAnswer("These models cannot be read; the terminal has the reason.")
+        return answer(study, "These models cannot be read; the terminal has the reason.")
     predictions = [predict(model, picture, thresholds) for model, thresholds in models]
     assert picture.pixels is not None, "the picture was decoded"
     model_input = models[0][0].centre_crop(picture.pixels[None])[0]
-    return PictureAnswer(_summary(predictions, name, truth), model_input, predictions, truth)
+    text = _summary(predictions, name, truth)
+    return answer(study, text, model_input, [_card(p, model_input, truth) for p in predictions])
 
 
 def _summary(predictions: Sequence[Prediction], name: str, truth: str | None) -> str:
@@ -126,33 +113,45 @@ def _summary(predictions: Sequence[Prediction], name: str, truth: str | None) ->
     return f"{escape(name)}: {'; '.join(parts)}.{true_class}"
 
 
-def updates(study: ExplorerStudy, answer: PictureAnswer) -> list[Any]:
-    """Return the values of the tab's components: text, model input, a card per size, caption."""
+def _card(prediction: Prediction, model_input: Pixels, truth: str | None) -> list[Any]:
+    """Return the values of one card: bars, prediction set, Grad-CAM."""
     import gradio as gr
 
-    values: list[Any] = [answer.text, gr.update(visible=bool(answer.predictions))]
-    values.append(answer.model_input)
-    for prediction in answer.predictions:
-        heat_map = answer.model_input if prediction.heat_map is None else prediction.heat_map
-        bars = {
-            f"{name}{' ✓' if name == answer.truth else ''}": probability
-            for name, probability in prediction.top
-        }
-        label = gr.update(value=bars, label=f"{prediction.num_images:,} images")
-        values += [gr.update(visible=True), label, _prediction_set(prediction), heat_map]
-    for _ in range(study.num_sizes - len(answer.predictions)):
+    bars = {f"{name}{' ✓' if name == truth else ''}": share for name, share in prediction.top}
+    members, text = prediction.prediction_set, ""
+    if members is not None:
+        names = ", ".join(map(escape, members)) if len(members) <= NUM_TOP else ""
+        noun = "class" if len(members) == 1 else "classes"
+        text = f"Prediction set of {len(members)} {noun}{': ' if names else ''}{names}"
+    heat_map = model_input if prediction.heat_map is None else prediction.heat_map
+    return [gr.update(value=bars, label=f"{prediction.num_images:,} images"), text, heat_map]
+
+
+def answer(
+    study: ExplorerStudy,
+    text: str,
+    model_input: Pixels | None = None,
+    cards: Sequence[list[Any]] = (),
+) -> list[Any]:
+    """Return the values of the tab's components.
+
+    Parameters
+    ----------
+    study : ExplorerStudy
+    text : str
+        Markdown.
+    model_input : uint8 ndarray of shape (size, size, 3), optional
+        The picture as the models receive it.
+    cards : sequence of list
+        One for each subset size; without any, their components are hidden.
+    """
+    import gradio as gr
+
+    values = [text, gr.update(visible=bool(cards)), model_input]
+    for card in cards:
+        values += [gr.update(visible=True), *card]
+    for _ in range(study.num_sizes - len(cards)):
         values += [gr.update(visible=False), *[gr.skip()] * 3]
-    has_sets = any(p.prediction_set is not None for p in answer.predictions)
+    has_sets = any(card[1] for card in cards)
     guarantee = SETS.format(100 * (1 - study.flags.alpha)) if has_sets else NO_SETS
-    return [*values, gr.update(value=CAPTION + guarantee, visible=bool(answer.predictions))]
-
-
-def _prediction_set(prediction: Prediction) -> str:
-    members = prediction.prediction_set
-    if members is None:
-        return ""
-    if not members:
-        return "Prediction set: empty, no class is probable enough"
-    names = ": " + ", ".join(map(escape, members)) if len(members) <= NUM_TOP else ""
-    noun = "class" if len(members) == 1 else "classes"
-    return f"Prediction set of {len(members)} {noun}{names}"
+    return [*values, gr.update(value=CAPTION + guarantee, visible=bool(cards))]
