@@ -20,6 +20,7 @@ from dataworth.figures import files
 settings.register_profile("steady", deadline=None, max_examples=50)  # a busy machine is no failure
 settings.load_profile("steady")
 
+CHROMIUM = "/usr/bin/chromium"
 ROOT = Path(__file__).parent.parent
 PATHS = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # PYTHONPATH of processes that tests start
 DIGITS = ["--dataset", "digits", "--model", "alexnet-small", "--image-size", "32"]
@@ -149,3 +150,14 @@ def execute_notebook():
         client = NotebookClient(nbformat.v4.new_notebook(), timeout=120)
         with client.setup_kernel():
             yield execute
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

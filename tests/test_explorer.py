@@ -1,6 +1,8 @@
 """app.py: predictions of each size, the law panel, and safe handling of uploads."""
 
 import asyncio
+import base64
+import html
 import http.client
 import json
 import os
@@ -12,7 +14,6 @@ import sys
 import urllib.error
 import urllib.request
 import zlib
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,15 +23,17 @@ from dataworth.commands import explore as explore_command
 from dataworth.config import Recipe
 from dataworth.data.prepare import load_dataset
 from dataworth.evaluation.calibration import probabilities
-from dataworth.evaluation.results import read_results
-from dataworth.explorer import guard, law, markup
+from dataworth.explorer import guard, law
 from dataworth.explorer.answers import decode_upload, predict
+from dataworth.explorer.components import escape, figure
 from dataworth.explorer.flags import ExplorerFlags
-from dataworth.explorer.page import respond
-from dataworth.explorer.study import example_images, measured_curves, open_study
+from dataworth.explorer.order import order_panel
+from dataworth.explorer.pictures import respond
+from dataworth.explorer.study import example_images, open_study
+from dataworth.explorer.worth import worth_panel
+from dataworth.findings.curves import headline
 from tests.conftest import QUICK, ROOT, command, inside, train
 
-CHROMIUM = Path("/usr/bin/chromium")
 USE_ANOTHER = "Use a JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels."
 
 
@@ -48,6 +51,11 @@ def png(width, height, rows=b""):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def plain(text):
+    """Markdown text without escapes."""
+    return re.sub(r"\\([^\w\s])", r"\1", text)
+
+
 BOMB = png(30_000, 30_000)
 
 
@@ -57,11 +65,15 @@ def explored(extended):
         return open_study(ExplorerFlags(experiment_id="s"))
 
 
+def committed(name):
+    """A committed study, without its checkpoints."""
+    return open_study(ExplorerFlags(experiment_id=name, results_dir=ROOT / "results"))
+
+
 @pytest.fixture(scope="module")
 def measured():
     """The committed study of photographs."""
-    path = ROOT / "results" / "tiny-imagenet-100" / "metrics.json"
-    return measured_curves(read_results(path), ("",))[""]
+    return committed("tiny-imagenet-100").findings[""]
 
 
 def test_every_size_answers_as_in_the_evaluation(explored, extended):
@@ -89,26 +101,32 @@ def test_every_size_answers_as_in_the_evaluation(explored, extended):
 
 def test_sizes_stand_side_by_side_with_the_truth(explored):
     example = explored.examples[0]
-    page = respond(explored, "", example.data, "Test image 1", example.truth)
-    assert re.findall(r"<h3>([\d,]+) training images", page) == ["323", "647", "1,293"]
-    assert page.count('<span class="bar') == 15
-    assert "Prediction set of" in page
-    assert "contains the true class for 90 % of images" in page
-    assert f"The true class is <b>{example.truth}</b>" in page
-    assert page.count("<img alt=") == 4
+    answer = respond(explored, "", example.data, "Test image 1", example.truth)
+    text, frame, shown, *cards, caption = answer
+    assert f"The true class is **{example.truth}**" in text
+    assert (frame["visible"], shown.shape) == (True, (32, 32, 3))
+    labels = cards[1::4]
+    sizes = [f"{n} images" for n in ("323", "647", "1,293")]
+    assert [label["label"] for label in labels] == sizes
+    assert [len(label["value"]) for label in labels] == [5, 5, 5]
+    assert any(f"{example.truth} ✓" in label["value"] for label in labels)
+    assert all(heat_map.shape == (32, 32, 3) for heat_map in cards[3::4])
+    assert all("Prediction set" in members for members in cards[2::4])
+    assert "contains the true class for 90 % of images" in caption["value"]
 
 
 def test_the_law_answers_both_questions_in_a_sentence(measured):
-    first, second = law.law_sentences(measured, 0.35, 90_000)
+    curve = headline(measured.curves)
+    first, second = law.law_sentences(curve, 0.35, 90_000)
     assert re.match(r"For a top-5 error of 35.0 %: [\d,]+ images \(90 % interval [\d,]+ to", first)
     assert re.match(r"With 90,000 training images: a top-5 error of 3\d\.\d % \(90 % inter", second)
     assert "unreliable" not in second
-    assert "beyond 4x the largest size: unreliable" in law.law_sentences(measured, 0.35, 200_000)[1]
-    assert "already reached, at 45,000 images" in law.law_sentences(measured, 0.4, 90_000)[0]
+    assert "beyond 4x the largest size: unreliable" in law.law_sentences(curve, 0.35, 200_000)[1]
+    assert "already reached, at 45,000 images" in law.law_sentences(curve, 0.4, 90_000)[0]
 
 
 def test_sliders_offer_what_the_plot_shows(measured):
-    target, budget = law.slider_ranges(measured)
+    target, budget = law.slider_ranges(headline(measured.curves))
     assert 0 < target.minimum < target.initial < 37.2 < target.maximum < 100
     assert 703 <= budget.minimum < 45_000 < budget.initial < budget.maximum <= 360_000
     assert (budget.maximum - budget.minimum) / budget.step >= 50
@@ -116,12 +134,42 @@ def test_sliders_offer_what_the_plot_shows(measured):
         (target.minimum, budget.minimum),
         (target.maximum, budget.maximum),
     ):
-        drawn = law.plot_svg(measured, percent / 100, int(count))
-        assert ElementTree.fromstring(drawn).tag.endswith("svg")
+        drawn = figure(law.draw(measured, percent / 100, int(count)), "the law")
+        content = base64.b64decode(drawn["plot"].removeprefix("data:image/svg+xml;base64,"))
+        assert ElementTree.fromstring(content).tag.endswith("svg")
 
 
 def test_a_study_that_was_not_evaluated_says_what_to_run():
-    assert "run python eval.py" in markup.law_panel(None, 10, 100)
+    assert "run `python eval.py`" in law.law_panel(None, 10, 100)[0]
+
+
+def test_an_order_is_planned_and_compared_with_others(measured):
+    curve = headline(measured.curves)
+    text, table = order_panel(curve, 35, 2, 0.5, 10, 0)
+    order = re.search(r"Order ([\d,]+) images now.*for [\d,]+: probability \d+ %", plain(text))
+    assert "Plan the next rounds with a cost of missing of" in plain(text)
+    planned = table[table["order now"].str.contains("planned")]
+    assert planned["order now"].item().startswith(order[1][:2])
+    chances = table["target reached"].str.removesuffix(" %").astype(int)
+    assert chances.is_monotonic_increasing
+    assert chances.max() > 80
+    assert "cost" not in order_panel(curve, 35, 2, 0, 10, 0)[1]
+    assert order_panel(curve, 60, 1, 0, 10, 0) == (
+        "No order\\: 60\\.0 \\% is reached already\\.",
+        None,
+    )
+    assert "Order nothing" in order_panel(curve, 30, 1, 1, 10, 1)[0]
+
+
+def test_the_worth_of_each_variant_is_a_table_against_any_baseline():
+    study = committed("mini-imagenet-84")
+    text, table, drawn, notes = worth_panel(study, "alexnet-small")
+    assert "resnet18 against alexnet-small: worth 1.2x the images" in plain(text)
+    assert set(table["option"]) == {"resnet18"}
+    assert table[table["images"] == "12,500"]["worth"].item() == "1.4x (1.2x to 1.6x)"
+    assert drawn["chart"].startswith("Worth in images")
+    assert "test noise" in notes
+    assert "alexnet-small against resnet18" in plain(worth_panel(study, "resnet18")[0])
 
 
 @pytest.mark.fault(54)
@@ -138,18 +186,24 @@ def test_a_study_that_was_not_evaluated_says_what_to_run():
     ],
 )
 def test_what_is_no_picture_is_refused_in_a_line_without_a_path(explored, name, data, reason):
-    message = respond(explored, "", data, name, None)
+    text = respond(explored, "", data, name, None)[0]
+    assert text == escape(plain(text))
+    message = plain(text)
     assert f"{reason}. {USE_ANOTHER}" in message
-    assert message.count("<") == 2
+    assert "\n" not in message
     assert "/srv" not in message
     assert "0x" not in message
 
 
 def test_names_of_classes_and_files_are_never_markup(explored):
     example = explored.examples[0]
-    page = respond(explored, "", example.data, "<b>x</b>.png", "<script>")
-    assert "&lt;b&gt;x" in page
-    assert "<script" not in page
+    render = pytest.importorskip("markdown_it").MarkdownIt("js-default").render
+    for name in ("<b>x</b>.png", "![x](//evil.example/x.png)", "www.evil.example", "_a_ `b` &lt;"):
+        text = respond(explored, "", example.data, name, "<script>")[0]
+        assert escape(name) in text
+        assert escape("<script>") in text
+        assert render(escape(name)) == f"<p>{html.escape(name)}</p>\n"
+    assert escape("a\n# b") == r"a \# b"
 
 
 def test_without_gradio_one_line_says_what_to_install(workplace, monkeypatch, capsys):
@@ -300,6 +354,7 @@ def test_no_answer_shows_a_path_of_the_server(site, explored):
         shown.append(text)
     shown.append(request(site, "GET", "queue/data?session_hash=paths", {})[1])
     assert "323 training images" in shown[-1]
+    shown[-1] = re.sub(r"base64,[\w+/=]+", "", shown[-1])  # letters by chance
     shown += [config, request(site, "GET", f"file={path}", {})[1]]
     for text in shown:
         assert not re.search(r"/tmp|explorer-|checkpoints", text)
@@ -373,16 +428,6 @@ def test_uploads_at_the_same_time_are_bounded_together(tmp_path, monkeypatch):
     assert asyncio.run(statuses()) == (200, 413, 200)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def visit(browser, site):
     """Open the page; at the end, nothing may have left the machine or gone wrong in the console."""
@@ -408,7 +453,7 @@ def visit(browser, site):
             ),
         )
         page.goto(address)
-        page.wait_for_selector(".thumb")
+        page.wait_for_selector(".thumbnail-item")
         return page
 
     yield opened
@@ -429,10 +474,10 @@ def test_an_uploaded_picture_is_answered_on_every_screen(visit, explored, tmp_pa
     upload(page, "seven.png", explored.examples[0].data)
     page.wait_for_selector(".card")
     assert page.locator(".card").count() == 3
-    assert page.locator(".bar").first.bounding_box()["width"] > 20
+    assert page.locator(".card .bar").first.bounding_box()["width"] > 20
     assert "seven.png" in page.locator("#answers").inner_text()
     page.get_by_role("tab").nth(1).click()
-    page.wait_for_selector("#law img.law")
+    page.wait_for_selector("#law img")
     assert "For a top-5 error of" in page.locator("#law").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not re.search(r"/tmp|explorer-|checkpoints", page.locator("body").inner_text())
@@ -450,18 +495,18 @@ def test_the_keyboard_alone_is_enough(visit):
                 return
         pytest.fail(f"Tab never reaches {selector}")
 
-    tab_to(".thumb")
+    tab_to(".thumbnail-item")
     page.keyboard.press("Enter")
     page.wait_for_selector(".card")
     page = visit()
     tab_to("[role=tab][aria-selected=false]")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#law img.law")
-    before = page.locator("#law .answer").first.inner_text()
+    page.wait_for_selector("#law img")
+    before = page.locator("#law p").first.inner_text()
     tab_to("input[type=range]")
     page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "before => document.querySelector('#law .answer').innerText !== before", arg=before
+        "before => document.querySelector('#law p').innerText !== before", arg=before
     )
 
 
@@ -481,7 +526,7 @@ def test_an_upload_that_is_no_picture_gets_a_friendly_line(visit, name, data, me
     upload(page, name, data)
     page.get_by_text(message).first.wait_for()
     assert not re.search(r"/tmp|Traceback|explorer-", page.locator("body").inner_text())
-    page.locator(".thumb").first.click()  # and it still works
+    page.locator(".thumbnail-item").first.click()  # and it still works
     page.wait_for_selector(".card")
 
 
@@ -490,12 +535,12 @@ def test_an_upload_that_is_no_picture_gets_a_friendly_line(visit, name, data, me
 def test_ten_clicks_of_ten_users_at_once_are_answered(visit):
     pages = [visit() for _ in range(10)]
     for i, page in enumerate(pages):
-        page.locator(".thumb").nth(i % 8).click(no_wait_after=True)
+        page.locator(".thumbnail-item").nth(i % 8).click(no_wait_after=True)
     for i, page in enumerate(pages):
         page.wait_for_selector(".card")
         assert f"Test image {i % 8 + 1}:" in page.locator("#answers").inner_text()
     for _ in range(10):
-        pages[0].locator(".thumb").nth(3).click(no_wait_after=True)
+        pages[0].locator(".thumbnail-item").nth(3).click(no_wait_after=True)
     pages[0].get_by_text("Test image 4:").wait_for()
 
 

@@ -185,13 +185,16 @@ Map of the package; a module imports from its own folder and from folders of a l
         run_status.py         status, duration and environment of each run
 
     explorer/                 local web page (gradio)
-        page.py               layout and events
+        page.py               heading, choice of the variant, tabs
+        pictures.py           tab: predictions of each subset size for a picture
+        law.py                tab: sliders; images for an error, error for images
+        order.py              tab: how many images to order now
+        worth.py              tab: what each variant is worth in images
+        components.py         pictures and figures without files; escaped Markdown; style
         server.py             serves it on 127.0.0.1
         guard.py              refuses requests of other sites and large uploads, hides paths
-        study.py              models, curves and test images of a study
-        answers.py            predictions of each subset size for a picture
-        law.py                sliders: images for an error, error for images
-        markup.py             HTML, escaped
+        study.py              models, findings and test images of a study
+        answers.py            prediction of a model for a picture
         flags.py              flags of dataworth explore
 
     launching/                where the runs of a study execute

@@ -1,56 +1,113 @@
-"""Scaling law panel: images for an error, error for images, as sliders, sentences and a plot."""
+"""Tab of the explorer: images for an error and error for images, as sliders, sentences, a plot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ..figures.files import render
+from matplotlib.axes import Axes
+
 from ..figures.scaling import DRAWN_FACTOR, plot_error
 from ..figures.style import GREY, new_axes
 from ..findings import sentences
-from ..findings.curves import metric_name
+from ..findings.curves import Curve, headline, metric_name
+from ..findings.study import VariantFindings
 from ..scaling.analysis import forecasts
-from .study import MeasuredCurve
+from .components import escape, figure, plot
+from .study import ExplorerStudy
 
 NUM_STEPS = 100  # of the slider of images, at least
+PRIVATE: Any = {"api_visibility": "private"}
+WIDTH = 250  # pixels: narrower inputs stand below each other
+NOT_EVALUATED = "No test errors yet: run `python eval.py`, then restart this page."
 
 
-@dataclass(frozen=True)
-class SliderRange:
+class SliderRange(NamedTuple):
     """Range of a slider, in percent of error or in images."""
 
     minimum: float
     maximum: float
-    step: float
     initial: float
+    step: float
 
 
-def error_name(measured: MeasuredCurve) -> str:
-    """Return the name of the error of a curve, such as ``top-5 error``."""
-    return metric_name(measured.curve.metric)
+def law_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
+    """Lay out the tab; ``variant`` is the component that selects the variant of the page."""
+    import gradio as gr
+
+    with gr.Row():
+        inputs = sliders(study, study.variants[0])
+    with gr.Column(elem_id="law"):
+        outputs = [gr.Markdown(), plot()]
+    with gr.Accordion("How reliable is this?", open=False):
+        outputs.append(gr.Markdown(line_breaks=True))
+
+    def answer(name: str, percent: float, images: float) -> tuple[str, Any, str]:
+        return law_panel(study.findings.get(name), percent, images)
+
+    variant.change(lambda name: sliders(study, name), variant, inputs, **PRIVATE)
+    answer_changes(answer, [variant, *inputs], outputs, page)
 
 
-def slider_ranges(measured: MeasuredCurve) -> tuple[SliderRange, SliderRange]:
+def answer_changes(
+    answer: Callable[..., Any], inputs: list[Any], outputs: list[Any], page: Any
+) -> None:
+    """Call ``answer`` when the page opens and when an input changes.
+
+    Parameters
+    ----------
+    answer : callable
+        From the values of the inputs to those of the outputs.
+    inputs, outputs : list of gradio components
+    page : gradio.Blocks
+    """
+    import gradio as gr
+
+    gr.on(
+        [page.load, *(component.change for component in inputs)], answer, inputs, outputs,
+        trigger_mode="always_last", show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
+
+
+def sliders(study: ExplorerStudy, variant: str, count: int = 2) -> list[Any]:
+    """Return sliders of target errors in percent and of images, hidden where there is no law."""
+    import gradio as gr
+
+    if (curve := law_of(study, variant)) is None:
+        return [gr.Slider(visible=False) for _ in range(count)]
+    labels = (f"Acceptable test {metric_name(curve.metric)} (%)", "Available training images")
+    pairs = list(zip(slider_ranges(curve), labels, strict=True))[:count]
+    settings: Any = {"visible": True, "buttons": [], "min_width": WIDTH}
+    return [
+        gr.Slider(*values[:3], step=values.step, label=label, **settings) for values, label in pairs
+    ]
+
+
+def law_of(study: ExplorerStudy, variant: str) -> Curve | None:
+    """Return the curve of the headline error of a variant, if a law was fitted to it."""
+    if (findings := study.findings.get(variant)) is None:
+        return None
+    curve = headline(findings.curves)
+    return None if curve.analysis.posterior is None else curve
+
+
+def slider_ranges(curve: Curve) -> tuple[SliderRange, SliderRange]:
     """Return the ranges of target errors and of images: as far as the plot draws the law."""
-    points = measured.curve.analysis.points
-    max_images = DRAWN_FACTOR * points.sizes[-1]
-    (farthest,) = forecasts(measured.curve.analysis, [max_images])
+    points = curve.analysis.points
+    most = DRAWN_FACTOR * points.sizes[-1]
+    (farthest,) = forecasts(curve.analysis, [most])
     low, high, last = 100 * farthest.lower, 100 * points.means[0], 100 * points.means[-1]
     step = 1.0 if last > 40 else 0.5 if last > 10 else 0.1
     return (
-        _slider_range(low, high, step, (100 * farthest.error + last) / 2),
-        _slider_range(
-            points.sizes[0], max_images, _round_down(max_images / NUM_STEPS), 2 * points.sizes[-1]
-        ),
+        _slider_range(low, high, (100 * farthest.error + last) / 2, step),
+        _slider_range(points.sizes[0], most, 2 * points.sizes[-1], _round_down(most / NUM_STEPS)),
     )
 
 
-def _slider_range(minimum: float, maximum: float, step: float, initial: float) -> SliderRange:
+def _slider_range(minimum: float, maximum: float, initial: float, step: float) -> SliderRange:
     """Round all values to multiples of the step, above zero."""
-    low, high, start = (
-        round(max(1, round(value / step)) * step, 1) for value in (minimum, maximum, initial)
-    )
-    return SliderRange(low, high, step, start)
+    values = (minimum, maximum, initial)
+    return SliderRange(*(round(max(1, round(v / step)) * step, 1) for v in values), step)
 
 
 def _round_down(value: float) -> int:
@@ -60,18 +117,47 @@ def _round_down(value: float) -> int:
     return max(m * power for m in (1, 2, 5) if m * power <= value)
 
 
-def law_sentences(measured: MeasuredCurve, target: float, budget: int) -> tuple[str, str]:
+def law_panel(
+    findings: VariantFindings | None, percent: float, budget: float
+) -> tuple[str, Any, str]:
+    """Return the two sentences, the plot, and the law with its backtest.
+
+    Parameters
+    ----------
+    findings : VariantFindings or None
+        None if the study was not evaluated.
+    percent : float
+        Target error in percent.
+    budget : float
+        Training images.
+    """
+    if findings is None:
+        return NOT_EVALUATED, None, NOT_EVALUATED
+    curve = headline(findings.curves)
+    analysis, name = curve.analysis, metric_name(curve.metric)
+    law, described = escape(sentences.law(analysis, name)), f"Test {name} by training images"
+    if analysis.posterior is None:
+        return law, figure(draw(findings), described), law
+    target, images = percent / 100, max(1, round(budget))
+    answers = "\n\n".join(map(escape, law_sentences(curve, target, images)))
+    backtests = map(escape, sentences.backtest(analysis).split("\n"))
+    drawn = figure(draw(findings, target, images), f"{described}, with the law:")
+    return answers, drawn, "\n".join([law, *backtests])
+
+
+def law_sentences(curve: Curve, target: float, budget: int) -> tuple[str, str]:
     """Describe the images that an error takes, and the error at a number of images.
 
     Parameters
     ----------
-    measured : MeasuredCurve
+    curve : Curve
+        With a law.
     target : float
         An error, a share.
     budget : int
         Training images.
     """
-    analysis, name = measured.curve.analysis, error_name(measured)
+    analysis, name = curve.analysis, metric_name(curve.metric)
     (forecast,) = forecasts(analysis, [budget])
     error, lower, upper = map(sentences.percent, (forecast.error, forecast.lower, forecast.upper))
     warning = "" if forecast.reliable else f", {sentences.UNRELIABLE}"
@@ -82,33 +168,27 @@ def law_sentences(measured: MeasuredCurve, target: float, budget: int) -> tuple[
     )
 
 
-def plot_svg(
-    measured: MeasuredCurve, target: float | None = None, budget: int | None = None
-) -> bytes:
-    """Draw the curve as SVG, with target error and number of images as lines.
+def draw(findings: VariantFindings, target: float | None = None, budget: float = 0) -> Axes:
+    """Draw the curve, with target error (a share) and number of images as lines, if given.
 
     Parameters
     ----------
-    measured : MeasuredCurve
+    findings : VariantFindings
     target : float, optional
-        An error, a share.
-    budget : int, optional
-        Training images.
+    budget : float
     """
-    ax = plot_error(new_axes(5.4, 4), measured.curve, measured.sizes)
-    limits = ax.get_ylim()
+    ax = plot_error(new_axes(4.8, 3.8), headline(findings.curves), findings.sizes)
     if target is not None:
-        ax.axhline(target, color=GREY, lw=1, ls=(0, (2, 2)))
-        ax.annotate(
-            "target error", (1, target), xycoords=("axes fraction", "data"), color=GREY,
-            xytext=(0, 2), textcoords="offset points", ha="right", fontsize=8,
+        limits, line = ax.get_ylim(), {"color": GREY, "lw": 1, "ls": (0, (2, 2))}
+        ax.axhline(target, **line)
+        ax.axvline(budget, **line)
+        ax.text(
+            1, target, "target error", transform=ax.get_yaxis_transform(), color=GREY, ha="right",
+            va="bottom", fontsize=8,
         )  # fmt: skip
-    if budget is not None:
-        ax.axvline(budget, color=GREY, lw=1, ls=(0, (2, 2)))
-        ax.annotate(
-            "available images", (budget, 1), xycoords=("data", "axes fraction"), color=GREY,
-            xytext=(-2, -3), textcoords="offset points", rotation=90, ha="right", va="top",
-            fontsize=8,
+        ax.text(
+            budget, 1, "available images ", transform=ax.get_xaxis_transform(), color=GREY,
+            rotation=90, ha="right", va="top", fontsize=8,
         )  # fmt: skip
-    ax.set_ylim(limits)
-    return render(ax, "svg")
+        ax.set_ylim(limits)
+    return ax

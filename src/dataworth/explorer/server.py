@@ -86,7 +86,7 @@ def launch(page: object, host: str, port: int, uploads: Path) -> None:
     """
     import gradio as gr
 
-    from .markup import CSS
+    from .components import CSS
 
     @asynccontextmanager
     async def guarded(app: Any) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""A finished study as the explorer needs it: models, learning curves, example test images."""
+"""A finished study as the explorer needs it: models, findings, example test images."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from ..config import Recipe
+from ..config import Machine, Recipe
 from ..conformal.scores import Array
 from ..console import say
 from ..data.datasets import ImageDataset
 from ..data.images import BadImageError, decode_square
 from ..data.prepare import load_dataset
 from ..errors import InputError
-from ..evaluation.records import StudyResults
-from ..evaluation.results import read_results
-from ..evaluation.tables import runs_table, sizes_table
-from ..findings.curves import Curve, curves, headline
+from ..findings.study import VariantFindings, read_findings
 from ..prediction.classifier import Classifier
 from ..prediction.flags import ModelFlags
 from ..prediction.selection import choose
@@ -40,23 +37,16 @@ class Example:
     truth: str
 
 
-@dataclass(frozen=True)
-class MeasuredCurve:
-    """Learning curve of one variant: analysis of the headline error, and its mean at each size."""
-
-    curve: Curve
-    sizes: pd.DataFrame
-
-
 @dataclass(frozen=True, eq=False)
 class ExplorerStudy:
     """A study that the explorer shows."""
 
     name: str
-    recipe: Recipe
-    variants: tuple[str, ...]  # with a finished run
+    recipe: Recipe | None  # None without checkpoints
+    variants: tuple[str, ...]  # with a finished run, or with a curve
+    num_sizes: int  # most models of a variant, one for each subset size; 0 without checkpoints
     examples: tuple[Example, ...]
-    curves: Mapping[str, MeasuredCurve]  # by variant; empty if eval.py has not been run
+    findings: Mapping[str, VariantFindings]  # by variant; empty if eval.py has not been run
     flags: ExplorerFlags
 
     @lru_cache(maxsize=MAX_LOADED_VARIANTS)  # noqa: B019  the study lives as long as the process
@@ -73,21 +63,28 @@ class ExplorerStudy:
 
 
 def open_study(flags: ExplorerFlags) -> ExplorerStudy:
-    """Open a study, with a note on the terminal if it has no law or no test images.
+    """Open a study, with a note on the terminal if it has no law, models or test images.
 
     Raises
     ------
     InputError
         If there is no study, none of its runs is finished, or its weights cannot be read.
     """
-    directory = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
-    recipe, name = directory.record.recipe, directory.name
-    runs = directory.run_directories()
-    variants = tuple(dict.fromkeys(run.variant for run, d in runs.items() if d.usable))
-    results_dir = directory.results_dir(flags.results_dir)
-    measured: dict[str, MeasuredCurve] = {}
+    name = flags.experiment_id
+    results_dir = (flags.results_dir or Machine().results_dir) / (name or "")
+    if name and not (flags.checkpoint_dir / name).exists() and results_dir.exists():
+        say(f"note: no {flags.checkpoint_dir / name}: results without predictions")
+        results = analysed(results_dir)
+        return ExplorerStudy(name, None, tuple(results), 0, (), results, flags)
+    directory = StudyDirectory.find(flags.checkpoint_dir, name)
+    recipe, runs = directory.record.recipe, directory.run_directories()
+    sizes: dict[str, set[float]] = {}
+    for run, run_directory in runs.items():
+        if run_directory.usable:
+            sizes.setdefault(run.variant, set()).add(run.subset_size)
+    findings: dict[str, VariantFindings] = {}
     try:
-        measured = measured_curves(read_results(results_dir / "metrics.json"), variants)
+        findings = analysed(directory.results_dir(flags.results_dir))
     except InputError as error:
         say(f"note: no scaling law: {error}")
     examples: tuple[Example, ...] = ()
@@ -95,20 +92,26 @@ def open_study(flags: ExplorerFlags) -> ExplorerStudy:
         examples = example_images(load_dataset(directory.pinned(recipe)))
     except InputError as error:
         say(f"note: no example test images: {error}")
-    study = ExplorerStudy(name, recipe, variants, examples, measured, flags)
-    study.models(variants[0])  # report unreadable weights before the page is served
+    num_sizes = max(map(len, sizes.values()))
+    study = ExplorerStudy(
+        directory.name, recipe, tuple(sizes), num_sizes, examples, findings, flags
+    )
+    study.models(study.variants[0])  # report unreadable weights before the page is served
     return study
 
 
-def measured_curves(results: StudyResults, variants: tuple[str, ...]) -> dict[str, MeasuredCurve]:
-    """Analyse the headline error of each variant; a study of one recipe has the variant ``""``."""
-    measured = {}
-    for name, variant_results in results.variants().items():
-        analysed = curves(runs_table(variant_results), variant_results.chance)
-        if analysed:
-            key = name if name in variants else ""
-            measured[key] = MeasuredCurve(headline(analysed), sizes_table(variant_results))
-    return measured
+def analysed(results_dir: Path) -> dict[str, VariantFindings]:
+    """Analyse the variants that have a curve, by name; a study of one recipe has the name ``""``.
+
+    Raises
+    ------
+    InputError
+        If the study was not evaluated, or no variant has a curve.
+    """
+    findings = {v.variant: v for v in read_findings(results_dir) if v.curves}
+    if not findings:
+        raise InputError(f"{results_dir}: no run is complete and better than chance")
+    return findings
 
 
 def example_images(dataset: ImageDataset) -> tuple[Example, ...]:

@@ -37,7 +37,8 @@ from .style import (
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
 RUN_OFFSET = 7.0  # points: single runs are drawn this far left of their mean, which hides them
-LABEL_WIDTH = 0.108  # of the label of a number of images, as a share of the axis
+LABEL_WIDTH = 0.108  # of the label of a number of images, as a share of an axis of WIDTH
+WIDTH = 6.4  # inches, of a figure as style.new_axes makes it; narrower ones have fewer labels
 LABEL_CHARACTERS = 7  # of the longest label with this width
 MAX_DEPTH = 20.0  # the error axis ends at the smallest error divided by this, whatever the band
 DRAWN_FACTOR = 8.0  # the law is drawn up to this many times the largest size
@@ -248,7 +249,8 @@ def _label_log_axes(
 def _label_sizes(ax: Axes, n: Array, factor: float) -> None:
     """Label the measured sizes and the doublings of the largest; see :func:`_label_log_axes`."""
     left, right = ax.get_xlim()
-    width, largest = LABEL_WIDTH * np.log(right / left), n[-1]
+    narrow = max(1.0, WIDTH / ax.figure.bbox.width * ax.figure.dpi)
+    width, largest = narrow * LABEL_WIDTH * np.log(right / left), n[-1]
     labels, labelled = [""] * len(n), list[float]()
     for i in reversed(range(len(n))):  # from the largest; a label that would overlap is left out
         if not labelled or labelled[-1] - np.log(n[i]) >= width:

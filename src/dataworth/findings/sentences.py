@@ -218,7 +218,13 @@ def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -
     return f"{backtest(analysis)}\n\n{title}\n{forecast_lines(forecasts(analysis, at))}"
 
 
-def purchase(plan: Purchase, num_images: float, price: float, is_cost_given: bool) -> str:
+def purchase(
+    plan: Purchase,
+    num_images: float,
+    price: float,
+    is_cost_given: bool,
+    miss_cost_name: str = "--miss-cost",
+) -> str:
     """Describe how many images to buy now, and what to expect.
 
     Parameters
@@ -230,6 +236,8 @@ def purchase(plan: Purchase, num_images: float, price: float, is_cost_given: boo
         Of one image; 0: unknown, costs are in images.
     is_cost_given : bool
         Whether the user gave the cost of missing the target.
+    miss_cost_name : str
+        How the user gives it.
     """
     unit = "" if price else " images"
     miss = f"{plan.miss_cost:,.0f}{unit}"
@@ -257,8 +265,8 @@ def purchase(plan: Purchase, num_images: float, price: float, is_cost_given: boo
         )
     paid = f" for {price * plan.expected_images:,.0f}" if price else ""
     return (
-        f"{text}. {expected}{paid}. Plan the next rounds with --miss-cost {plan.miss_cost:.4g}, "
-        "which is what a miss must cost for this plan."
+        f"{text}. {expected}{paid}. Plan the next rounds with {miss_cost_name} "
+        f"{float(f'{plan.miss_cost:.4g}'):.12g}, which is what a miss must cost for this plan."
     )
 
 
