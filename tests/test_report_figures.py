@@ -162,8 +162,8 @@ def test_options_are_told_by_name_and_worth(findings):
 
 def test_classes_are_told_by_name():
     rows = pd.DataFrame(
-        {"class": ["golden retriever", "goldfish"], "drop": [0.1, 0.3], "drop_low": [0.0, 0.2], "drop_high": [0.2, 0.4],
-         "verdict": ["undecided", "gains"]}
+        {"class": ["golden retriever", "goldfish"], "verdict": ["undecided", "gains"],
+         "drop": [0.1, 0.3], "drop_low": [0.0, 0.2], "drop_high": [0.2, 0.4]}
     )  # fmt: skip
     first, second = hover.gain_values(rows)
     assert first.text == "goldfish\ngain 30 points (95 %: 20 to 40)\ngains"
