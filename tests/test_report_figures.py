@@ -20,7 +20,7 @@ from dataworth.report.dark_theme import dark_colour, rules
 from dataworth.report.drawings import Value, inline
 from dataworth.report.page import HERE, render
 from dataworth.report.sections import Section, combined_drawings, worth_part
-from dataworth.report.tables import Table
+from dataworth.report.tables import Table, with_class_names
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.forecasting import RELIABLE_FACTOR
@@ -169,6 +169,15 @@ def test_classes_are_told_by_name():
     assert first.text == "goldfish\ngain 30 points (95 %: 20 to 40)\ngains"
     assert (second.x, second.text.split("\n")[0]) == (2, "golden retriever")
     assert len(list(hover.gain_values(rows.assign(drop=[np.nan, 0.3], verdict=np.nan)))) == 1
+
+
+@pytest.mark.slow
+def test_ids_of_an_older_table_become_words():
+    table = pd.DataFrame({"class": ["n02099601", "n01443537"] * 2, "num_images": [1, 1, 2, 2]})
+    words = with_class_names(table)
+    assert words["class"].tolist() == ["golden retriever", "goldfish"] * 2
+    named = pd.DataFrame({"class": list(HOSTILE)})
+    assert with_class_names(named)["class"].tolist() == list(HOSTILE)
 
 
 # Themes.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..data.class_names import readable_names
 from ..errors import InputError
 from ..evaluation.per_class import verdicts_in_words
 from ..figures.conformal import plot_set_size
@@ -218,9 +217,7 @@ def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
         return too_few
     table = _read_table(path, PER_CLASS, ("num_images", "class"), _command(variant, "full"))
     table = table[table["num_test_images"] > 0]
-    names = table["class"].unique().tolist()
-    words = dict(zip(names, readable_names(names), strict=True))  # those of older tables are ids
-    table = table.assign(**{"class": table["class"].map(words)})
+    table = tables.with_class_names(table)
     last = table[table["num_images"] == table["num_images"].max()]
     if table["num_images"].nunique() < 2:
         return too_few
