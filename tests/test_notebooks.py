@@ -40,7 +40,7 @@ def test_eda_notebook_before_any_study_shows_the_digits(workplace, execute_noteb
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_notebook_of_the_library_runs(workplace, execute_notebook):
-    assert "measured: 3.7%" in execute_notebook("docs/learning_curve.ipynb", workplace)
+    assert "measured: 3.7 %" in execute_notebook("docs/learning_curve.ipynb", workplace)
 
 
 @pytest.mark.parametrize("name", [*NOTEBOOKS, "docs/learning_curve.ipynb"])

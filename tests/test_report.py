@@ -64,6 +64,18 @@ class Page(HTMLParser):
         return [attrs for tag, attrs in self.tags if tag in tags]
 
 
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+
+def contrast(*colours):
+    """The contrast of two colours such as #0072b2: 1 to 21."""
+    low, high = sorted(map(luminance, colours))
+    return (high + 0.05) / (low + 0.05)
+
+
 def page_of(folder, name="s"):
     return Page(folder / "results" / name / "report.html")
 
@@ -196,16 +208,14 @@ def test_wide_tables_scroll_in_a_container_of_their_own(name, request):
 
 def test_colours_of_text_stand_out():
     style = (HERE / "page.css").read_text()
-
-    def light(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        return np.dot(linear, (0.2126, 0.7152, 0.0722))
-
-    for name in ("ink", "pale", "blue"):
-        (colour,) = re.findall(rf"--{name}: (#\w{{6}})", style)
-        for ground in ("#ffffff", "#f4f4f4", "#fff6e0"):
-            assert (light(ground) + 0.05) / (light(colour) + 0.05) >= 4.5
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in style.split("@media")[:2]
+    ]
+    assert len(themes) == 2
+    for theme in themes:
+        for name in ("ink", "pale", "blue"):
+            for ground in ("ground", "code", "warning"):
+                assert contrast(theme[name], theme[ground]) >= 4.5
 
 
 def test_hostile_names_are_text(several):

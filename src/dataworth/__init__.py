@@ -175,12 +175,15 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     report/                   report.html: one self-contained page about a study
         page.py               gather everything and write the page
-        page.html             its jinja2 template
-        page.css              its style
-        page.js               its slider of target errors
+        page.html             its jinja2 template: head, with the policy
+        body.html             the template of its content
+        page.css              its style, in a light and a dark theme
+        page.js               its values of figures, slider of target errors, contents in view
         sections.py           the section of one variant
         tables.py             tables of the page
-        drawings.py           figures as inline SVG
+        drawings.py           figures as inline SVG, with the values to show
+        hover.py              values that a figure shows to readers who point at it
+        dark_theme.py         colours of figures in the dark theme
         mistakes.py           most confident mistakes with thumbnails
         run_status.py         status, duration and environment of each run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..console import printable_name, say
 from ..errors import InputError
+from ..evaluation.records import StudyResults
 from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
@@ -132,21 +133,25 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     path, points = flags.compare, flags.points
     assert path is not None, "the caller checks"
     assert points is not None, "as above"
+    results, same = (
+        read_results(path) if _is_study(path) else None,
+        path.resolve() == points.resolve(),
+    )
     baseline = points.name
     if _is_study(points):
-        baseline = flags.variant or read_results(points).experiment_id
-    if not _is_study(path):  # has a single error, whatever the metric of the study
+        study = results if same and results is not None else read_results(points)
+        baseline = flags.variant or study.experiment_id
+    if results is None:  # has a single error, whatever the metric of the study
         option, _ = _analyse(path, flags.replace(metric=None, variant=None))
         comparison = compare(analysis, option)
         worth = OptionsWorth(baseline, name, {path.name: comparison}, [INDEPENDENT])
         return _with_costs(worth, {baseline: analysis, path.name: option}, flags)
-    results, same = read_results(path), path.resolve() == points.resolve()
     metric = {metric_name(metric): metric for metric in METRICS}.get(name, flags.metric)
     variants, comparisons, analyses = results.variants(), {}, {baseline: analysis}
     for variant in variants:
         if same and len(variants) > 1 and variant == flags.variant:
             continue
-        option, name = _analyse(path, flags.replace(metric=metric, variant=variant))
+        option, name = _analyse_variant(path, variants, metric, variant, flags.chance)
         shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
         title = variant if len(variants) > 1 else results.experiment_id
         comparisons[title] = compare(analysis, option, shared)
@@ -190,23 +195,24 @@ def _simulated_design(flags: ForecastFlags) -> str:
 
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
     """Analyse a table or a metrics.json; return the analysis and the name of the error."""
-    is_study = _is_study(path)
-    if is_study:
-        measured, chance, name = _read_study(path, flags.metric, flags.variant)
-    elif flags.metric is not None or flags.variant is not None:
+    if _is_study(path):
+        variants = read_results(path).variants()
+        return _analyse_variant(path, variants, flags.metric, flags.variant, flags.chance)
+    if flags.metric is not None or flags.variant is not None:
         raise InputError("--metric, --variant: a table has one error; give a metrics.json")
-    else:
-        table = read_measurements(path, flags.columns)
-        measured, chance, name = table.points, 1.0, table.metric
-        if table.notes:
-            say(f"{printable_name(str(path))}: {'; '.join(table.notes)}.\n")
-    if not len(measured.n):
-        which = " of a run better than chance" if is_study else ""
-        raise InputError(f"{path}: no points{which}; {MIN_SIZES} sizes are needed")
-    curve = LearningCurve(flags.chance or chance, measured.num_test)
+    table = read_measurements(path, flags.columns)
+    if table.notes:
+        say(f"{printable_name(str(path))}: {'; '.join(table.notes)}.\n")
+    if not len(table.points.n):
+        raise InputError(f"{path}: no points; {MIN_SIZES} sizes are needed")
+    return _fit(table.points, flags.chance or 1.0), table.metric
+
+
+def _fit(measured: Points, chance: float) -> Analysis:
+    curve = LearningCurve(chance, measured.num_test)
     with suppress(NotIdentifiableError):  # its analysis says why
         curve.fit(measured.n, measured.error)
-    return curve.analysis_, name
+    return curve.analysis_
 
 
 def _is_study(path: Path) -> bool:
@@ -220,9 +226,18 @@ def _is_study(path: Path) -> bool:
         return False
 
 
-def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Points, float, str]:
-    """Read points, chance level and name of an error from metrics.json."""
-    variants = read_results(path).variants()
+def _analyse_variant(
+    path: Path,
+    variants: Mapping[str, StudyResults],
+    metric: str | None,
+    variant: str | None,
+    chance: float | None,
+) -> tuple[Analysis, str]:
+    """Analyse one variant of the metrics.json at ``path``; return analysis and name of the error.
+
+    ``metric`` None is that of the headline, ``variant`` None the only one, ``chance`` None that of
+    the study.
+    """
     if variant is None and len(variants) == 1:
         (variant,) = variants
     if variant not in variants:
@@ -232,4 +247,9 @@ def _read_study(path: Path, metric: str | None, variant: str | None) -> tuple[Po
     metric = metric or headline_metric(test)
     if metric not in METRICS or test[metric].isna().any():
         raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
-    return points(test, metric), results.chance[metric], metric_name(metric)
+    measured = points(test, metric)
+    if not len(measured.n):
+        raise InputError(
+            f"{path}: no points of a run better than chance; {MIN_SIZES} sizes are needed"
+        )
+    return _fit(measured, chance or results.chance[metric]), metric_name(metric)

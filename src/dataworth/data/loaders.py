@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -168,27 +169,20 @@ def get_train_loader(stores: PixelStores, indices: Indices, recipe: Recipe) -> L
     return get_loader(stores, stores.data.dataset.splits["train"].take(indices), recipe)
 
 
-def get_val_loader(
-    stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
+def get_eval_loader(
+    name: str, stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
 ) -> Loader:
-    """Build the loader of the validation split.
+    """Build the loader of a whole split: validation or test.
 
     Parameters
     ----------
+    name : str
+        Of the split.
     stores, recipe, channel_stats
         As in :func:`get_loader`.
     """
-    return get_loader(stores, stores.data.dataset.splits["validation"], recipe, channel_stats)
+    return get_loader(stores, stores.data.dataset.splits[name], recipe, channel_stats)
 
 
-def get_test_loader(
-    stores: PixelStores, recipe: Recipe, channel_stats: ChannelStats | None = None
-) -> Loader:
-    """Build the loader of the test split.
-
-    Parameters
-    ----------
-    stores, recipe, channel_stats
-        As in :func:`get_loader`.
-    """
-    return get_loader(stores, stores.data.dataset.splits["test"], recipe, channel_stats)
+get_val_loader = partial(get_eval_loader, "validation")
+get_test_loader = partial(get_eval_loader, "test")

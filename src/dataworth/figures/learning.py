@@ -29,6 +29,7 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     for _, run in epochs.groupby("seed"):
         ax.plot(run["epoch"], run["train_loss"], color=BLUE, lw=1.2)
         right.plot(run["epoch"], run[f"validation_top_{k}_error"], "--", color=ORANGE, lw=1.2)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     ax.set_ylabel("training loss (nats per image)", color=BLUE)
     right.set_ylabel(f"validation top-{k} error (dashed)", color=ORANGE)
@@ -60,7 +61,10 @@ def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     ax.set_xlabel("epoch")
     if column.endswith("error"):
         label_percent(ax.yaxis)
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(
+        frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3,
+        columnspacing=1.2,
+    )  # fmt: skip
     seeds = epochs.groupby("num_train_images")["seed"].nunique()
     caption(ax, sentences.sample(seeds.index.tolist(), seeds.tolist()))
     return ax
@@ -120,4 +124,5 @@ def plot_convergence(ax: Axes, table: pd.DataFrame, metric: str) -> Axes:
     right.spines["top"].set_visible(False)
     label_percent(ax.yaxis)
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)
+    caption(ax, sentences.sample(n.tolist(), table["num_runs"].astype(int).tolist()))
     return ax

@@ -28,17 +28,18 @@ from .style import (
     GREY,
     MARKERS,
     ORANGE,
+    STANDARD_SIZE,
     caption,
     label_percent,
     new_axes,
     percent_tick,
     plain_tick,
+    shifts,
 )
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
 RUN_OFFSET = 7.0  # points: single runs are drawn this far left of their mean, which hides them
-LABEL_WIDTH = 0.108  # of the label of a number of images, as a share of an axis of WIDTH
-WIDTH = 6.4  # inches, of a figure as style.new_axes makes it; narrower ones have fewer labels
+LABEL_WIDTH = 0.69  # of the label of a number of images, in inches, as if the axis were the figure
 LABEL_CHARACTERS = 7  # of the longest label with this width
 MAX_DEPTH = 20.0  # the error axis ends at the smallest error divided by this, whatever the band
 DRAWN_FACTOR = 8.0  # the law is drawn up to this many times the largest size
@@ -56,7 +57,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
         One row per size: columns num_images, the error and its interval (95 %).
     """
     metric, runs = curve.metric, curve.runs
-    n, lower, mean, upper = _means(curve, sizes)
+    n, lower, mean, upper = drawn_means(curve, sizes)
     errors = runs[metric].clip(lower=0.5 / runs["num_images"].max())
     beside = offset_copy(ax.transData, ax.get_figure(root=True), x=-RUN_OFFSET, units="points")
     ax.plot(
@@ -175,9 +176,9 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
     """
     metric, all_sizes = next(iter(curves.values())).metric, set[float]()
     styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
-    shifts = SHIFT ** (np.arange(len(curves)) - (len(curves) - 1) / 2)
-    for shift, (colour, marker), (name, curve) in zip(shifts, styles, curves.items(), strict=False):
-        n, lower, mean, upper = _means(curve, sizes[name])
+    places = shifts(len(curves), SHIFT)
+    for shift, (colour, marker), (name, curve) in zip(places, styles, curves.items(), strict=False):
+        n, lower, mean, upper = drawn_means(curve, sizes[name])
         all_sizes |= set(n.tolist())
         bars = np.array((mean - lower, upper - mean))
         ax.errorbar(n * shift, mean, bars, fmt=marker, color=colour, ms=5, capsize=2, label=name)
@@ -204,7 +205,7 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
     return ax
 
 
-def _means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Array]:
+def drawn_means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Array]:
     """Return sizes, lower limit, mean and upper limit of the error, clipped for a log axis."""
     n, mean = sizes["num_images"].to_numpy(float), sizes[curve.metric].to_numpy(float)
     lower, upper = np.array(sizes[f"{curve.metric}_interval"].tolist(), float).T
@@ -249,8 +250,10 @@ def _label_log_axes(
 def _label_sizes(ax: Axes, n: Array, factor: float) -> None:
     """Label the measured sizes and the doublings of the largest; see :func:`_label_log_axes`."""
     left, right = ax.get_xlim()
-    narrow = max(1.0, WIDTH / ax.figure.bbox.width * ax.figure.dpi)
-    width, largest = narrow * LABEL_WIDTH * np.log(right / left), n[-1]
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    share, largest = LABEL_WIDTH / figure.get_figwidth(), n[-1]
+    width = share * np.log(right / left)
     labels, labelled = [""] * len(n), list[float]()
     for i in reversed(range(len(n))):  # from the largest; a label that would overlap is left out
         if not labelled or labelled[-1] - np.log(n[i]) >= width:
@@ -288,11 +291,20 @@ def save_figures(
     save_printed(plot_learning(new_axes(), largest), folder / "learning_curves.png")
 
 
-def plot_variants(variants: Sequence[VariantFindings]) -> dict[str, Axes]:
-    """Draw the curves of several variants in one figure per metric; empty for a single variant."""
+def plot_variants(
+    variants: Sequence[VariantFindings], size: tuple[float, float] = STANDARD_SIZE
+) -> dict[str, Axes]:
+    """Draw the curves of several variants in one figure per metric; empty for a single variant.
+
+    Parameters
+    ----------
+    variants : sequence of VariantFindings
+    size : tuple of float
+        Of a figure, in inches.
+    """
     axes, sizes = {}, {variant.name: variant.sizes for variant in variants}
     for metric in METRICS if len(variants) > 1 else ():
         curves = {v.name: v.curves[metric] for v in variants if metric in v.curves}
         if curves:
-            axes[metric] = plot_curves(new_axes(), curves, sizes)
+            axes[metric] = plot_curves(new_axes(*size), curves, sizes)
     return axes

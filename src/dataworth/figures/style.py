@@ -9,15 +9,16 @@ from matplotlib.ticker import FuncFormatter
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
+STANDARD_SIZE = (6.4, 4.2)  # inches
 MARKERS = "osD^v<>P"  # so that curves differ in more than colour
 
 
-def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
+def new_axes(width: float = STANDARD_SIZE[0], height: float = STANDARD_SIZE[1]) -> Axes:
     """Return the axes of a new figure, sized in inches, without a window."""
     return _axes(Figure(figsize=(width, height), layout="constrained", dpi=120))
 
 
-def new_pyplot_axes(width: float = 6.4, height: float = 4.2) -> Axes:
+def new_pyplot_axes(width: float = STANDARD_SIZE[0], height: float = STANDARD_SIZE[1]) -> Axes:
     """Return the axes of a new figure of pyplot, which notebooks and ``pyplot.show`` display."""
     from matplotlib import pyplot
 
@@ -33,6 +34,11 @@ def _axes(figure: Figure) -> Axes:
 def plain(name: str) -> str:
     """Escape a name so that matplotlib does not parse it as a formula."""
     return name.replace("$", r"\$")
+
+
+def shifts(count: int, factor: float) -> list[float]:
+    """Factors that place ``count`` curves beside each other on a log axis, ``factor`` apart."""
+    return [factor ** (place - (count - 1) / 2) for place in range(count)]
 
 
 def caption(ax: Axes, text: str) -> None:

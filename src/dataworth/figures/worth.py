@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
 
 from ..findings.worth import OptionsWorth
 from ..scaling.worth import Worth
-from .style import COLOURS, GREY, MARKERS, caption, new_axes, plain
+from .style import COLOURS, GREY, MARKERS, STANDARD_SIZE, caption, new_axes, plain, shifts
 
 DODGE = 1.04  # factor between options of the same size, so that their intervals do not overlap
 TICKS = (  # of the factors, by the largest ratio of the ends of their axis
@@ -20,32 +22,50 @@ TICKS = (  # of the factors, by the largest ratio of the ends of their axis
 MAX_LABELS = 9  # of numbers of images
 
 
-def plot_worth(worth: OptionsWorth) -> Axes | None:
+def plot_worth(worth: OptionsWorth, size: tuple[float, float] = STANDARD_SIZE) -> Axes | None:
     """Draw factor against training images on log axes, with 90 % intervals; None without factors.
 
     An arrow at an end of an interval: the baseline's curve does not tell how far it goes.
+
+    Parameters
+    ----------
+    worth : OptionsWorth
+    size : tuple of float
+        Of the figure, in inches.
     """
     if not any(comparison.rows for comparison in worth.comparisons.values()):
         return None
-    ax = new_axes()
-    shifts = DODGE ** (np.arange(len(worth.comparisons)) - (len(worth.comparisons) - 1) / 2)
+    ax = new_axes(*size)
     styles = zip(itertools.cycle(COLOURS[1:]), itertools.cycle(MARKERS[1:]), strict=False)
-    options = zip(shifts, styles, worth.comparisons.items(), strict=False)
+    dodges = shifts(len(worth.comparisons), DODGE)
+    options = zip(dodges, styles, worth.comparisons.items(), strict=False)
     for shift, (colour, marker), (name, comparison) in options:
         for row in comparison.rows:
             _draw(ax, row, row.n * shift, colour, marker)
         ax.plot([], [], marker, color=colour, label=plain(name))
-    ax.plot([], [], "o", color=GREY, mfc="none", label="forecast")
-    ax.axhline(1, color=GREY, lw=1.2, ls="--", zorder=0, label="1x: worth nothing")
+    line = ax.axhline(1, color=GREY, lw=1.2, ls="--", zorder=0)
     ax.set(xscale="log", yscale="log", xlabel="training images of the option")
-    ax.set_ylabel(f"images of {plain(worth.baseline)} per image of the option")
+    ax.set_ylabel(f"images of {plain(worth.baseline)}\nper image of the option")
     _label(ax, worth)
-    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    _draw_legend(ax, line, len(worth.comparisons))
     ax.grid(which="major", alpha=0.25)
     caption(
-        ax, f"factor with the {worth.error} of the option, 90 % intervals; arrow: not told beyond"
+        ax, f"Factor with the {worth.error} of the option, 90 % intervals; arrow: not told beyond"
     )
     return ax
+
+
+def _draw_legend(ax: Axes, line: Line2D, num_options: int) -> None:
+    """Draw the legend: the options, the hollow markers of forecasts, and ``line`` at 1x."""
+    options, names = ax.get_legend_handles_labels()
+    hollow = [Line2D([], [], marker=m, color=GREY, mfc="none", ls="") for m in MARKERS[1:]]
+    ax.legend(
+        [*options, tuple(hollow[:num_options]), line],
+        [*names, "forecast", "1x: worth nothing"],
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+        frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        ncols=3 if num_options == 1 else 2,
+    )  # fmt: skip
 
 
 def _draw(ax: Axes, row: Worth, x: float, colour: str, marker: str) -> None:

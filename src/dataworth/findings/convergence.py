@@ -33,8 +33,8 @@ def convergence_table(
     Returns
     -------
     DataFrame
-        One row per size, smallest first: num_images, num_epochs, best_epoch (of the validation
-        loss), train_error and validation_error of that epoch, half_gain_steps.
+        One row per size, smallest first: num_images, num_runs, num_epochs, best_epoch (of the
+        validation loss), train_error and validation_error of that epoch, half_gain_steps.
     """
     rows = []
     for (num_images, _), run in epochs.groupby(["num_train_images", "seed"]):
@@ -52,7 +52,10 @@ def convergence_table(
                 "half_gain_steps": steps_per_epoch * _half_gain(np.append(chance, validation)),
             }
         )
-    return pd.DataFrame(rows).groupby("num_images", as_index=False).mean()
+    groups = pd.DataFrame(rows).groupby("num_images")
+    means = groups.mean().reset_index()
+    means.insert(1, "num_runs", groups.size().to_numpy())
+    return means
 
 
 def _half_gain(errors: Array) -> float:

@@ -164,7 +164,7 @@ def numbers(worth: OptionsWorth) -> pd.DataFrame:
             "baseline": worth.baseline,
             "error": worth.error,
             "num_images": row.n,
-            "kind": _kind(row),
+            "kind": kind(row),
             **_columns("factor", row.factor),
             "factor_range_low": row.least,
             "factor_range_high": row.most,
@@ -181,7 +181,8 @@ def _cost_columns(cost: Cost) -> dict[str, float]:
     return {"training_cost": cost.training, **_columns("replaced_cost", cost.replaced)}
 
 
-def _kind(row: Worth) -> str:
+def kind(row: Worth) -> str:
+    """Return whether the error of a row is measured or forecast."""
     return "measured" if row.measured else "forecast"
 
 
@@ -197,7 +198,7 @@ def cells(worth: OptionsWorth) -> pd.DataFrame:
         {
             "option": name,
             "images": f"{row.n:,.0f}",
-            "kind": _kind(row) if row.reliable else f"{_kind(row)}, unreliable",
+            "kind": kind(row) if row.reliable else f"{kind(row)}, unreliable",
             "worth": factor(row),
             "error difference (points)": _points(row.difference),
         }

@@ -15,7 +15,7 @@ from ..findings.worth import OptionsWorth
 from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import study_flags
-from . import run_status
+from . import dark_theme, run_status
 from .mistakes import galleries
 from .sections import combined_drawings, section, worth_part
 
@@ -95,6 +95,13 @@ def render(content: Mapping[str, object]) -> str:
         lstrip_blocks=True,
     )
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = environment.get_template("page.html")
-    return template.render(**content, style=style, script=script, digest=digest)
+    body = environment.get_template("body.html").render(**content)
+    style += dark_theme.rules(body)
+    return environment.get_template("page.html").render(
+        experiment=content["experiment"], body=body, style=style, script=script, digest=_digest
+    )
+
+
+def _digest(text: str) -> str:
+    """Return the hash by which the policy of the page allows a style sheet or script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -31,7 +31,7 @@ from ..findings.tables import comparison_table
 from ..findings.worth import OptionsWorth, cells
 from ..findings.worth import sentences as sentences_of_worth
 from ..storage.files import read_stored
-from . import tables
+from . import hover, tables
 from .drawings import Drawing, inline
 from .mistakes import Gallery
 from .tables import Table, Targets
@@ -47,6 +47,7 @@ SETS: dict[str, type] = {  # columns of conformal.csv
     "num_images": int, "seed": int, "status": str, "alpha": float, "method": str, "mode": str,
     "mean_set_size": float,
 }  # fmt: skip
+SIZE, WIDE = (4.8, 3.8), (5.6, 3.6)  # of figures, in inches: their text is legible on a phone
 LEGEND = (
     "Hollow: one run. Solid: mean over seeds with its 95 % interval. Orange: the law with its 90 % "
     "band; dashed: the forecast; dotted: beyond 4 times the largest size, unreliable."
@@ -121,20 +122,22 @@ def answer(variant: VariantFindings) -> str:
 def combined_drawings(findings: Sequence[VariantFindings]) -> list[Drawing]:
     """Draw the curves of several variants in one figure per error; empty for a single variant."""
     drawings = []
-    for metric, ax in plot_variants(findings).items():
+    for metric, ax in reversed(plot_variants(findings, SIZE).items()):
         curves = {v.name: v.curves[metric] for v in findings if metric in v.curves}
         errors = "; ".join(f"{name}: {_errors_by_size(curve)}" for name, curve in curves.items())
         alt = f"Log-log plot of test {metric_name(metric)} against training images. {errors}."
-        drawings.append(inline(ax, f"all-{metric}", alt, "Means over seeds, 95 % intervals."))
+        values = hover.variants_values(curves, {v.name: v.sizes for v in findings})
+        caption = "Means over seeds, 95 % intervals; dashed: forecasts"
+        drawings.append(inline(ax, f"all-{metric}", alt, caption, values))
     return drawings
 
 
 def worth_part(worth: OptionsWorth) -> Part:
     """Assemble the section on what each option is worth in training images."""
-    table, ax, texts = cells(worth), plot_worth(worth), sentences_of_worth(worth)
+    table, ax, texts = cells(worth), plot_worth(worth, WIDE), sentences_of_worth(worth)
     shown = [tables.from_frame(worth.title, table)] if len(table) else []
     alt = f"Dots of worth in images against training images, on log axes. {' '.join(texts)}"
-    drawings = [] if ax is None else [inline(ax, "worth", alt)]
+    drawings = [] if ax is None else [inline(ax, "worth", alt, "", hover.worth_values(worth))]
     return Part([*texts, *worth.notes], drawings, shown)
 
 
@@ -153,8 +156,9 @@ def _errors(variant: VariantFindings, key: str) -> Part:
     for metric, curve in reversed(variant.curves.items()):
         errors = _errors_by_size(curve)
         alt = f"Log-log plot of test {metric_name(metric)} against training images: {errors}."
-        ax = plot_error(new_axes(5.6, 4.2), curve, variant.sizes)
-        drawings.append(inline(ax, f"{key}-{metric}", alt, LEGEND))
+        ax = plot_error(new_axes(*SIZE), curve, variant.sizes)
+        values = hover.error_values(curve, variant.sizes)
+        drawings.append(inline(ax, f"{key}-{metric}", alt, LEGEND, values))
     curve = headline(variant.curves)
     caption = f"Test errors: means over seeds [95 % interval]; {sample(curve.runs)}"
     comparison = tables.from_frame(caption, comparison_table(variant.sizes, variant.at_chance))
@@ -175,7 +179,7 @@ def _learning(variant: VariantFindings, key: str) -> Part:
         ("train_loss", "training loss (nats per image)"),
         (f"validation_top_{k}_error", f"validation top-{k} error"),
     ):
-        ax = plot_learning_sizes(new_axes(5.6, 4.2), variant.epochs, column)
+        ax = plot_learning_sizes(new_axes(*SIZE), variant.epochs, column)
         ax.set_ylabel(label)
         last = variant.epochs.groupby(["num_train_images", "seed"])[column].last()
         means = last.groupby("num_train_images").mean()
@@ -213,6 +217,7 @@ def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
         return too_few
     table = _read_table(path, PER_CLASS, ("num_images", "class"), _command(variant, "full"))
     table = table[table["num_test_images"] > 0]
+    table = tables.with_class_names(table)
     last = table[table["num_images"] == table["num_images"].max()]
     if table["num_images"].nunique() < 2:
         return too_few
@@ -222,8 +227,9 @@ def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
         f"Gain of each class from {before:,} to {last['num_images'].iloc[0]:,} images, with 95 % "
         "intervals over its test images."
     )
-    ax = plot_gains(new_axes(7.2, 4.0), last)
-    drawing = inline(ax, f"{key}-gains", f"{caption} {verdicts}", caption)
+    ax = plot_gains(new_axes(*WIDE), last)
+    alt = f"{caption} {verdicts}"
+    drawing = inline(ax, f"{key}-gains", alt, caption, hover.gain_values(last))
     return Part([verdicts], [drawing], [tables.classes(table)])
 
 
@@ -241,7 +247,7 @@ def _sets(variant: VariantFindings, key: str, results_dir: Path) -> Part:
             "Mean number of classes in a prediction set that misses the true class in "
             f"{100 * float(str(alpha)):.3g} % of images."
         )
-        ax = plot_set_size(new_axes(7.2, 4.0), rows)
+        ax = plot_set_size(new_axes(*WIDE), rows)
         drawings.append(inline(ax, f"{key}-sets-{len(drawings)}", f"{caption} {sizes}.", caption))
     return Part((), drawings, [tables.set_sizes(runs)])
 

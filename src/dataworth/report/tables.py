@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..data.class_names import readable_names
 from ..evaluation.records import RunScores
 from ..findings import sentences
 from ..findings.sentences import UNRELIABLE, percent
@@ -146,6 +147,13 @@ def forecasts(analysis: Analysis, name: str) -> Table:
     ]  # fmt: skip
     columns = ("training images", "forecast", "90 % interval", "reliability")
     return Table(f"Forecast {name} of a new run", columns, rows)
+
+
+def with_class_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Replace the WordNet ids of an older per_class.csv by words."""
+    names = table["class"].unique().tolist()
+    words = dict(zip(names, readable_names(names), strict=True))
+    return table.assign(**{"class": table["class"].map(words)})
 
 
 def classes(table: pd.DataFrame) -> Table:
