@@ -71,6 +71,7 @@ def build_results(
         num_classes=len(data.classes),
         data=data,
         recipe=recipe.model_dump(mode="json"),
+        **_variant_settings(study),
         environment=Environment.model_validate(dict(environment)),
         chance_error=chance_error,
         runs=tuple(_in_order(_with_images_of_size(runs))),
@@ -79,6 +80,13 @@ def build_results(
         training={key: tuple(values) for key, values in training.items()},
     )
     return summarised(results)
+
+
+def _variant_settings(study: StudyDirectory) -> dict[str, Any]:
+    """Return the settings of each variant that differ from the recipe; empty without variants."""
+    pairs = [pair for request in study.requested for pair in request.variants]
+    settings = {name: dict(changes) for name, changes in pairs}
+    return {"variant_settings": settings} if settings else {}
 
 
 def _with_images_of_size(runs: Sequence[RunScores]) -> list[RunScores]:
