@@ -71,7 +71,6 @@ def build_results(
         num_classes=len(data.classes),
         data=data,
         recipe=recipe.model_dump(mode="json"),
-        **_variant_settings(study),
         environment=Environment.model_validate(dict(environment)),
         chance_error=chance_error,
         runs=tuple(_in_order(_with_images_of_size(runs))),
@@ -79,14 +78,15 @@ def build_results(
         subset_sizes={},
         training={key: tuple(values) for key, values in training.items()},
     )
+    if settings := _variant_settings(study):
+        results = results.model_copy(update={"variant_settings": settings})
     return summarised(results)
 
 
-def _variant_settings(study: StudyDirectory) -> dict[str, Any]:
+def _variant_settings(study: StudyDirectory) -> dict[str, dict[str, Value]]:
     """Return the settings of each variant that differ from the recipe; empty without variants."""
     pairs = [pair for request in study.requested for pair in request.variants]
-    settings = {name: dict(changes) for name, changes in pairs}
-    return {"variant_settings": settings} if settings else {}
+    return {name: dict(changes) for name, changes in pairs}
 
 
 def _with_images_of_size(runs: Sequence[RunScores]) -> list[RunScores]:

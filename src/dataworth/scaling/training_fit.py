@@ -70,7 +70,17 @@ class TrainingPosterior:
         return np.minimum(errors, self.chance)
 
     def run_error(self, cells: Array, num_test: float | None = None, seeds: float = 1) -> Array:
-        """Simulate the mean measured error of new runs, shape (draws, cells)."""
+        """Simulate the mean measured error of new runs, shape (draws, cells).
+
+        Parameters
+        ----------
+        cells : ndarray of shape (cells, 2)
+            Images and steps.
+        num_test : float, optional
+            Test images; without it there is no test sampling noise.
+        seeds : float
+            Runs that are averaged; they share the test images.
+        """
         mean = self.expected_error(cells)
         variance = self.deviations[:, 2:] ** 2 + self.grid.relative_seed_variance / seeds
         if num_test:

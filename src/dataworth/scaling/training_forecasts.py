@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -132,11 +131,11 @@ def _backtest(grid: Grid, chance: float) -> Backtest | None:
     return Backtest(1, n, float(grid.means[-1]), point, float(lower), float(upper))
 
 
-def to_dict(analysis: TrainingAnalysis) -> dict[str, Any]:
+def to_dict(analysis: TrainingAnalysis) -> dict[str, object]:
     """Return an analysis as plain values for a JSON file."""
     grid, posterior = analysis.grid, analysis.posterior
     rows = zip(grid.cells.tolist(), grid.means.tolist(), grid.num_runs.tolist(), strict=True)
-    common: dict[str, Any] = {
+    common: dict[str, object] = {
         "identifiable": posterior is not None,
         "reason": analysis.reason or None,
         "interval_level": INTERVAL_LEVEL,

@@ -108,14 +108,37 @@ class TrainingComponent:
         return len(LAWS[self.base.law].parameters) + len(COMBINATIONS[self.combination].priors)
 
     def parameters(self, z: Array, last_error: float, chance: float) -> tuple[Array, ...]:
-        """Transform standard normal numbers (draws, dimensions) to parameters (draws, 1)."""
+        """Transform standard normal numbers to parameters.
+
+        Parameters
+        ----------
+        z : ndarray of shape (draws, dimensions)
+        last_error : float
+            Measured error of the largest cell, a share.
+        chance : float
+            Chance level, a share.
+
+        Returns
+        -------
+        tuple of ndarray of shape (draws, 1)
+            Those of the law of one variable, then those of the combination.
+        """
         own = len(LAWS[self.base.law].parameters)
         priors = COMBINATIONS[self.combination].priors.values()
         extra = [prior(z[:, i : i + 1]) for i, prior in enumerate(priors, start=own)]
         return (*self.base.parameters(z[:, :own], last_error, chance), *extra)
 
     def error(self, amounts: Amounts, chance: float, parameters: tuple[Array, ...]) -> Array:
-        """Error of each cell, shape (draws, cells)."""
+        """Error of each cell, shape (draws, cells).
+
+        Parameters
+        ----------
+        amounts : Amounts
+        chance : float
+            Chance level, a share.
+        parameters : tuple of ndarray of shape (draws, 1)
+            Those of the law of one variable, then those of the combination.
+        """
         law = LAWS[self.base.law]
         own, extra = parameters[: len(law.parameters)], parameters[len(law.parameters) :]
         exponent = own[law.parameters.index("exponent")]
