@@ -145,6 +145,20 @@ def worth(studies: int = 200, seeds: int = 2, num_test: int = 5000) -> None:
     write("worth", {"command": "worth", **content})
 
 
+def grid(simulated: int = 100) -> None:
+    """Law of images and training: held-out cells next to one variable; simulated coverage."""
+    from .training import measure_coverage, measure_grids
+
+    table = measure_grids()
+    print(table.round(3).to_string(index=False))
+    columns = ["log_error", "one_variable_log_error", "inside"]
+    print(table.groupby("held_out")[columns].mean().round(3).to_string())
+    coverage = measure_coverage(simulated).round(3).tolist()
+    print(f"coverage on {2 * simulated} simulated grids, of {len(coverage)} choices: {coverage}")
+    content = {"cells": table.to_dict("records"), "simulated": 2 * simulated, "coverage": coverage}
+    write("grid", {"command": "grid", **content})
+
+
 def plan(
     rounds: tuple[int, ...] = (1, 3),
     public: Annotated[
@@ -169,6 +183,6 @@ def plan(
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
-        "digits": digits, "forecast": forecast, "worth": worth, "plan": plan,
+        "digits": digits, "forecast": forecast, "worth": worth, "grid": grid, "plan": plan,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

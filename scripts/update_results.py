@@ -12,6 +12,7 @@ from pathlib import Path
 from dataworth.commands.eval_output import write_files
 from dataworth.evaluation.results import FILE, read_results, summarised
 from dataworth.findings.study import analyse_variants, read_epochs
+from dataworth.findings.training import training_findings
 from dataworth.findings.worth import worth_of_variants
 
 
@@ -20,7 +21,8 @@ def main() -> None:
     for folder in map(Path, sys.argv[1:]):
         results, epochs = summarised(read_results(folder / FILE)), read_epochs(folder)
         findings = analyse_variants(results, epochs)
-        write_files(results, findings, epochs, folder, worth_of_variants(findings))
+        training = training_findings({results.experiment_id: results})
+        write_files(results, findings, epochs, folder, worth_of_variants(findings), training)
 
 
 if __name__ == "__main__":

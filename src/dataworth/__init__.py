@@ -133,6 +133,10 @@ Map of the package; a module imports from its own folder and from folders of a l
         purchases.py          how many images to order now, by dynamic programming
         analysis.py           all of this for one curve, as one record
         worth.py              two curves: what an option is worth in images of a baseline
+        grid.py               measured cells of images and training steps
+        training_laws.py      laws of both, made of laws.py, with their priors
+        training_fit.py       cells -> average over these laws
+        training_forecasts.py collect or train longer? forecasts, backtest
 
     findings/                 what a study found, as tables and sentences; no torch
         study.py              one record per variant; the summary paragraph
@@ -140,6 +144,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         sentences.py          law, backtest, forecasts and targets in words; percent
         tables.py             gains per doubling, comparison, exponents
         worth.py              what each option is worth in images: table and sentences
+        training.py           collect or train longer? from several epochs or budgets
         costs.py              with prices: cost of an option and of the images that it replaces
         convergence.py        best epoch, errors and steps to half of the gain, per size
 
@@ -148,6 +153,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         files.py              reproducible PNG and PDF files
         scaling.py            error against training images, with law, forecast, backtest
         worth.py              what each option is worth, with intervals
+        training.py           map of the error over images and steps
         learning.py           loss and error over epochs
         evaluation.py         reliability, confusion matrix, errors and gains per class
         conformal.py          coverage and size of prediction sets

@@ -48,6 +48,7 @@ def _evaluate(words: Sequence[str] | None) -> int:
     _check_baseline(flags.baseline, directories)
     results_dir = study.results_dir(flags.results_dir)
     from ..findings.study import analyse_variants
+    from ..findings.training import training_findings
     from .eval_output import add_scores, find_worth, print_findings, write_files, write_report
 
     stores = _open_stores(flags, study)
@@ -61,11 +62,14 @@ def _evaluate(words: Sequence[str] | None) -> int:
         epochs = epochs_table(evaluated)
         findings = analyse_variants(results, epochs)
         worth = find_worth(findings, flags)
-        write_files(results, findings, epochs, results_dir, worth)
-        print_findings(results, findings, notes, results_dir, worth)
+        training = training_findings({results.experiment_id: results})
+        write_files(results, findings, epochs, results_dir, worth, training)
+        print_findings(results, findings, notes, results_dir, worth, training)
         if flags.report:
-            mistakes = flags.mistakes
-            write_report(results, findings, directories, stores.data, results_dir, mistakes, worth)
+            write_report(
+                results, findings, directories, stores.data, results_dir, flags.mistakes, worth,
+                training,
+            )  # fmt: skip
     say(f"checkpoints  {study.path}")
     for path, reason in results.missing.items():
         warn(f"  {path}: {reason}")

@@ -26,6 +26,7 @@ from ..figures.conformal import save_conformal_figures
 from ..figures.evaluation import save_full_figures
 from ..figures.files import save_printed
 from ..figures.scaling import plot_variants, save_figures
+from ..figures.training import plot_training
 from ..figures.worth import plot_worth
 from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
@@ -37,7 +38,9 @@ from ..findings.study import (
     describe_forecasts,
 )
 from ..findings.tables import exponents_table
+from ..findings.training import TrainingFindings, describe_training
 from ..findings.worth import OptionsWorth, describe_worth, numbers, worth_of_variants
+from ..scaling.training_forecasts import to_dict
 from ..storage.files import write_json, write_whole
 from ..storage.predictions import Labels, write_confusion_matrices
 from ..storage.run_directory import RunDirectory
@@ -171,6 +174,7 @@ def write_files(
     epochs: pd.DataFrame,
     results_dir: Path,
     worth: OptionsWorth | None,
+    training: TrainingFindings | None = None,
 ) -> None:
     """Write the tables, laws and figures of a study, and metrics.json.
 
@@ -183,9 +187,13 @@ def write_files(
     results_dir : Path
     worth : OptionsWorth or None
         Of the variants; None for a single one.
+    training : TrainingFindings or None
+        Of runs with different images and training.
     """
     laws = {variant.name: law_record(variant.curves) for variant in findings}
     content = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
+    if training is not None and training.analysis.posterior is not None:
+        content["training"] = {"metric": training.metric, **to_dict(training.analysis)}
     write_json(results_dir / "scaling_law.json", content)
     _write_table(runs_table(results), results_dir / "metrics.csv")
     _write_table(epochs, results_dir / "epochs.csv")
@@ -199,6 +207,8 @@ def write_files(
     if worth is not None and (figure := plot_worth(worth)) is not None:
         _write_table(numbers(worth), results_dir / "worth.csv")
         save_printed(figure, figures / "worth.png")
+    if training is not None and (ax := plot_training(training)) is not None:
+        save_printed(ax, figures / "training.png")
 
 
 def find_worth(findings: Sequence[VariantFindings], flags: EvalFlags) -> OptionsWorth | None:
@@ -219,6 +229,7 @@ def print_findings(
     notes: Sequence[str],
     results_dir: Path,
     worth: OptionsWorth | None,
+    training: TrainingFindings | None = None,
 ) -> None:
     """Print the errors, the law and the forecasts of every variant, and where the files are.
 
@@ -231,6 +242,8 @@ def print_findings(
     results_dir : Path
     worth : OptionsWorth or None
         Of the variants; None for a single one.
+    training : TrainingFindings or None
+        Of runs with different images and training.
     """
     say(f"\n{format_table(results)}\n\nTest errors: mean over seeds, 95 % interval.")
     for text in describe_data(results):
@@ -245,6 +258,8 @@ def print_findings(
         say(f"{table}\n")
     if worth is not None:
         say(f"{describe_worth(worth, WIDTH)}\n")
+    if training is not None:
+        say(f"{describe_training(training, WIDTH)}\n")
     for note in notes:
         say(f"{note}\n")
     say(f"numbers      {results_dir / FILE}")
@@ -272,6 +287,7 @@ def write_report(
     results_dir: Path,
     num_mistakes: int,
     worth: OptionsWorth | None,
+    training: TrainingFindings | None = None,
 ) -> None:
     """Write report.html and print its path.
 
@@ -287,8 +303,12 @@ def write_report(
         Pictures of mistakes per size.
     worth : OptionsWorth or None
         Of the variants; None for a single one.
+    training : TrainingFindings or None
+        Of runs with different images and training.
     """
     from ..report.page import write_page
 
-    path = write_page(results, findings, directories, data, results_dir, num_mistakes, worth)
+    path = write_page(
+        results, findings, directories, data, results_dir, num_mistakes, worth, training
+    )
     say(f"report       {path}")

@@ -135,6 +135,11 @@ class ForecastFlags(PriceFlags):
     compare: Path | None = Field(
         None, description="points of an option: how many times the images this one needs for them"
     )
+    joined: Annotated[tuple[Path, ...], tyro.conf.arg(name="with")] = Field(
+        (),
+        description="metrics.json of the same data and recipe with other epochs or budget: collect "
+        "more images or train longer?",
+    )
     simulate: tuple[float, ...] = Field(
         (), description="training sizes planned: simulate how wide the intervals will be"
     )

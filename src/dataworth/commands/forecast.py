@@ -15,6 +15,7 @@ from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
+from ..findings.training import TrainingFindings, describe_training, training_findings
 from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
 from ..forecaster.learning_curve import LearningCurve
 from ..forecaster.measurements import read_measurements
@@ -25,6 +26,7 @@ from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
 from ..scaling.purchases import plan_purchase
+from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
@@ -58,19 +60,21 @@ def _forecast(words: Sequence[str] | None) -> int:
         return DONE
     if flags.points is None:
         raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
-    if not all(0 < n < MAX_SIZE for n in flags.at):
-        raise InputError("--at: numbers of images must be above 0 and below 1e18")
-    if len(flags.at) > MAX_FORECASTS:
-        raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
+    _check_sizes(flags.at)
     analysis, name = _analyse(flags.points, flags)
     has_worth = flags.compare is not None and analysis.posterior is not None
     worth = _worth(analysis, name, flags) if has_worth else None
+    training = _training(name, flags) if flags.joined else None
     say(_text(analysis, name, flags, worth))
+    if training is not None:
+        say(f"\n{describe_training(training, WIDTH)}")
     if flags.json_file is not None:
         targets = () if flags.target is None else (flags.target,)
         content = to_dict(analysis, flags.at, targets)
         if worth is not None:
             content["worth"] = numbers(worth).to_dict("records")
+        if training is not None:
+            content["training"] = training_to_dict(training.analysis)
         write_json(flags.json_file, content)
         say(f"numbers  {flags.json_file}")
     if flags.plot is not None:
@@ -81,6 +85,13 @@ def _forecast(words: Sequence[str] | None) -> int:
         save(plot_points(new_axes(), analysis, name), flags.plot)
         say(f"figure   {flags.plot}")
     return DONE
+
+
+def _check_sizes(at: Sequence[float]) -> None:
+    if not all(0 < n < MAX_SIZE for n in at):
+        raise InputError("--at: numbers of images must be above 0 and below 1e18")
+    if len(at) > MAX_FORECASTS:
+        raise InputError(f"--at: {len(at)} numbers of images; at most {MAX_FORECASTS}")
 
 
 def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
@@ -159,6 +170,22 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     notes = [] if same and results.answer_correlations else [INDEPENDENT]
     worth = OptionsWorth(baseline, name, comparisons, notes)
     return _with_costs(worth, analyses, flags)
+
+
+def _training(name: str, flags: ForecastFlags) -> TrainingFindings | None:
+    """Read the studies of ``--with`` together with the first: images and training."""
+    assert flags.points is not None, "the caller checks"
+    paths = (flags.points, *flags.joined)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError("--with: a file is named twice")
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"--with: no file {path}")
+        if not _is_study(path):
+            raise InputError(f"--with: {path} is no metrics.json, which says how long it trained")
+    metric = {metric_name(metric): metric for metric in METRICS}.get(name)
+    studies = {str(path): read_results(path) for path in paths}
+    return training_findings(studies, metric)
 
 
 def _with_costs(

@@ -219,6 +219,7 @@ class StudyResults(ResultsRecord):
     num_classes: Annotated[int, Field(ge=2)]
     data: DataSummary = DataSummary(splits={}, classes=())
     recipe: dict[str, Value] = Field(default_factory=dict)
+    variant_settings: dict[str, dict[str, Value]] = Field(default_factory=dict)  # changes to it
     environment: Environment
     chance_error: ChanceErrors | None = None
     runs: tuple[RunScores, ...]

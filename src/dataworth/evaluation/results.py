@@ -78,7 +78,15 @@ def build_results(
         subset_sizes={},
         training={key: tuple(values) for key, values in training.items()},
     )
+    if settings := _variant_settings(study):
+        results = results.model_copy(update={"variant_settings": settings})
     return summarised(results)
+
+
+def _variant_settings(study: StudyDirectory) -> dict[str, dict[str, Value]]:
+    """Return the settings of each variant that differ from the recipe; empty without variants."""
+    pairs = [pair for request in study.requested for pair in request.variants]
+    return {name: dict(changes) for name, changes in pairs}
 
 
 def _with_images_of_size(runs: Sequence[RunScores]) -> list[RunScores]:

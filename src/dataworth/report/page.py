@@ -11,13 +11,14 @@ from ..config import Run
 from ..data.prepare import PreparedData
 from ..evaluation.records import StudyResults
 from ..findings.study import VariantFindings
+from ..findings.training import TrainingFindings
 from ..findings.worth import OptionsWorth
 from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import study_flags
 from . import dark_theme, run_status
 from .mistakes import galleries
-from .sections import combined_drawings, section, worth_part
+from .sections import combined_drawings, section, training_part, worth_part
 
 HERE = Path(__file__).parent
 
@@ -30,6 +31,7 @@ def write_page(
     results_dir: Path,
     num_mistakes: int,
     worth: OptionsWorth | None = None,
+    training: TrainingFindings | None = None,
 ) -> Path:
     """Write report.html and return its path.
 
@@ -47,6 +49,8 @@ def write_page(
         Pictures of mistakes per size.
     worth : OptionsWorth, optional
         Of the variants.
+    training : TrainingFindings, optional
+        Of runs with different images and training.
     """
     entries = run_status.run_entries(directories, results.runs, results.missing)
     flags = study_flags(next(iter(directories.values())).path)
@@ -63,6 +67,7 @@ def write_page(
             "pending": pending,
             "combined": combined_drawings(findings),
             "worth": None if worth is None else worth_part(worth),
+            "training": None if training is None else training_part(training),
             "sections": sections,
             "runs": run_status.run_table(entries),
             "settings": run_status.settings_table(entries),

@@ -16,6 +16,7 @@ from ..figures.evaluation import plot_gains
 from ..figures.learning import plot_learning_sizes
 from ..figures.scaling import plot_error, plot_variants
 from ..figures.style import new_axes
+from ..figures.training import plot_training
 from ..figures.worth import plot_worth
 from ..findings import sentences
 from ..findings.curves import Curve, headline, metric_name
@@ -28,6 +29,7 @@ from ..findings.study import (
     sample,
 )
 from ..findings.tables import comparison_table
+from ..findings.training import TrainingFindings, choices_table, training_sentences
 from ..findings.worth import OptionsWorth, cells
 from ..findings.worth import sentences as sentences_of_worth
 from ..storage.files import read_stored
@@ -139,6 +141,16 @@ def worth_part(worth: OptionsWorth) -> Part:
     alt = f"Dots of worth in images against training images, on log axes. {' '.join(texts)}"
     drawings = [] if ax is None else [inline(ax, "worth", alt, "", hover.worth_values(worth))]
     return Part([*texts, *worth.notes], drawings, shown)
+
+
+def training_part(training: TrainingFindings) -> Part:
+    """Assemble the section on collecting more images or training longer."""
+    texts, ax = training_sentences(training), plot_training(training)
+    if ax is None:
+        return Part(texts)
+    alt = f"Map of the error over images and steps, on log axes. {' '.join(texts)}"
+    table = tables.from_frame(training.title, choices_table(training))
+    return Part(texts, [inline(ax, "training", alt)], [table])
 
 
 def _errors_by_size(curve: Curve) -> str:

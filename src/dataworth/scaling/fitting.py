@@ -97,7 +97,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
     ]
     log_evidence = np.array([sample.log_evidence for sample in samples])
     weights = np.exp(log_evidence - log_evidence.max()) * [c.weight for c in components]
-    counts = _apportion(weights / weights.sum(), NUM_DRAWS)
+    counts = apportion(weights / weights.sum(), NUM_DRAWS)
     laws, deviations = [], []
     for component, likelihood, sample, count in zip(
         components, likelihoods, samples, counts, strict=True
@@ -110,7 +110,7 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
                 LAWS[component.law].formula(likelihood.x, chance, *parameters)
             )
             nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR)))
-            deviations.append(nodes[_sample_columns(grid, rng)])
+            deviations.append(nodes[sample_columns(grid, rng)])
     drift, scatter = np.concatenate(deviations).T
     return Posterior(
         laws=tuple(laws),
@@ -145,13 +145,13 @@ def _marginal_log_likelihood(
     return log_likelihood
 
 
-def _apportion(shares: Array, total: int) -> list[int]:
+def apportion(shares: Array, total: int) -> list[int]:
     """Round shares to whole numbers that add up to ``total``."""
     edges = np.round(np.cumsum(shares) * total).astype(int)
     return [int(count) for count in np.diff(edges, prepend=0)]
 
 
-def _sample_columns(log_weights: Array, rng: np.random.Generator) -> NDArray[np.intp]:
+def sample_columns(log_weights: Array, rng: np.random.Generator) -> NDArray[np.intp]:
     """Sample one column per row, in proportion to the weights."""
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     ladder = np.cumsum(weights, axis=1)

@@ -70,22 +70,9 @@ class Points:
         Pooled over the sizes as v0 + v1 / n, because the variance of a few runs is noisy and
         decreases as the training set grows.
         """
-        freedom = self.num_runs - 1
-        if not freedom.any():
-            return np.zeros(len(self.sizes))
-        from scipy.optimize import nnls  # takes half of the time of importing LearningCurve
-
-        repeated = freedom > 0
         deviations = self.error - self.means[np.searchsorted(self.sizes, self.n)]
         squares = self._per_size(deviations**2, total=True)
-        variances = squares[repeated] / freedom[repeated]
-        model = np.stack([np.ones(len(self.sizes)), self.sizes[0] / self.sizes], axis=1)
-        weight = np.sqrt(freedom[repeated])
-        if repeated.sum() < 3:
-            model = model[:, :1]
-        coefficients, _ = nnls(model[repeated] * weight[:, None], variances * weight)
-        pooled: Array = model @ coefficients
-        return pooled
+        return pooled_seed_variance(self.sizes, squares, self.num_runs - 1)
 
     @cached_property
     def sampling_variance(self) -> Array:
@@ -100,18 +87,8 @@ class Points:
         return share * (1 - share) / count
 
     def log_errors(self) -> tuple[Array, Array, Array]:
-        """Return log sizes, mean log errors and their variances, each of shape (sizes,).
-
-        Where the number of test images is known, the errors are counts, and the log of the error
-        rate has the mean and variance of its Jeffreys posterior, Beta(k + 1/2, m - k + 1/2): zero
-        errors give a finite value with a large variance.
-        """
-        if self.num_test is None:
-            log_error, sampling = np.log(self.error), np.zeros(len(self.n))
-        else:
-            wrong, right = self.error * self.num_test + 0.5, (1 - self.error) * self.num_test + 0.5
-            log_error = digamma(wrong) - digamma(wrong + right)
-            sampling = polygamma(1, wrong) - polygamma(1, wrong + right)
+        """Return log sizes, mean log errors and their variances, each of shape (sizes,)."""
+        log_error, sampling = log_rates(self.error, self.num_test)
         mean, variance = self._per_size(log_error), self._per_size(sampling)
         variance = variance + self.seed_variance / self.num_runs / self._scale**2
         return _average_neighbours(np.log(self.sizes), mean, variance)
@@ -162,6 +139,50 @@ class Points:
             rows = values[starts[chosen][:, None] + np.arange(count)]
             out[chosen] = rows.sum(axis=1) if total else rows.mean(axis=1)
         return out
+
+
+def log_rates(error: Array, num_test: Array | None) -> tuple[Array, Array]:
+    """Return the mean and the variance of the log of each error rate, of the shape of ``error``.
+
+    Where the number of test images is known, the errors are counts, and the log of the error rate
+    has the mean and variance of its Jeffreys posterior, Beta(k + 1/2, m - k + 1/2): zero errors
+    give a finite value with a large variance.
+    """
+    if num_test is None:
+        return np.log(error), np.zeros(len(error))
+    wrong, right = error * num_test + 0.5, (1 - error) * num_test + 0.5
+    return digamma(wrong) - digamma(wrong + right), polygamma(1, wrong) - polygamma(
+        1, wrong + right
+    )
+
+
+def pooled_seed_variance(sizes: Array, squares: Array, freedom: Array) -> Array:
+    """Return the variance of the error between runs, pooled as v0 + v1 / n.
+
+    Parameters
+    ----------
+    sizes, squares, freedom : ndarray of shape (groups,)
+        Training images, sum of squared deviations from the mean, and runs less one, of each group
+        of runs alike; sizes ascending.
+
+    Returns
+    -------
+    ndarray of shape (groups,)
+        0 if no group has two runs.
+    """
+    if not freedom.any():
+        return np.zeros(len(sizes))
+    from scipy.optimize import nnls  # takes half of the time of importing LearningCurve
+
+    repeated = freedom > 0
+    variances = squares[repeated] / freedom[repeated]
+    model = np.stack([np.ones(len(sizes)), sizes[0] / sizes], axis=1)
+    weight = np.sqrt(freedom[repeated])
+    if repeated.sum() < 3:
+        model = model[:, :1]
+    coefficients, _ = nnls(model[repeated] * weight[:, None], variances * weight)
+    pooled: Array = model @ coefficients
+    return pooled
 
 
 def _average_neighbours(x: Array, y: Array, variance: Array) -> tuple[Array, Array, Array]:

@@ -77,64 +77,64 @@ class Component:
 
 
 # Curves that start flat at the chance level, with a floor that is typically high.
-_FLAT_START_PRIORS = {
+FLAT_START_PRIORS = {
     "exponent": ParameterPrior("log", np.log(0.5), 0.22),
     "floor": ParameterPrior("probit", 0.3, 0.4),  # 90 % within 36 to 83 % of the last error
     "bend": ParameterPrior("log", np.log(0.28), 0.3),
 }
 # The same with any floor and bend: weighty only where the typical values fit the points badly.
-_FLAT_START_WIDE_PRIORS = {
+FLAT_START_WIDE_PRIORS = {
     "exponent": ParameterPrior("log", np.log(0.3), 0.5),  # 90 % within 0.13 to 0.68
     "floor": ParameterPrior("probit", 0.3, 1.0),
     "bend": ParameterPrior("log", 0.0, 1.0),
 }
 # Curves that are straight on log-log axes, with a low floor (median 1 % of the last error).
 _STRAIGHT_EXPONENT = ParameterPrior("log", np.log(0.4), 0.7)
-_STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": ParameterPrior("probit", -2.3, 0.9)}
+STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": ParameterPrior("probit", -2.3, 0.9)}
 
 # Deviations from the law. Drift: the slope changes by this much per doubling, away from the largest
 # size; a straight line drifts more than a curve with a bend of its own.
-_SMALL_DRIFTS = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
-_LARGE_DRIFTS = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
+SMALL_DRIFTS = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
+LARGE_DRIFTS = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 
 FORECAST_PRIOR = (
-    Component("power law from chance", 0.46, _FLAT_START_PRIORS, _SMALL_DRIFTS),
-    Component("M4", 0.21, _FLAT_START_PRIORS, _SMALL_DRIFTS),
-    Component("power law with floor", 0.13, _STRAIGHT_PRIORS, _LARGE_DRIFTS),
-    Component("power law", 0.10, {"exponent": _STRAIGHT_EXPONENT}, _LARGE_DRIFTS),
+    Component("power law from chance", 0.46, FLAT_START_PRIORS, SMALL_DRIFTS),
+    Component("M4", 0.21, FLAT_START_PRIORS, SMALL_DRIFTS),
+    Component("power law with floor", 0.13, STRAIGHT_PRIORS, LARGE_DRIFTS),
+    Component("power law", 0.10, {"exponent": _STRAIGHT_EXPONENT}, LARGE_DRIFTS),
     Component(
         "broken power law",
         0.05,
         {
-            **_STRAIGHT_PRIORS,
+            **STRAIGHT_PRIORS,
             "change": ParameterPrior("log", 0.3, 0.5),  # slope after the break / slope before it
             "position": ParameterPrior("log", -1.5, 1.0),  # of the break, a share of the largest n
         },
-        _LARGE_DRIFTS,
+        LARGE_DRIFTS,
     ),
-    Component("power law from chance", 0.05, _FLAT_START_WIDE_PRIORS, _SMALL_DRIFTS),
+    Component("power law from chance", 0.05, FLAT_START_WIDE_PRIORS, SMALL_DRIFTS),
 )
 
 # For estimates of exponent and floor, which must not depend on what is typical.
 _VAGUE_EXPONENT = ParameterPrior("log", np.log(0.4), 0.8)
 _VAGUE_PRIORS = {"exponent": _VAGUE_EXPONENT, "floor": ParameterPrior("probit", 0.0, 1.0)}
 VAGUE_PRIOR = (
-    Component("power law", 0.2, {"exponent": _VAGUE_EXPONENT}, _SMALL_DRIFTS),
-    Component("power law with floor", 0.4, _VAGUE_PRIORS, _SMALL_DRIFTS),
+    Component("power law", 0.2, {"exponent": _VAGUE_EXPONENT}, SMALL_DRIFTS),
+    Component("power law with floor", 0.4, _VAGUE_PRIORS, SMALL_DRIFTS),
     Component(
         "power law from chance",
         0.4,
         {**_VAGUE_PRIORS, "bend": ParameterPrior("log", np.log(0.5), 0.7)},
-        _SMALL_DRIFTS,
+        SMALL_DRIFTS,
     ),
 )
 
 # For errors without an upper bound, such as a cross-entropy or an RMSE: laws that need no chance
 # level, with a floor that may be any share of the last error.
 UNBOUNDED_PRIOR = (
-    Component("power law", 0.2, {"exponent": _STRAIGHT_EXPONENT}, _LARGE_DRIFTS),
-    Component("power law with floor", 0.2, _STRAIGHT_PRIORS, _LARGE_DRIFTS),
-    Component("power law with floor", 0.6, _VAGUE_PRIORS, _SMALL_DRIFTS),
+    Component("power law", 0.2, {"exponent": _STRAIGHT_EXPONENT}, LARGE_DRIFTS),
+    Component("power law with floor", 0.2, STRAIGHT_PRIORS, LARGE_DRIFTS),
+    Component("power law with floor", 0.6, _VAGUE_PRIORS, SMALL_DRIFTS),
 )
 
 # Standard deviation of a run around the law, of the log error -> prior probability.
