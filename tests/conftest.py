@@ -35,6 +35,7 @@ GROUPS = {
     "test_notebooks": "notebooks",
     "test_processes": "processes",
     "test_report": "notebooks",
+    "test_space": "space",
     "test_variants": "variants",
 }
 

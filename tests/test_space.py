@@ -151,7 +151,7 @@ def test_an_example_and_a_pasted_table_are_answered_on_every_screen(
     with urllib.request.urlopen(f"{page_address}config") as answer:
         assert "/home" not in answer.read().decode()
     page = browser.new_page(viewport={"width": width, "height": 900})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(page_address)
