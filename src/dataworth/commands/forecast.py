@@ -267,7 +267,7 @@ def _analyse_variant(
     """
     if variant is None and len(variants) == 1:
         (variant,) = variants
-    if variant not in variants:
+    if variant is None or variant not in variants:
         raise InputError(f"{path}: --variant is one of {', '.join(variants)}")
     results = variants[variant]
     test = test_scores(runs_table(results))
