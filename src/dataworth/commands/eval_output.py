@@ -22,11 +22,6 @@ from ..evaluation.results import (
     write_results,
 )
 from ..evaluation.tables import csv_bytes, format_table, runs_table
-from ..figures.conformal import save_conformal_figures
-from ..figures.evaluation import save_full_figures
-from ..figures.files import save_printed
-from ..figures.scaling import plot_variants, save_figures
-from ..figures.worth import plot_worth
 from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import (
@@ -131,6 +126,7 @@ def _full(
 ) -> FullEvaluation:
     """Evaluate one variant fully; write per_class.csv and the figures."""
     from ..evaluation.full import evaluate_fully
+    from ..figures.evaluation import save_full_figures
 
     evaluation = evaluate_fully(results, directories, data, results_dir)
     if evaluation.per_class is not None:
@@ -152,6 +148,7 @@ def _conformal(
     """Calibrate and test the prediction sets of one variant; write conformal.csv and figures."""
     from ..conformal.coverage import describe as describe_coverage
     from ..conformal.coverage import evaluate_conformal
+    from ..figures.conformal import save_conformal_figures
 
     evaluation = evaluate_conformal(results, directories, data, alphas, results_dir)
     _write_table(evaluation.table, results_dir / results.variant / "conformal.csv")
@@ -172,7 +169,7 @@ def write_files(
     results_dir: Path,
     worth: OptionsWorth | None,
 ) -> None:
-    """Write the tables, laws and figures of a study, and metrics.json.
+    """Write the tables, laws and metrics.json of a study, and the figure of the options' worth.
 
     Parameters
     ----------
@@ -190,15 +187,14 @@ def write_files(
     _write_table(runs_table(results), results_dir / "metrics.csv")
     _write_table(epochs, results_dir / "epochs.csv")
     write_results(results_dir, results)
-    figures = results_dir / "figures"
-    for variant in findings:
-        if variant.curves:
-            save_figures(variant.curves, variant.sizes, variant.epochs, figures / variant.variant)
-    for metric, ax in plot_variants(findings).items():
-        save_printed(ax, figures / f"{metric}.png")
-    if worth is not None and (figure := plot_worth(worth)) is not None:
+    if worth is None:
+        return
+    from ..figures.files import save_printed  # matplotlib: FigureProcess imports it meanwhile
+    from ..figures.worth import plot_worth
+
+    if (figure := plot_worth(worth)) is not None:
         _write_table(numbers(worth), results_dir / "worth.csv")
-        save_printed(figure, figures / "worth.png")
+        save_printed(figure, results_dir / "figures" / "worth.png")
 
 
 def find_worth(findings: Sequence[VariantFindings], flags: EvalFlags) -> OptionsWorth | None:
