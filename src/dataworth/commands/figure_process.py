@@ -105,7 +105,7 @@ def _import(_context: Any, _report: Callable[[Any], None]) -> None:
     """Import what :func:`draw` needs."""
     with suppress(ImportError):  # named when it draws
         import matplotlib.backends.backend_agg
-        import matplotlib.backends.backend_pdf
+        import matplotlib.backends.backend_pdf  # noqa: F401
 
         from ..figures import scaling  # noqa: F401
 
