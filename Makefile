@@ -24,6 +24,7 @@ clean:
 .venv/study: pyproject.toml requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m compileall -q src tests # as pip does with packages that are not editable
 	touch $@
 
 .venv/test: .venv/study

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from dataworth.commands.eval_output import write_files
+from dataworth.commands.figure_process import draw
 from dataworth.evaluation.results import FILE, read_results, summarised
 from dataworth.findings.study import analyse_variants, read_epochs
 from dataworth.findings.training import training_findings
@@ -23,6 +24,7 @@ def main() -> None:
         findings = analyse_variants(results, epochs)
         training = training_findings({results.experiment_id: results})
         write_files(results, findings, epochs, folder, worth_of_variants(findings), training)
+        draw(findings, folder / "figures")
 
 
 if __name__ == "__main__":

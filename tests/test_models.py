@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -7,6 +10,7 @@ import timm
 import torch
 import torchvision.models
 from safetensors.torch import load, save
+from torch.optim import SGD, Adam, AdamW
 
 from dataworth import devices
 from dataworth.commands import export as export_command
@@ -17,6 +21,7 @@ from dataworth.config import Recipe
 from dataworth.data.normalisation import CHANNEL_STATS
 from dataworth.devices import autocast, check_precision, pick_device, seed_torch
 from dataworth.errors import InputError
+from dataworth.models import registry
 from dataworth.models.registry import (
     MODELS,
     accepts_image_size,
@@ -27,7 +32,7 @@ from dataworth.models.registry import (
 )
 from dataworth.training.optimization import SCHEDULES, build_optimizer, learning_rate
 from tests import made
-from tests.conftest import command, evaluate, train
+from tests.conftest import PATHS, command, evaluate, train
 
 NAMES = [*MODELS, *torchvision.models.list_models(module=torchvision.models)]
 ONE_OF_EACH_FAMILY = {
@@ -224,6 +229,56 @@ def test_too_small_an_image_is_refused_with_the_smallest():
     assert accepts_image_size("alexnet-paper", 227)
     assert accepts_image_size("alexnet-small", 32)
     assert accepts_image_size("vit_b_32", 64)
+
+
+def shapes(name, size):
+    functions = (registry.activation_sizes, accepts_image_size, registry.needs_two_images)
+    for function in functions:
+        function.cache_clear()
+    return [functions[0](name, 10, size), *(function(name, size) for function in functions[1:])]
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet-small", 32), ("alexnet-bn", 70)])
+def test_a_pass_on_the_cpu_infers_the_shapes_of_the_meta_device(name, size, monkeypatch):
+    on_meta = shapes(name, size)
+    monkeypatch.setattr(registry, "COMPILER", "not imported yet")
+    state = torch.get_rng_state()
+    assert shapes(name, size) == on_meta
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_small_models_are_trained_without_the_import_of_the_compiler():
+    code = """if True:
+        import sys, torch
+        from dataworth.config import Recipe
+        from dataworth.models.registry import activation_sizes, build_model, check_image_size
+        from dataworth.training.optimization import build_optimizer
+        check_image_size("alexnet-small", 32)
+        activation_sizes("alexnet-small", 10, 32)
+        model = build_model("alexnet-small", 10, 32)
+        optimizer = build_optimizer(model.parameters(), Recipe(), torch.device("cpu"))
+        model(torch.ones(2, 3, 32, 32)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert not {"torch._dynamo", "sympy"} & sys.modules.keys()
+    """
+    environment = os.environ | {"PYTHONPATH": PATHS}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize(("name", "plain"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW)])
+def test_an_optimizer_makes_the_steps_of_torch_to_the_bit(name, plain):
+    recipe = Recipe(optimizer=name, weight_decay=0.01)
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2))
+    optimizer = build_optimizer([ours], recipe, torch.device("cpu"))
+    momentum = {"momentum": recipe.momentum} if name == "sgd" else {}
+    twin = plain([theirs], recipe.learning_rate, weight_decay=0.01, fused=True, **momentum)
+    for _ in range(3):
+        for each, parameter in ((optimizer, ours), (twin, theirs)):
+            each.zero_grad()
+            parameter.pow(3).sum().backward()
+            each.step()
+    assert torch.equal(ours, theirs)
 
 
 def test_absent_devices_are_refused():

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dataworth.commands.figure_process import FigureProcess, draw
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.prepare import open_data
@@ -30,6 +31,7 @@ from dataworth.evaluation import evaluator
 from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
+from dataworth.findings.study import analyse_variants, read_epochs
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.training.trainer import Trainer
 from tests import made
@@ -486,3 +488,22 @@ def test_a_folder_of_colour_images_is_learned(workplace):
     assert [run.num_images for run in results.runs] == [48, 96, 480]
     errors = [run.splits["test"].top_1_error for run in results.runs]
     assert errors[-1] < min(errors[0], 0.7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_process_of_their_own_draws_the_same_figures_or_this_one_does(tmp_path, dies):
+    folder = ROOT / "results" / "digits"
+    results, epochs = read_results(folder / "metrics.json"), read_epochs(folder)
+    figures = FigureProcess(is_apart=True)
+    figures.begin(results, epochs, tmp_path / "apart")
+    if dies:
+        figures.pool.workers[0].process.kill()
+    findings = analyse_variants(results, epochs)
+    figures.finish(findings, tmp_path / "apart")
+    figures.stop()
+    draw(findings, tmp_path / "here")
+    drawn = sorted((tmp_path / "here").glob("*.png"))
+    assert len(drawn) == 3
+    for path in drawn:
+        assert path.read_bytes() == (tmp_path / "apart" / path.name).read_bytes()

@@ -22,7 +22,8 @@ Map of the package; a module imports from its own folder and from folders of a l
         cli.py                the console script: subcommands train, eval, predict, forecast, ...
         train.py              dataworth train: one run per size and seed; exit code 3 if one failed
         eval.py               dataworth eval: score the complete runs, fit the law, draw figures
-        eval_output.py        tables, laws, figures and report that dataworth eval writes
+        eval_output.py        tables, laws, findings and report that dataworth eval writes
+        figure_process.py     its figures, drawn by a process of their own
         predict.py            dataworth predict: classify pictures with a trained run
         forecast.py           dataworth forecast: the law of measured errors, without torch
         explore.py            dataworth explore: serve the explorer page

@@ -9,8 +9,5 @@ import dataworth.commands.train
 import dataworth.data.prepare
 import dataworth.evaluation.evaluator
 import dataworth.evaluation.tables
-import dataworth.figures.style  # noqa: F401
-from dataworth.models.registry import accepts_image_size
-
-# On torch's meta device, which imports two seconds of compiler.
-accepts_image_size("alexnet-small", 32)
+import dataworth.figures.scaling
+import dataworth.figures.worth  # noqa: F401

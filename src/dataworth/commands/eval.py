@@ -17,6 +17,7 @@ from ..storage.predictions import remove_temporary_predictions
 from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import StudyDirectory, epochs_table
 from .exit_codes import DONE, INCOMPLETE, run_command
+from .figure_process import FigureProcess, saves_time
 from .flags import EvalFlags
 from .parsing import note_unused, parse
 from .planning import plan_run
@@ -47,6 +48,25 @@ def _evaluate(words: Sequence[str] | None) -> int:
     directories = study.run_directories()
     _check_baseline(flags.baseline, directories)
     results_dir = study.results_dir(flags.results_dir)
+    figures = FigureProcess(saves_time())
+    try:
+        results = _write_results(flags, study, directories, results_dir, figures)
+    finally:
+        figures.stop()
+    say(f"checkpoints  {study.path}")
+    for path, reason in results.missing.items():
+        warn(f"  {path}: {reason}")
+    return INCOMPLETE if results.missing else DONE
+
+
+def _write_results(
+    flags: EvalFlags,
+    study: StudyDirectory,
+    directories: Mapping[Run, RunDirectory],
+    results_dir: Path,
+    figures: FigureProcess,
+) -> StudyResults:
+    """Score the runs, fit the laws, write all files and print the findings."""
     from ..findings.study import analyse_variants
     from ..findings.training import training_findings
     from .eval_output import add_scores, find_worth, print_findings, write_files, write_report
@@ -60,20 +80,19 @@ def _evaluate(words: Sequence[str] | None) -> int:
         evaluated = [directory for run, directory in directories.items() if run.path in paths]
         results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
         epochs = epochs_table(evaluated)
+        figures.begin(results, epochs, results_dir / "figures")
         findings = analyse_variants(results, epochs)
         worth = find_worth(findings, flags)
         training = training_findings({results.experiment_id: results})
         write_files(results, findings, epochs, results_dir, worth, training)
+        figures.finish(findings, results_dir / "figures")
         print_findings(results, findings, notes, results_dir, worth, training)
         if flags.report:
             write_report(
                 results, findings, directories, stores.data, results_dir, flags.mistakes, worth,
                 training,
             )  # fmt: skip
-    say(f"checkpoints  {study.path}")
-    for path, reason in results.missing.items():
-        warn(f"  {path}: {reason}")
-    return INCOMPLETE if results.missing else DONE
+    return results
 
 
 def _check_baseline(baseline: str | None, runs: Iterable[Run]) -> None:

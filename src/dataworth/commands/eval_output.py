@@ -22,12 +22,6 @@ from ..evaluation.results import (
     write_results,
 )
 from ..evaluation.tables import csv_bytes, format_table, runs_table
-from ..figures.conformal import save_conformal_figures
-from ..figures.evaluation import save_full_figures
-from ..figures.files import save_printed
-from ..figures.scaling import plot_variants, save_figures
-from ..figures.training import plot_training
-from ..figures.worth import plot_worth
 from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import (
@@ -134,6 +128,7 @@ def _full(
 ) -> FullEvaluation:
     """Evaluate one variant fully; write per_class.csv and the figures."""
     from ..evaluation.full import evaluate_fully
+    from ..figures.evaluation import save_full_figures
 
     evaluation = evaluate_fully(results, directories, data, results_dir)
     if evaluation.per_class is not None:
@@ -155,6 +150,7 @@ def _conformal(
     """Calibrate and test the prediction sets of one variant; write conformal.csv and figures."""
     from ..conformal.coverage import describe as describe_coverage
     from ..conformal.coverage import evaluate_conformal
+    from ..figures.conformal import save_conformal_figures
 
     evaluation = evaluate_conformal(results, directories, data, alphas, results_dir)
     _write_table(evaluation.table, results_dir / results.variant / "conformal.csv")
@@ -176,7 +172,7 @@ def write_files(
     worth: OptionsWorth | None,
     training: TrainingFindings | None = None,
 ) -> None:
-    """Write the tables, laws and figures of a study, and metrics.json.
+    """Write the tables, laws and metrics.json of a study, and the figure of the options' worth.
 
     Parameters
     ----------
@@ -192,22 +188,24 @@ def write_files(
     """
     laws = {variant.name: law_record(variant.curves) for variant in findings}
     content = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
-    if training is not None and training.analysis.posterior is not None:
+    has_grid = training is not None and training.analysis.posterior is not None
+    if training is not None and has_grid:
         content["training"] = {"metric": training.metric, **to_dict(training.analysis)}
     write_json(results_dir / "scaling_law.json", content)
     _write_table(runs_table(results), results_dir / "metrics.csv")
     _write_table(epochs, results_dir / "epochs.csv")
     write_results(results_dir, results)
+    if worth is None and not has_grid:
+        return
+    from ..figures.files import save_printed  # matplotlib: FigureProcess imports it meanwhile
+    from ..figures.training import plot_training
+    from ..figures.worth import plot_worth
+
     figures = results_dir / "figures"
-    for variant in findings:
-        if variant.curves:
-            save_figures(variant.curves, variant.sizes, variant.epochs, figures / variant.variant)
-    for metric, ax in plot_variants(findings).items():
-        save_printed(ax, figures / f"{metric}.png")
     if worth is not None and (figure := plot_worth(worth)) is not None:
         _write_table(numbers(worth), results_dir / "worth.csv")
         save_printed(figure, figures / "worth.png")
-    if training is not None and (ax := plot_training(training)) is not None:
+    if training is not None and has_grid and (ax := plot_training(training)) is not None:
         save_printed(ax, figures / "training.png")
 
 

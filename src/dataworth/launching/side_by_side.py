@@ -137,11 +137,12 @@ class WorkerPool:
         return events
 
     def shrink(self, num_workers: int) -> None:
-        """Kill workers, all of them idle, until there are ``num_workers``."""
+        """Kill workers, none of which writes a file, until there are ``num_workers``."""
         surplus, self.workers = self.workers[num_workers:], self.workers[:num_workers]
         for worker in surplus:
             worker.process.kill()
-            worker.receive()  # until its end
+            while worker.receive()[0] != DEATH:
+                pass  # what it had sent before
 
     def stop(self) -> None:
         """End the workers, each when its run is saved; a signal meanwhile is raised afterwards."""

@@ -6,7 +6,9 @@ To add a model that torchvision lacks, write a function (``alexnets`` has three)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +22,8 @@ from .timm_models import PREFIX, build_timm
 
 WITH_DROPOUT = ("alexnet", "vgg")  # torchvision families whose dropout the recipe sets
 MAX_SEARCHED_SIZE = 512  # pixels, in the search for the smallest valid input
-
+MAX_REAL_BYTES, MAX_REAL_SIZE = 2**28, 256  # weights and pixels of a model that is run for shapes
+COMPILER = "torch._dynamo"  # a module that the first pass on the meta device imports
 
 MODELS: dict[str, Callable[[int, float], nn.Module]] = {
     "alexnet-small": alexnet_small,
@@ -92,13 +95,18 @@ def _load_without_version(model: nn.Module) -> None:
     model.__class__ = MNASNet
 
 
-class _ValuesOnCpu(TorchFunctionMode):
-    """Keep the values of ranges and lists under ``torch.device("meta")``: RegNet reads them."""
+class _Shapes(TorchFunctionMode):
+    """Draw no weights, which imports torch's compiler on the meta device; know ranges and lists.
+
+    These keep their values on the CPU under ``torch.device("meta")``: RegNet reads them.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if func.__name__ in ("normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"):
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
         holds_values = func is torch.tensor and isinstance(args[0], list)
         if (holds_values or func is torch.arange) and kwargs.get("device") is None:
             kwargs["device"] = "cpu"
@@ -116,8 +124,49 @@ def build_on_meta(name: str, num_classes: int, image_size: int) -> nn.Module:
     image_size : int
         Pixels.
     """
-    with torch.device("meta"), _ValuesOnCpu():
-        return build_model(name, num_classes, image_size).to("meta")
+    return _build_shapes(name, num_classes, image_size, "meta")
+
+
+def _build_shapes(name: str, num_classes: int, image_size: int, device: str) -> nn.Module:
+    """Build the model with arbitrary weights."""
+    with torch.device(device), _Shapes():
+        return build_model(name, num_classes, image_size).to(device)
+
+
+def _forward(
+    name: str,
+    num_classes: int,
+    image_size: int,
+    prepare: Callable[[nn.Module], object],
+) -> Any:
+    """Pass one image through the model for its shapes; return the output.
+
+    The first pass on the meta device imports torch's compiler, which takes as long as importing
+    torch. Until it is imported, a small model takes zeros on the CPU; where that fails, the meta
+    device decides.
+
+    Parameters
+    ----------
+    name : str
+        As in :func:`build_model`.
+    num_classes : int
+    image_size : int
+        Pixels.
+    prepare : callable
+        Called with each model that is built, to set its mode and hooks.
+    """
+    is_small = weight_bytes(name, num_classes, image_size) <= MAX_REAL_BYTES
+    if is_small and image_size <= MAX_REAL_SIZE and COMPILER not in sys.modules:
+        with suppress(Exception), torch.random.fork_rng(devices=[]), torch.no_grad():
+            model = _build_shapes(name, num_classes, image_size, "cpu")
+            for parameter in model.parameters():
+                parameter.zero_()
+            prepare(model)
+            return model(torch.zeros(1, 3, image_size, image_size))
+    model = build_on_meta(name, num_classes, image_size)
+    prepare(model)
+    with torch.device("meta"):
+        return model(torch.empty(1, 3, image_size, image_size))
 
 
 @lru_cache(maxsize=1024)
@@ -174,7 +223,7 @@ def activation_sizes(name: str, num_classes: int, image_size: int) -> tuple[int,
     image_size : int
         Pixels.
     """
-    model, kept, held = build_on_meta(name, num_classes, image_size).eval(), [0], [0]
+    kept, held = list[int](), list[int]()
 
     def measure(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         sizes = [value.numel() for value in (*inputs, output) if isinstance(value, Tensor)]
@@ -182,21 +231,22 @@ def activation_sizes(name: str, num_classes: int, image_size: int) -> tuple[int,
         held.append(sum(sizes))
         kept.append(sizes[-1] if is_new and not getattr(layer, "inplace", False) else 0)
 
-    for layer in model.modules():
-        if not list(layer.children()):
-            layer.register_forward_hook(measure)
-    with torch.device("meta"):
-        model(torch.empty(1, 3, image_size, image_size))
-    return sum(kept), max(held)
+    def watch(model: nn.Module) -> None:
+        kept.clear()
+        held.clear()
+        for layer in model.eval().modules():
+            if not list(layer.children()):
+                layer.register_forward_hook(measure)
+
+    _forward(name, num_classes, image_size, watch)
+    return sum(kept), max(held, default=0)
 
 
 @lru_cache(maxsize=1024)
 def needs_two_images(name: str, image_size: int) -> bool:
     """Whether a training step on a single image fails: batch normalisation of 1 x 1 maps."""
-    model = build_on_meta(name, 2, image_size).train()
     try:
-        with torch.device("meta"):
-            model(torch.empty(1, 3, image_size, image_size))
+        _forward(name, 2, image_size, nn.Module.train)
     except ValueError as error:
         return "more than 1 value per channel" in str(error)
     return False
@@ -220,10 +270,8 @@ def check_image_size(name: str, image_size: int) -> None:
 
 @lru_cache(maxsize=1024)
 def accepts_image_size(name: str, image_size: int) -> bool:
-    """Check, by shape inference on the meta device, whether the model accepts this input size."""
+    """Check, by passing one image, whether the model accepts this input size."""
     try:
-        model = build_on_meta(name, 2, image_size).eval()
-        with torch.device("meta"):
-            return isinstance(model(torch.empty(1, 3, image_size, image_size)), Tensor)
+        return isinstance(_forward(name, 2, image_size, nn.Module.eval), Tensor)
     except (RuntimeError, ValueError, AssertionError):
         return False

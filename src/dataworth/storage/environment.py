@@ -135,6 +135,7 @@ def _commit() -> str:
         return "unknown"
 
 
+@cache  # each run asks
 def _version(package: str) -> str:
     try:
         return version(package)

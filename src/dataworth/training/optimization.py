@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
 
 import torch
 from torch.nn import Parameter
@@ -54,6 +57,19 @@ def build_optimizer(
     on_cuda, decay = device.type == "cuda", recipe.weight_decay
     lr = torch.tensor(recipe.learning_rate, device=device) if on_cuda else recipe.learning_rate
     if recipe.optimizer == "sgd":
-        return SGD(parameters, lr, recipe.momentum, weight_decay=decay, fused=True)
-    optimizer: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.optimizer]
-    return optimizer(parameters, lr, weight_decay=decay, fused=True, capturable=on_cuda)
+        sgd = _without_compiler(SGD)
+        return sgd(parameters, lr, recipe.momentum, weight_decay=decay, fused=True)
+    adam = _without_compiler({"adam": Adam, "adamw": AdamW}[recipe.optimizer])
+    return adam(parameters, lr, weight_decay=decay, fused=True, capturable=on_cuda)
+
+
+@cache
+def _without_compiler(kind: type[Optimizer]) -> Callable[..., Optimizer]:
+    """Return the optimiser without torch.compile's wrappers of three of its methods.
+
+    They import torch's compiler, which takes as long as importing torch, in every process.
+    """
+    names = ("add_param_group", "step", "zero_grad")
+    methods: Any = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])
+    return type(kind.__name__, (kind,), methods)
