@@ -29,7 +29,7 @@ from .subsets import Indices
 THRESHOLD = 0.9  # similarity from which on a pair counts as near duplicates; see LOG.md
 MAX_DISTANCE = 12  # of the 63 bits of two hashes whose images are compared
 MAX_COLOUR = 5.0  # of 255: difference of mean and deviation of the chrominance of both images,
-MAX_CONTRAST = 0.1  # plus this share of the larger one
+MAX_CONTRAST = 0.1  # plus this share of the larger deviation
 COARSE_LOSS = 0.2  # of similarity by coarse windows, for fine ones to be tried
 NUM_TABLES = 16
 MIN_KEY_BITS = 12  # of a table; more for more images, so that lookups return few of them
@@ -112,8 +112,8 @@ def near_duplicates(pool: Pool, threshold: float = THRESHOLD) -> NearDuplicates:
     scores = _similarities(pool, candidates, FINE, SIDE)
     close = scores >= threshold
     first, second = (pool.colours(indices) for indices in candidates[close].T)
-    tolerance = MAX_COLOUR + MAX_CONTRAST * np.maximum(np.abs(first), np.abs(second))
-    close[close] = (np.abs(first - second) <= tolerance).all(axis=1)
+    tolerance = MAX_COLOUR + MAX_CONTRAST * np.maximum(first, second)[:, 2:]
+    close[close] = (np.abs(first - second) <= np.tile(tolerance, 2)).all(axis=1)
     pairs = np.sort(candidates[close], axis=1)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -scores[close]))
     pairs, similarity = pairs[order], scores[close][order].clip(max=1)
