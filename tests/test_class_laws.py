@@ -1,10 +1,16 @@
 """Laws of single classes: intervals are calibrated, advice and allocation follow the laws."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from dataworth.commands import forecast as forecast_command
+from dataworth.findings.classes import read_class_errors
 from dataworth.scaling.class_laws import ClassErrors, ClassLaws, fit_class_laws
 from dataworth.scaling.laws import LAWS
+from tests.conftest import command
 
 SHARES = 2.0 ** np.arange(-4, 1)
 
@@ -119,3 +125,80 @@ def test_zero_errors_and_classes_unseen_at_small_sizes_are_no_trouble():
     assert np.isfinite(laws.drop(100.0)).all()
     with pytest.raises(ValueError, match="2 sizes; 3 are needed"):
         fit_class_laws(ClassErrors(errors[:, :2], images[:, :2], np.ones(4), np.ones(2)))
+
+
+def per_class_csv(path, verdicts=True, sizes=5, num_classes=12):
+    """Write a table as eval.py --full does, of classes of which the first is the steepest."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for k in range(sizes):
+        images = 400.0 * SHARES[k]
+        slope = np.where(np.arange(num_classes) == 0, 1.0, 0.1)
+        errors = rng.binomial(600, (0.4 * SHARES[k] ** -slope).clip(max=0.95)) / 600
+        part = pd.DataFrame({
+            "num_images": int(images * num_classes), "num_runs": 2,
+            "class": [f"class {c}" for c in range(num_classes)], "num_train_images": images,
+            "num_test_images": 300, "top_1_error": errors,
+        })  # fmt: skip
+        if verdicts and k:
+            part = part.assign(drop=0.1, drop_low=0.06, drop_high=0.14, verdict="gains")
+        parts.append(part)
+    pd.concat(parts).to_csv(path, index=False)
+    return path
+
+
+def test_the_command_names_the_class_that_stands_out(tmp_path, capsys):
+    path = per_class_csv(tmp_path / "per_class.csv")
+    words = ["--by-class", "--buy", "900", "--json", tmp_path / "gains.json"]
+    assert command(forecast_command.forecast, path, *words) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 of 12 classes stand out (95 % sure to gain more than the mean class): class 0." in text
+    )
+    assert "An order of 900 images over" in text
+    rows = json.loads((tmp_path / "gains.json").read_text())["classes"]
+    assert rows[0]["class"] == "class 0"
+    assert sum(row["allocated_images"] for row in rows) == 900
+    for row in rows:
+        assert row["total_drop"] == pytest.approx(row["own_drop"] / 12)
+        assert row["own_drop_low"] <= row["own_drop"] <= row["own_drop_high"]
+    names, measured = read_class_errors(path)
+    assert len(names) == 12
+    assert 0 < measured.correlation < 0.9
+
+
+def test_equal_classes_are_said_not_to_stand_out(tmp_path, capsys):
+    path = per_class_csv(tmp_path / "per_class.csv", verdicts=False)
+    table = pd.read_csv(path)
+    table["top_1_error"] = table.groupby("num_images")["top_1_error"].transform("median")
+    table.to_csv(path, index=False)
+    assert command(forecast_command.forecast, path, "--by-class", "--buy", "100") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No class stands out" in text
+    assert "They cannot be told apart." in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="num_runs"), "no column num_runs"),
+        (lambda table: table[table["num_images"] > 1500], "2 sizes; 3 are needed"),
+        (lambda table: table.assign(top_1_error=2.0), "errors must lie in [0, 1]"),
+        (lambda table: table.assign(num_train_images=np.nan), "counts be numbers"),
+        (lambda table: table.iloc[1:], "other classes"),
+        (lambda table: table.assign(num_test_images=0), "two classes with"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_named_in_a_line(change, message, tmp_path, capsys):
+    path = per_class_csv(tmp_path / "per_class.csv")
+    change(pd.read_csv(path)).to_csv(path, index=False)
+    assert command(forecast_command.forecast, path, "--by-class") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_study_without_per_class_scores_is_told_what_to_run(tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text("{}")
+    assert command(forecast_command.forecast, tmp_path / "metrics.json", "--by-class") == 2
+    assert "eval.py --full writes it" in capsys.readouterr().err

@@ -164,6 +164,14 @@ class ForecastFlags(PriceFlags):
     miss_chance: float = Field(
         0.1, gt=0, lt=1, description="with --order: probability of missing the target in the end"
     )
+    by_class: bool = Field(
+        False,
+        description="which class gains most from more images, from per_class.csv of eval.py "
+        "--full; with --order, the order by class",
+    )
+    buy: int = Field(
+        0, ge=0, le=10**9, description="with --by-class: images to allocate over the classes"
+    )
     compare: Path | None = Field(
         None, description="points of an option: how many times the images this one needs for them"
     )
