@@ -180,9 +180,23 @@ def plan(
     write("plan", content)
 
 
+def duplicates(
+    data: Annotated[Path, tyro.conf.arg(help="folder of JPEG files")],
+    limit: Annotated[int | None, tyro.conf.arg(help="images that are drawn; default: all")] = None,
+    seed: int = 0,
+) -> None:
+    """Recall and precision of the search for near duplicates on planted copies, and its time."""
+    from .duplicates import measure_duplicates
+
+    scores = measure_duplicates(data, limit, seed)
+    print("\n".join(f"{name}: {value}" for name, value in scores.items()))
+    write("duplicates", {"command": "duplicates", "seed": seed, **scores})
+
+
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
         "digits": digits, "forecast": forecast, "worth": worth, "grid": grid, "plan": plan,
+        "duplicates": duplicates,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")

@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from dataworth.commands.cli import COMMANDS
 from dataworth.commands.flags import (
+    DataFlags,
     EvalFlags,
     ExportFlags,
     ForecastFlags,
@@ -34,6 +35,7 @@ from dataworth.scaling.priors import FORECAST_PRIOR, Component, ParameterPrior
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLAGS: dict[str, type[Record]] = {
+    "data": DataFlags,
     "train": TrainFlags,
     "eval": EvalFlags,
     "predict": PredictFlags,
@@ -43,6 +45,7 @@ FLAGS: dict[str, type[Record]] = {
     "track": TrackFlags,
 }
 SCRIPTS = {
+    "data": "-m dataworth data",
     "explore": "app.py",
     "export": "-m dataworth export",
     "track": "-m dataworth track",

@@ -24,6 +24,7 @@ from dataworth.commands import predict as predict_command
 from dataworth.commands import train as train_command
 from dataworth.commands.cli import COMMANDS
 from dataworth.commands.flags import (
+    DataFlags,
     EvalFlags,
     ExportFlags,
     ForecastFlags,
@@ -67,6 +68,12 @@ FLAGS = {
     "forecast.py": ForecastFlags,
     "predict.py": PredictFlags,
 }
+MODULE_FLAGS = {
+    "data": DataFlags,
+    "explore": ExplorerFlags,
+    "export": ExportFlags,
+    "track": TrackFlags,
+}
 RUN = {
     "eval.py": eval_command.evaluate,
     "forecast.py": forecast_command.forecast,
@@ -100,7 +107,7 @@ def test_every_command_parses(line, monkeypatch):
     if script == "-m" and words[0] == "bench":
         assert words[1] in BENCH
     elif script == "-m":
-        flags = {"export": ExportFlags, "track": TrackFlags, "explore": ExplorerFlags}[words[1]]
+        flags = MODULE_FLAGS[words[1]]
         parse(flags, words[2:], flags())
     elif script.startswith("scripts/"):
         assert (ROOT / script).exists()

@@ -1,4 +1,4 @@
-"""Console script ``dataworth``: train, eval, predict, forecast, explore, export, track."""
+"""Console script ``dataworth``: data, train, eval, predict, forecast, explore, export, track."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..errors import InputError, did_you_mean
 from .exit_codes import DONE, run_command  # nothing here imports pydantic: see run_subcommand
 
 COMMANDS = {  # name of the command and of its module -> function, one line of help
+    "data": ("data", "describe a data set, find its near duplicates"),
     "train": ("train", "train one model per subset size and seed"),
     "eval": ("evaluate", "evaluate the trained models of a study, fit the scaling law, draw it"),
     "predict": ("predict", "classify pictures with a trained model"),

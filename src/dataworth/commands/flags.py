@@ -89,6 +89,38 @@ class EvalFlags(PriceFlags):
     )
 
 
+class DataFlags(Record):
+    """Describe a data set, find its near duplicates, and measure what they do to the test error."""
+
+    dataset: Annotated[str | None, tyro.conf.Positional] = Field(
+        None, description="hub id, local folder, or digits (default: the data of a study)"
+    )
+    experiment_id: StudyName | None = Field(
+        None, description="name of the study (default: the newest)"
+    )
+    duplicates: bool = Field(
+        False, description="find near duplicates: re-encoded, cropped or shifted copies"
+    )
+    threshold: float = Field(
+        0.9, gt=0.5, le=1, description="similarity from which on images are near duplicates"
+    )
+    pictures: int = Field(
+        24, ge=0, le=400, description="pairs that are drawn, with --duplicates; 0: no picture"
+    )
+    output: Path | None = Field(
+        None, description="folder of near_duplicates.csv (default: that of the results)"
+    )
+    checkpoint_dir: Path = Field(Path("checkpoints"), description="directory of the studies")
+    results_dir: Path | None = Field(None, description="default: as in training, or results")
+    cache_dir: Path | None = Field(None, description="default: as in training, or cache")
+    dataset_revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    image_column: str | None = Field(None, description="column of the images")
+    label_column: str | None = Field(None, description="column of the labels")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="stop at the first image that cannot be decoded, or skip up to 1 %"
+    )
+
+
 class ForecastFlags(PriceFlags):
     """Fit the scaling law to measured errors and forecast the error with more data."""
 
@@ -131,6 +163,14 @@ class ForecastFlags(PriceFlags):
     )
     miss_chance: float = Field(
         0.1, gt=0, lt=1, description="with --order: probability of missing the target in the end"
+    )
+    by_class: bool = Field(
+        False,
+        description="which class gains most from more images, from per_class.csv of eval.py "
+        "--full; with --order, the order by class",
+    )
+    buy: int = Field(
+        0, ge=0, le=10**9, description="with --by-class: images to allocate over the classes"
     )
     compare: Path | None = Field(
         None, description="points of an option: how many times the images this one needs for them"

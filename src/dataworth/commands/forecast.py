@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..console import printable_name, say
+from ..console import printable, printable_name, say
 from ..errors import InputError
 from ..evaluation.records import StudyResults
 from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
+from ..findings.classes import FILE as PER_CLASS_FILE
+from ..findings.classes import class_gains, describe_gains, read_class_errors
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
 from ..findings.training import TrainingFindings, describe_training, training_findings
@@ -25,7 +27,7 @@ from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, 
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.purchases import plan_purchase
+from ..scaling.purchases import Purchase, plan_purchase
 from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
 from ..storage.files import write_json
@@ -45,22 +47,14 @@ def forecast(words: Sequence[str] | None = None) -> None:
 
 def _forecast(words: Sequence[str] | None) -> int:
     flags = parse(ForecastFlags, words, ForecastFlags())
-    note_unused(
-        flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
-    )
-    bought = (flags.compare is not None or flags.order, "--compare or --order")
-    note_unused(flags, {"price_image": bought, "price_label": bought})
-    ordered = dict.fromkeys(("rounds", "miss_cost", "miss_chance"), (flags.order, "--order"))
-    note_unused(flags, ordered)
-    if flags.order and flags.target is None:
-        raise InputError("--order: name the error to reach by --target")
-    note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
+    _note_unused(flags)
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
     if flags.points is None:
         raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
-    _check_sizes(flags.at)
+    if flags.by_class and not flags.order:
+        return _by_class(flags, flags.points, flags.buy)
     analysis, name = _analyse(flags.points, flags)
     has_worth = flags.compare is not None and analysis.posterior is not None
     worth = _worth(analysis, name, flags) if has_worth else None
@@ -77,6 +71,8 @@ def _forecast(words: Sequence[str] | None) -> int:
             content["training"] = training_to_dict(training.analysis)
         write_json(flags.json_file, content)
         say(f"numbers  {flags.json_file}")
+    if flags.by_class and (order := _order_size(analysis, flags)):
+        _by_class(flags.replace(json_file=None), flags.points, flags.buy or order)
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
@@ -87,11 +83,23 @@ def _forecast(words: Sequence[str] | None) -> int:
     return DONE
 
 
-def _check_sizes(at: Sequence[float]) -> None:
-    if not all(0 < n < MAX_SIZE for n in at):
+def _note_unused(flags: ForecastFlags) -> None:
+    """Note flags without effect, and refuse values that no forecast has an answer for."""
+    note_unused(
+        flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
+    )
+    bought = (flags.compare is not None or flags.order, "--compare or --order")
+    note_unused(flags, {"price_image": bought, "price_label": bought})
+    ordered = dict.fromkeys(("rounds", "miss_cost", "miss_chance"), (flags.order, "--order"))
+    note_unused(flags, ordered)
+    note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
+    note_unused(flags, {"buy": (flags.by_class, "--by-class")})
+    if flags.order and flags.target is None:
+        raise InputError("--order: name the error to reach by --target")
+    if not all(0 < n < MAX_SIZE for n in flags.at):
         raise InputError("--at: numbers of images must be above 0 and below 1e18")
-    if len(at) > MAX_FORECASTS:
-        raise InputError(f"--at: {len(at)} numbers of images; at most {MAX_FORECASTS}")
+    if len(flags.at) > MAX_FORECASTS:
+        raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
 
 
 def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
@@ -119,24 +127,56 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
     return "\n\n".join(paragraphs)
 
 
-def _order(analysis: Analysis, flags: ForecastFlags) -> str:
-    """Recommend how many images to buy now."""
+def _by_class(flags: ForecastFlags, path: Path, budget: int) -> int:
+    """Print which class gains most from more images, and the allocation of a budget."""
+    file = path
+    if path.is_dir() or path.name == METRICS_FILE:
+        folder = path if path.is_dir() else path.parent
+        file = folder / (flags.variant or "") / PER_CLASS_FILE
+    if not file.is_file():
+        raise InputError(f"--by-class: no {file}; eval.py --full writes it")
+    gains = class_gains(*read_class_errors(file), budget)
+    say(
+        f"\n{printable(describe_gains(gains))}" if flags.order else printable(describe_gains(gains))
+    )
+    if flags.json_file is not None:
+        write_json(flags.json_file, {"classes": gains.table.to_dict("records")})
+        say(f"numbers  {flags.json_file}")
+    return DONE
+
+
+def _order_size(analysis: Analysis, flags: ForecastFlags) -> int:
+    """Images of the recommended order; 0 without one."""
+    purchase = None if analysis.posterior is None else _purchase(analysis, flags)
+    return 0 if purchase is None else int(purchase.order)
+
+
+def _purchase(analysis: Analysis, flags: ForecastFlags) -> Purchase | None:
+    """Plan how many images to buy now; None if the target is reached."""
     posterior, points, target = analysis.posterior, analysis.points, flags.target
     assert posterior is not None, "the caller checks"
     assert target is not None, "as above"
     if points.means[-1] <= target:
-        return f"No order: {sentences.percent(target)} is reached already."
-    price = flags.price_image + flags.price_label
-    purchase = plan_purchase(
+        return None
+    return plan_purchase(
         posterior,
         target,
         flags.rounds,
-        price or 1.0,
+        flags.price_image + flags.price_label or 1.0,
         flags.miss_cost,
         flags.miss_chance,
         points.last_num_test,
     )
-    return sentences.purchase(purchase, points.sizes[-1], price, flags.miss_cost is not None)
+
+
+def _order(analysis: Analysis, flags: ForecastFlags) -> str:
+    """Recommend how many images to buy now."""
+    purchase = _purchase(analysis, flags)
+    if purchase is None:
+        return f"No order: {sentences.percent(flags.target or 0)} is reached already."
+    price = flags.price_image + flags.price_label
+    last = analysis.points.sizes[-1]
+    return sentences.purchase(purchase, last, price, flags.miss_cost is not None)
 
 
 def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:

@@ -73,6 +73,12 @@ class ImageDataset:
             raise BadImageError(f"its file has {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         return path.read_bytes()
 
+    def file_name(self, source: str, row: int) -> str:
+        """Return the file of one image, relative to the data set's folder; empty without one."""
+        path = (self.tables[source][row]["image"] or {}).get("path") or ""
+        root = None if self.root is None else f"{self.root}/"
+        return str(path.removeprefix(root) if root else path)
+
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """The classes as people read them."""

@@ -16,6 +16,7 @@ from .datasets import ImageDataset
 from .groups import PAIRS
 from .images import decode, header
 from .loaders import get_train_loader
+from .near_duplicates import THRESHOLD, Pool, near_duplicates
 from .normalisation import ChannelStats
 from .pixels import PixelStores
 from .prepare import PreparedData, open_data
@@ -115,6 +116,89 @@ def duplicates_table(data: PreparedData) -> pd.DataFrame:
     """Count the images that two splits share, byte for byte."""
     rows = [{"splits": f"{a}, {b}", "shared images": data.duplicates(a, b)} for a, b in PAIRS]
     return pd.DataFrame(rows).set_index("splits")
+
+
+def near_duplicates_table(data: PreparedData, threshold: float = THRESHOLD) -> pd.DataFrame:
+    """Return one row per pair of near duplicates, the most similar first.
+
+    Of both images (``_1``, and ``_2`` of the same or a later split): the split, the ``index`` in
+    it, the ``row`` of the published split, class and file. ``exact`` pairs are equal byte for byte.
+    """
+    splits = data.dataset.splits
+    pool = Pool([(data.images[split.source], split.rows) for split in splits.values()])
+    duplicates = near_duplicates(pool, threshold)
+    ends = np.cumsum([0, *map(len, splits.values())])
+    columns: dict[str, list[object]] = {}
+    digests = []
+    for number, image in enumerate(duplicates.pairs.T, start=1):
+        part = np.searchsorted(ends, image, side="right") - 1
+        names = [list(splits)[k] for k in part]
+        places = [(splits[name], int(i)) for name, i in zip(names, image - ends[part], strict=True)]
+        labels = [int(split.labels[i]) for split, i in places]
+        rows = [(split.source, int(split.rows[i])) for split, i in places]
+        digests.append([data.digests[source][row].tobytes() for source, row in rows])
+        columns |= {
+            f"split_{number}": list(names),
+            f"index_{number}": [i for _, i in places],
+            f"row_{number}": [row for _, row in rows],
+            f"class_{number}": [data.dataset.class_names[label] for label in labels],
+            f"file_{number}": [data.dataset.file_name(*row) for row in rows],
+        }
+    exact = [a == b for a, b in zip(*digests, strict=True)]
+    return pd.DataFrame({"similarity": duplicates.similarity.round(4), "exact": exact, **columns})
+
+
+def near_duplicates_summary(pairs: pd.DataFrame, data: PreparedData) -> pd.DataFrame:
+    """Count near duplicates within and across splits; shares are of the second split's images."""
+    rows = []
+    for first, second in [*((name, name) for name in data.dataset.splits), *PAIRS]:
+        chosen = pairs[(pairs["split_1"] == first) & (pairs["split_2"] == second)]
+        images = set(chosen["index_2"]) | (set(chosen["index_1"]) if first == second else set())
+        rows.append(
+            {
+                "splits": first if first == second else f"{first}, {second}",
+                "pairs": len(chosen),
+                "equal byte for byte": int(chosen["exact"].sum()),
+                "of different classes": int((chosen["class_1"] != chosen["class_2"]).sum()),
+                "images of the last split": len(images),
+                "share": f"{100 * len(images) / len(data.dataset.splits[second]):.2f} %",
+            }
+        )
+    return pd.DataFrame(rows).set_index("splits")
+
+
+def near_duplicate_images(
+    pairs: pd.DataFrame, data: PreparedData, count: int = 24
+) -> tuple[list[str], list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]:
+    """Return the images of some pairs, evenly spaced from the most to the least similar.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From :func:`near_duplicates_table`.
+    data : PreparedData
+    count : int
+        Pairs at most.
+
+    Returns
+    -------
+    titles : list of str
+        Similarity and splits of each pair.
+    images : list of pairs of uint8 ndarray of shape (side, side, 3)
+    """
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+    titles, images = [], []
+    for _, pair in pairs.iloc[places].iterrows():
+        names = list(dict.fromkeys([pair["split_1"], pair["split_2"]]))
+        titles.append(f"{pair['similarity']:.2f} {', '.join(names)}")
+        first, second = (
+            np.asarray(
+                data.images[data.dataset.splits[pair[f"split_{k}"]].source][pair[f"row_{k}"]]
+            )
+            for k in (1, 2)
+        )
+        images.append((first, second))
+    return titles, images
 
 
 def augmentation_examples(

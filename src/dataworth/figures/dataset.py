@@ -71,3 +71,28 @@ def plot_transforms(
     for ax, name in zip(axes[0], classes, strict=True):
         ax.set_title(plain(name), fontsize=9)
     return figure
+
+
+def plot_pairs(
+    titles: Sequence[str], images: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+) -> Figure:
+    """Draw pairs of images side by side, four pairs in a row.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        Of each pair.
+    images : sequence of pairs of ndarray of shape (side, side, 3)
+        One pair or more.
+    """
+    columns = 4
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.55 * rows), layout="constrained", dpi=80)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, title, (first, second) in zip(axes, titles, images, strict=False):
+        gap = np.full((len(first), max(1, len(first) // 16), 3), 255, np.uint8)
+        ax.imshow(np.concatenate([first, gap, second], axis=1), interpolation="nearest")
+        ax.set_title(title, fontsize=8)
+    return figure
