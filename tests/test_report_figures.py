@@ -78,7 +78,8 @@ def content(findings):
     ]
     return {
         "experiment": text, "question": text, "completeness": text, "pending": [text],
-        "combined": combined_drawings(findings), "worth": part, "sections": sections,
+        "combined": combined_drawings(findings), "worth": part, "training": part,
+        "sections": sections,
         "runs": table, "settings": table, "provenance": table,
     }  # fmt: skip
 

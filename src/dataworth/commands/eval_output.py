@@ -187,7 +187,7 @@ def write_files(
         Of runs with different images and training.
     """
     laws = {variant.name: law_record(variant.curves) for variant in findings}
-    content = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
+    content: dict[str, object] = {"variants": laws} if len(laws) > 1 else laws.popitem()[1]
     has_grid = training is not None and training.analysis.posterior is not None
     if training is not None and has_grid:
         content["training"] = {"metric": training.metric, **to_dict(training.analysis)}

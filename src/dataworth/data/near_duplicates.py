@@ -162,7 +162,8 @@ def _candidates(hashes: NDArray[np.uint64]) -> Indices:
     first = np.sort(np.unique(image * n + match, return_index=True)[1])
     image, match = image[first], match[first]
     rank = np.arange(len(image)) - np.searchsorted(image, image)
-    return np.stack([image, match], axis=1)[rank < MAX_PARTNERS]
+    pairs: NDArray[np.int64] = np.stack([image, match], axis=1)[rank < MAX_PARTNERS]
+    return pairs
 
 
 def _keys(hashes: NDArray[np.uint64], bits: NDArray[np.uint64]) -> Indices:
@@ -242,11 +243,13 @@ def coefficients(grey: Floats, windows: Windows, count: int) -> Floats:
 def _dct(side: int, count: int) -> NDArray[np.float64]:
     """Rows of the DCT (type II), orthogonal, (count, side)."""
     angle = np.pi * np.outer(np.arange(count), np.arange(side) + 0.5) / side
-    return np.cos(angle) * np.sqrt(2 / side)
+    rows: NDArray[np.float64] = np.cos(angle) * np.sqrt(2 / side)
+    return rows
 
 
 def _resample(side: int, offset: float, share: float) -> NDArray[np.float64]:
     """Linear interpolation of a window to the whole side, edges repeated outside, (side, side)."""
     places = (offset + share * (np.arange(side) + 0.5) / side) * side - 0.5
     distance = np.abs(places.clip(0, side - 1)[:, None] - np.arange(side))
-    return np.maximum(1 - distance, 0)
+    weights: NDArray[np.float64] = np.maximum(1 - distance, 0)
+    return weights

@@ -106,8 +106,10 @@ def slider_ranges(curve: Curve) -> tuple[SliderRange, SliderRange]:
 
 def _slider_range(minimum: float, maximum: float, initial: float, step: float) -> SliderRange:
     """Round all values to multiples of the step, above zero."""
-    values = (minimum, maximum, initial)
-    return SliderRange(*(round(max(1, round(v / step)) * step, 1) for v in values), step)
+    low, high, start = (
+        round(max(1, round(value / step)) * step, 1) for value in (minimum, maximum, initial)
+    )
+    return SliderRange(low, high, start, step)
 
 
 def _round_down(value: float) -> int:
@@ -179,9 +181,9 @@ def draw(findings: VariantFindings, target: float | None = None, budget: float =
     """
     ax = plot_error(new_axes(4.8, 3.8), headline(findings.curves), findings.sizes)
     if target is not None:
-        limits, line = ax.get_ylim(), {"color": GREY, "lw": 1, "ls": (0, (2, 2))}
-        ax.axhline(target, **line)
-        ax.axvline(budget, **line)
+        limits = ax.get_ylim()
+        for draw_line, place in ((ax.axhline, target), (ax.axvline, budget)):
+            draw_line(place, color=GREY, lw=1, ls=(0, (2, 2)))
         ax.text(
             1, target, "target error", transform=ax.get_yaxis_transform(), color=GREY, ha="right",
             va="bottom", fontsize=8,

@@ -73,7 +73,7 @@ class Grid:
     def seed_variance(self) -> Array:
         """Variance of the error between runs of one cell, pooled, shape (cells,)."""
         squares = np.bincount(self._index, (self.error - self.means[self._index]) ** 2)
-        return pooled_seed_variance(self.cells[:, 0], squares, self.num_runs - 1)
+        return pooled_seed_variance(self.cells[:, 0], squares.astype(float), self.num_runs - 1)
 
     @property
     def relative_seed_variance(self) -> float:
