@@ -18,6 +18,7 @@ from .study import ExplorerStudy
 
 NUM_STEPS = 100  # of the slider of images, at least
 PRIVATE: Any = {"api_visibility": "private"}
+Question = tuple[Callable[..., Any], list[Any], list[Any]]  # answer, inputs, outputs
 WIDTH = 250  # pixels: narrower inputs stand below each other
 NOT_EVALUATED = "No test errors yet: run `python eval.py`, then restart this page."
 
@@ -31,7 +32,7 @@ class SliderRange(NamedTuple):
     step: float
 
 
-def law_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
+def law_tab(study: ExplorerStudy, variant: Any) -> Question:
     """Lay out the tab; ``variant`` is the component that selects the variant of the page."""
     import gradio as gr
 
@@ -46,31 +47,19 @@ def law_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
         return law_panel(study.findings.get(name), percent, images)
 
     variant.change(lambda name: sliders(study, name), variant, inputs, **PRIVATE)
-    answer_changes(answer, [variant, *inputs], outputs, page)
-
-
-def answer_changes(
-    answer: Callable[..., Any], inputs: list[Any], outputs: list[Any], page: Any
-) -> None:
-    """Call ``answer`` when the page opens and when an input changes.
-
-    Parameters
-    ----------
-    answer : callable
-        From the values of the inputs to those of the outputs.
-    inputs, outputs : list of gradio components
-    page : gradio.Blocks
-    """
-    import gradio as gr
-
-    gr.on(
-        [page.load, *(component.change for component in inputs)], answer, inputs, outputs,
-        trigger_mode="always_last", show_progress="hidden", **PRIVATE,
-    )  # fmt: skip
+    return answer, [variant, *inputs], outputs
 
 
 def sliders(study: ExplorerStudy, variant: str, count: int = 2) -> list[Any]:
-    """Return sliders of target errors in percent and of images, hidden where there is no law."""
+    """Return sliders of target errors in percent and of images, hidden where there is no law.
+
+    Parameters
+    ----------
+    study : ExplorerStudy
+    variant : str
+    count : int
+        How many of the two.
+    """
     import gradio as gr
 
     if (curve := law_of(study, variant)) is None:

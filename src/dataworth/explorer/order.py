@@ -11,7 +11,7 @@ from ..findings import sentences
 from ..findings.curves import Curve
 from ..scaling.purchases import plan_purchase
 from .components import escape
-from .law import NOT_EVALUATED, PRIVATE, WIDTH, answer_changes, law_of, sliders
+from .law import NOT_EVALUATED, PRIVATE, WIDTH, Question, law_of, sliders
 from .study import ExplorerStudy
 
 NO_LAW = "No order can be planned without a law; the tab before says what is missing."
@@ -19,7 +19,7 @@ FACTORS = np.array([1.25, 1.5, 2, 3, 4, 6, 8])  # times the images at hand: orde
 MAX_ROUNDS = 5
 
 
-def order_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
+def order_tab(study: ExplorerStudy, variant: Any) -> Question:
     """Lay out the tab; ``variant`` is the component that selects the variant of the page."""
     import gradio as gr
 
@@ -41,9 +41,9 @@ def order_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
             return (NO_LAW if study.findings else NOT_EVALUATED), None
         return order_panel(curve, *(value or 0 for value in values))
 
-    variant.change(lambda name: sliders(study, name, 1), variant, target, **PRIVATE)
+    variant.change(lambda name: sliders(study, name, 1)[0], variant, target, **PRIVATE)
     inputs = [variant, *target, rounds, price, miss, miss_cost]
-    answer_changes(answer, inputs, [text, table], page)
+    return answer, inputs, [text, table]
 
 
 def order_panel(

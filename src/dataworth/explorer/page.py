@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .components import escape
-from .law import law_tab
+from .law import PRIVATE, law_tab
 from .order import order_tab
 from .pictures import picture_tab
 from .study import ExplorerStudy
@@ -30,12 +30,16 @@ def build(study: ExplorerStudy) -> Any:
         if study.num_sizes:
             with gr.Tab("Pictures"):
                 picture_tab(study, variant)
-        with gr.Tab("Forecast"):
-            law_tab(study, variant, page)
-        with gr.Tab("Order"):
-            order_tab(study, variant, page)
-        with gr.Tab("Worth"):
-            worth_tab(study, variant, page)
+        questions = []
+        for name, tab in (("Forecast", law_tab), ("Order", order_tab), ("Worth", worth_tab)):
+            with gr.Tab(name):
+                questions.append(tab(study, variant))
+        for answer, inputs, outputs in filter(None, questions):
+            changes = [page.load, *(component.change for component in inputs)]
+            gr.on(
+                changes, answer, inputs, outputs,
+                trigger_mode="always_last", show_progress="hidden", **PRIVATE,
+            )  # fmt: skip
     return page
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..figures.worth import plot_worth
 from ..findings import worth as findings_worth
 from .components import escape, figure, plot
-from .law import answer_changes
+from .law import Question
 from .study import ExplorerStudy
 
 SINGLE = (
@@ -17,13 +17,13 @@ SINGLE = (
 )
 
 
-def worth_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
+def worth_tab(study: ExplorerStudy, variant: Any) -> Question | None:
     """Lay out the tab; ``variant`` is the component that selects the baseline."""
     import gradio as gr
 
     if len(study.findings) < 2:
         gr.Markdown(SINGLE)
-        return
+        return None
     outputs = [
         gr.Markdown(elem_id="worth"),
         gr.Dataframe(interactive=False, wrap=True, buttons=[]),
@@ -31,7 +31,7 @@ def worth_tab(study: ExplorerStudy, variant: Any, page: Any) -> None:
     ]
     with gr.Accordion("How were the intervals made?", open=False):
         outputs.append(gr.Markdown())
-    answer_changes(lambda name: worth_panel(study, name), [variant], outputs, page)
+    return lambda name: worth_panel(study, name), [variant], outputs
 
 
 def worth_panel(study: ExplorerStudy, variant: str) -> tuple[str, Any, Any, str]:
