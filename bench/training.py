@@ -57,11 +57,12 @@ def grids() -> Iterator[tuple[str, Grid, float]]:
 def held_out(grid: Grid) -> dict[str, NDArray[np.bool_]]:
     """Return which runs are held out, by name: the runs left must tell a law."""
     n, steps = grid.largest
-    second = np.unique(grid.n)[-2]
+    most = grid.steps >= steps / SAME_STEPS
+    second = ([0.0, *np.unique(grid.n[most])])[-2]
     masks = {
         "largest cell": (grid.n == n) & (grid.steps == steps),
         "largest n": grid.n == n,
-        "most steps, two largest n": (grid.n >= second) & (grid.steps >= steps / SAME_STEPS),
+        "most steps, two largest n": (grid.n >= second) & most,
     }
     kept, seen = {}, set()
     for name, mask in masks.items():
