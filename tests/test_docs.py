@@ -109,7 +109,7 @@ def test_every_command_parses(line, monkeypatch):
     elif script == "-m":
         flags = MODULE_FLAGS[words[1]]
         parse(flags, words[2:], flags())
-    elif script.startswith("scripts/"):
+    elif script.startswith(("scripts/", "space/")):
         assert (ROOT / script).exists()
     elif script in FLAGS:
         parse(FLAGS[script], words, FLAGS[script]())

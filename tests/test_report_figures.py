@@ -233,8 +233,8 @@ def test_contents_name_every_section(path):
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     targets = [attrs["href"].removeprefix("#") for attrs in page.all("a")]
     assert set(targets) <= ids
-    assert len(targets) == len(set(targets)) == 2 + 2 * 7 + 3
-    assert {"combined", "worth", "s0", "s1-classes", "provenance"} <= set(targets)
+    assert len(targets) == len(set(targets)) == 3 + 2 * 7 + 3
+    assert {"combined", "worth", "training", "s0", "s1-classes", "provenance"} <= set(targets)
 
 
 @pytest.mark.browser
