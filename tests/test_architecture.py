@@ -40,6 +40,7 @@ PURE = {
     "errors",
     "evaluation.calibration",
     "evaluation.intervals",
+    "evaluation.leaks",
     "evaluation.metrics",
     "evaluation.per_class",
     "evaluation.added_records",

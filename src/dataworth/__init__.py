@@ -20,6 +20,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     commands/                 one file per command: flags -> steps -> exit code
         cli.py                the console script: subcommands train, eval, predict, forecast, ...
+        data.py               dataworth data: splits of a data set, near duplicates, leaks
         train.py              dataworth train: one run per size and seed; exit code 3 if one failed
         eval.py               dataworth eval: score the complete runs, fit the law, draw figures
         eval_output.py        tables, laws, findings and report that dataworth eval writes
@@ -44,6 +45,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         labels.py             image and label column; labels encoded as class indices
         groups.py             groups of images, by a column or file names; groups in two splits
         splits.py             train, validation and test split; missing splits taken from train
+        near_duplicates.py    pairs of re-encoded, cropped or shifted images, by perceptual hashes
         label_noise.py        wrong training labels of a run, nested like the subsets
         subsets.py            stratified order per seed, subsets are its prefixes; sizes refused
         images.py             decode one image file: EXIF orientation, RGB, resize, centre crop
@@ -106,6 +108,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         full.py               --full: confusion matrix, calibration, per-class scores
         calibration.py        calibration of probabilities: reliability bins, ECE, NLL
         correlations.py       how alike the answers of two variants are, for the worth of options
+        leaks.py              error on test images with and without a near duplicate in train
         per_class.py          per class: precision, recall, F1, paired drop in error, verdict
 
     conformal/                prediction sets with a coverage guarantee
@@ -132,6 +135,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         forecasting.py        error at n, images for a target error, backtests
         experiment_design.py  which run to train next; simulated precision of a planned study
         purchases.py          how many images to order now, by dynamic programming
+        class_laws.py         laws of classes, partially pooled; gains; a budget over the classes
         analysis.py           all of this for one curve, as one record
         worth.py              two curves: what an option is worth in images of a baseline
         grid.py               measured cells of images and training steps
@@ -147,6 +151,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         worth.py              what each option is worth in images: table and sentences
         training.py           collect or train longer? from several epochs or budgets
         costs.py              with prices: cost of an option and of the images that it replaces
+        classes.py            which class gains most from more images: table and sentences
         convergence.py        best epoch, errors and steps to half of the gain, per size
 
     figures/                  all drawing; no torch
