@@ -71,9 +71,17 @@ class Grid:
 
     @cached_property
     def seed_variance(self) -> Array:
-        """Variance of the error between runs of one cell, pooled, shape (cells,)."""
+        """Variance of the error between runs of one cell, shape (cells,).
+
+        Pooled as m (1 - m) (v0 + v1 / n), for mean errors m: cells with as many images differ in
+        their errors, and those with few errors vary less.
+        """
         squares = np.bincount(self._index, (self.error - self.means[self._index]) ** 2)
-        return pooled_seed_variance(self.cells[:, 0], squares.astype(float), self.num_runs - 1)
+        shares = np.maximum(self.means * (1 - self.means), 1e-3)
+        pooled: Array = shares * pooled_seed_variance(
+            self.cells[:, 0], squares / shares, self.num_runs - 1
+        )
+        return pooled
 
     @property
     def relative_seed_variance(self) -> float:

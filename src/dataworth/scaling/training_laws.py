@@ -35,6 +35,8 @@ from .priors import (
     ParameterPrior,
 )
 
+MAX_LOG_IMAGES = 700.0  # of the effective images, relative to the largest cell: exp of it is finite
+
 
 @dataclass(frozen=True)
 class Amounts:
@@ -143,7 +145,8 @@ class TrainingComponent:
         own, extra = parameters[: len(law.parameters)], parameters[len(law.parameters) :]
         exponent = own[law.parameters.index("exponent")]
         log_share = COMBINATIONS[self.combination].formula(amounts, exponent, *extra)
-        return law.formula(np.exp(-log_share / exponent), chance, *own)
+        log_images = np.clip(-log_share / exponent, -MAX_LOG_IMAGES, MAX_LOG_IMAGES)
+        return law.formula(np.exp(log_images), chance, *own)
 
 
 _BASES = (
