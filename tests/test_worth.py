@@ -301,8 +301,7 @@ def test_table_figure_and_report_hold_every_row(worth):
 
 
 def test_a_study_without_variants_writes_no_worth(tmp_path, findings, worth, monkeypatch):
-    for name in ("save_figures", "plot_variants", "law_record"):
-        monkeypatch.setattr(f"dataworth.commands.eval_output.{name}", lambda *_: {})
+    monkeypatch.setattr("dataworth.commands.eval_output.law_record", lambda *_: {})
     results, epochs = findings[0].results, pd.DataFrame({"epoch": [1]})
     write_files(results, findings, epochs, tmp_path, None)
     assert not (tmp_path / "worth.csv").exists()
