@@ -22,6 +22,7 @@ from dataworth.findings.study import (
     describe_drop,
     read_epochs,
 )
+from dataworth.findings.training import training_findings
 from dataworth.scaling.worth import compare
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ SPEEDS = {
 
 
 def headlines() -> str:
-    """Return what the main study found, in five items: drop, law, backtests, steps, two models."""
+    """Return what was found, in five items: drop, law, backtests, two models, longer training."""
     first, second = _findings(MAIN)
     curve = headline(first.curves)
     doubling = sentences.doubling(curve.analysis, metric_name(curve.metric))
@@ -55,7 +56,7 @@ def headlines() -> str:
         "Exponent and floor of the law": sentences.exponent_and_floor(curve.analysis),
         "Forecasts of hidden sizes": sentences.backtest(curve.analysis).replace("\n", " "),
         f"{first.name} against {second.name}": compare_models(first, second),
-        "Data or steps (Tiny-ImageNet)": compare_steps(),
+        "Collect or train longer (Tiny-ImageNet)": collect_or_train(),
     }
     return "\n".join(_item(title, text) for title, text in items.items())
 
@@ -140,6 +141,21 @@ def compare_steps() -> str:
         f"At {epochs['0.25'].num_images:,} training images, four times the optimiser steps lower "
         f"the top-5 error by {100 * (quarter - equal_steps):.1f} percentage points; four times the "
         f"images then lower it by another {100 * (equal_steps - full):.1f}."
+    )
+
+
+def collect_or_train() -> str:
+    """Return what twice the images and twice the steps would give, each alone."""
+    findings = training_findings({name: _read(name) for name in (EPOCHS, STEPS)})
+    assert findings is not None, "the two studies have complete runs"
+    grid, (_, images, steps) = findings.analysis.grid, findings.analysis.choices
+    percent = sentences.percent
+    return (
+        f"From {grid.largest[0]:,.0f} images, {grid.largest[1]:,.0f} optimiser steps and a "
+        f"{findings.error} of {percent(grid.means[-1])}, twice the images at the same steps would "
+        f"give {percent(images.error)} (90 % interval {percent(images.lower)} to "
+        f"{percent(images.upper)}), the same images for twice the steps {percent(steps.error)} "
+        f"({percent(steps.lower)} to {percent(steps.upper)})."
     )
 
 
