@@ -17,13 +17,13 @@ import tyro
 from torch import nn
 
 from dataworth.commands import eval as eval_command
-from dataworth.commands import eval_output
 from dataworth.commands import export as export_command
 from dataworth.commands import forecast as forecast_command
 from dataworth.commands import predict as predict_command
 from dataworth.commands import train as train_command
 from dataworth.data import prepare
 from dataworth.data.datasets import DATASETS
+from dataworth.figures import conformal, evaluation, scaling
 from dataworth.models.registry import MODELS
 from dataworth.report import sections
 from dataworth.report.drawings import Drawing
@@ -125,9 +125,10 @@ def quick():
         patch.setattr(os, "fsync", lambda descriptor: None)
         for name in ("_version", "_commit"):
             patch.setattr(environment, name, functools.cache(getattr(environment, name)))
-        for name in ("save_figures", "save_full_figures", "save_conformal_figures"):
-            patch.setattr(eval_output, name, lambda *arguments: None)
-        patch.setattr(eval_output, "plot_variants", lambda findings: {})
+        patch.setattr(scaling, "save_figures", lambda *arguments: None)
+        patch.setattr(scaling, "plot_variants", lambda findings: {})
+        patch.setattr(evaluation, "save_full_figures", lambda *arguments: None)
+        patch.setattr(conformal, "save_conformal_figures", lambda *arguments: None)
         patch.setattr(sections, "inline", lambda *arguments: Drawing("", ""))
         yield
 
