@@ -247,7 +247,7 @@ def test_a_study_cannot_send_its_results_outside(finished, capsys, stored):
     words = ["--output", "model"]
     assert command(export, *words) == 0
     assert "top-1 " in (finished / "model/README.md").read_text()
-    assert open_study(ExplorerFlags(experiment_id="s")).curves
+    assert open_study(ExplorerFlags(experiment_id="s")).findings
     (finished / "results").rename(finished / "mine")
     assert command(export, *words, "--results-dir", "mine") == 0
     assert "top-1 " in (finished / "model/README.md").read_text()
