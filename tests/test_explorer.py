@@ -17,6 +17,7 @@ import zlib
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dataworth.commands import explore as explore_command
@@ -166,7 +167,10 @@ def test_the_worth_of_each_variant_is_a_table_against_any_baseline():
     text, table, drawn, notes = worth_panel(study, "alexnet-small")
     assert "resnet18 against alexnet-small: worth 1.2x the images" in plain(text)
     assert set(table["option"]) == {"resnet18"}
-    assert table[table["images"] == "12,500"]["worth"].item() == "1.4x (1.2x to 1.6x)"
+    stored = pd.read_csv(ROOT / "results/mini-imagenet-84/worth.csv").set_index("num_images")
+    factor, low, high = stored.loc[12500, ["factor", "factor_low", "factor_high"]]
+    shown = table[table["images"] == "12,500"]["worth"].item()
+    assert shown == f"{factor:.1f}x ({low:.1f}x to {high:.1f}x)"
     assert drawn["chart"].startswith("Worth in images")
     assert "test noise" in notes
     assert "alexnet-small against resnet18" in plain(worth_panel(study, "resnet18")[0])
