@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -64,8 +65,14 @@ def test_a_study_is_read_and_compared(capsys):
 
 
 def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
-    assert run(ROOT / "results" / "digits" / "metrics.json") == 0
+    assert run(ROOT / "results" / "digits") == 0  # the folder of its metrics.json
     assert "would lower the top-1 error" in capsys.readouterr().out
+
+
+def test_an_order_is_spread_over_the_classes(capsys):
+    assert run(STUDY.parent, "--target", "0.33", "--order", "--by-class") == 0
+    order = re.search(r"An order of ([\d,]+) images over \d+ of 100", capsys.readouterr().out)
+    assert int(order[1].replace(",", "")) > 10_000
 
 
 def test_a_study_is_compared_with_a_file(capsys):

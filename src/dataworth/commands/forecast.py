@@ -51,11 +51,11 @@ def _forecast(words: Sequence[str] | None) -> int:
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
-    if flags.points is None:
-        raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
+    file = _points_file(flags.points)
+    flags = flags.replace(points=file)
     if flags.by_class and not flags.order:
-        return _by_class(flags, flags.points, flags.buy)
-    analysis, name = _analyse(flags.points, flags)
+        return _by_class(flags, file, flags.buy)
+    analysis, name = _analyse(file, flags)
     has_worth = flags.compare is not None and analysis.posterior is not None
     worth = _worth(analysis, name, flags) if has_worth else None
     training = _training(name, flags) if flags.joined else None
@@ -72,7 +72,7 @@ def _forecast(words: Sequence[str] | None) -> int:
         write_json(flags.json_file, content)
         say(f"numbers  {flags.json_file}")
     if flags.by_class and (order := _order_size(analysis, flags)):
-        _by_class(flags.replace(json_file=None), flags.points, flags.buy or order)
+        _by_class(flags.replace(json_file=None), file, flags.buy or order)
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
@@ -81,6 +81,13 @@ def _forecast(words: Sequence[str] | None) -> int:
         save(plot_points(new_axes(), analysis, name), flags.plot)
         say(f"figure   {flags.plot}")
     return DONE
+
+
+def _points_file(path: Path | None) -> Path:
+    """Return the file of the measured errors; the folder of a study's results has one."""
+    if path is None:
+        raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
+    return path / METRICS_FILE if path.is_dir() else path
 
 
 def _note_unused(flags: ForecastFlags) -> None:
@@ -130,9 +137,8 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
 def _by_class(flags: ForecastFlags, path: Path, budget: int) -> int:
     """Print which class gains most from more images, and the allocation of a budget."""
     file = path
-    if path.is_dir() or path.name == METRICS_FILE:
-        folder = path if path.is_dir() else path.parent
-        file = folder / (flags.variant or "") / PER_CLASS_FILE
+    if path.name == METRICS_FILE:
+        file = path.parent / (flags.variant or "") / PER_CLASS_FILE
     if not file.is_file():
         raise InputError(f"--by-class: no {file}; eval.py --full writes it")
     gains = class_gains(*read_class_errors(file), budget)
