@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dataworth import console
 from tests.conftest import PATHS, ROOT
 
 SCRIPTS = ["train.py", "eval.py", "predict.py", "forecast.py", "app.py"]
@@ -80,3 +81,14 @@ def test_a_home_that_cannot_be_written_is_no_reason_for_words(workplace):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (workplace / "a.png").exists()
+
+
+def test_a_reader_that_has_ended_is_noticed_with_nothing_left_to_flush(monkeypatch):
+    """A print of a library that failed half-way: ``train.py --help | head``."""
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(console._State, "lost", None)
+        assert console.flush_output() is None
+        os.close(reader)
+        assert isinstance(console.flush_output(), BrokenPipeError)

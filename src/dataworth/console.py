@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import select
 import sys
 from typing import TextIO
 
@@ -64,9 +65,20 @@ def flush_output() -> OSError | None:
     """Flush standard output; return why something could not be written, or None."""
     try:
         sys.stdout.flush()
+        if _reader_has_ended(sys.stdout):  # a failed print of a library may have left nothing to flush
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except OSError as error:
         _lose(sys.stdout, error)
     return _State.lost
+
+
+def _reader_has_ended(stream: TextIO) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors alone
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, io.UnsupportedOperation):  # not on Windows; a stream without a file
+        return False
 
 
 def _write(text: str, stream: TextIO) -> None:
