@@ -86,7 +86,7 @@ def test_a_home_that_cannot_be_written_is_no_reason_for_words(workplace):
 def test_a_reader_that_has_ended_is_noticed_with_nothing_left_to_flush(monkeypatch):
     """A print of a library that failed half-way: ``train.py --help | head``."""
     reader, writer = os.pipe()
-    with open(writer, "w") as stream:
+    with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(console._State, "lost", None)
         assert console.flush_output() is None

@@ -65,7 +65,7 @@ def flush_output() -> OSError | None:
     """Flush standard output; return why something could not be written, or None."""
     try:
         sys.stdout.flush()
-        if _reader_has_ended(sys.stdout):  # a failed print of a library may have left nothing to flush
+        if _reader_has_ended(sys.stdout):  # after a failed print of a library
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except OSError as error:
         _lose(sys.stdout, error)
