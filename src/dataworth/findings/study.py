@@ -96,10 +96,13 @@ def _describe_groups(results: StudyResults) -> list[str]:
         for k in (1, 5)
         if tests[-1].error(k) is not None
     )
-    text = (
-        f"The {tests[-1].num_images:,} test images come in {num_groups:,} groups and are not "
-        f"independent: intervals and laws count them as {numbers}."
-    )
+    if num_groups == tests[-1].num_images:
+        text = "Each test image is a group of its own: they are counted as independent."
+    else:
+        text = (
+            f"The {tests[-1].num_images:,} test images come in {num_groups:,} groups and are not "
+            f"independent: intervals and laws count them as {numbers}."
+        )
     if num_groups < FEW_GROUPS:
         text += f" With fewer than {FEW_GROUPS} test groups the intervals are rough."
     if num_train_groups := data.groups.get("train"):
