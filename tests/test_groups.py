@@ -413,7 +413,7 @@ def test_what_is_said_of_groups():
     assert "9 of 100 test images are of groups that are also in train (2)" in leak
     assert describe_data(results_of(scored(1, 50, None))) == []
     (said,) = describe_data(results_of(scored(1, 50, Grouped(100, 100.0, 100.0)), groups=groups))
-    assert said.startswith("Each test image is a group of its own: they are counted as independent.")
+    assert said.startswith("Each test image is a group of its own: they are counted as ")
 
 
 def test_the_seeds_of_a_size_are_one_point():
