@@ -193,10 +193,26 @@ def duplicates(
     write("duplicates", {"command": "duplicates", "seed": seed, **scores})
 
 
+def collect(
+    data: Annotated[Path, tyro.conf.arg(help="folders train, validation and test of classes")],
+    classes: Annotated[int, tyro.conf.arg(help="classes of a draw")] = 20,
+    draws: Annotated[int, tyro.conf.arg(help="uneven draws of the training images")] = 5,
+    image_size: int = 32,
+    seed: int = 1,
+) -> None:
+    """Advice on which class to collect, replayed by training, against random classes and all."""
+    from .collect import measure_collect
+
+    content = measure_collect(data, classes, draws, image_size, seed)
+    print("\n".join(f"{name}: {value}" for name, value in content.items() if name != "draws"))
+    settings = {"classes": classes, "image_size": image_size, "seed": seed}
+    write("collect", {"command": "collect", **settings, **content})
+
+
 if __name__ == "__main__":
     commands = {
         "train": train, "cache": cache, "study": study, "scale": scale, "jobs": jobs,
         "digits": digits, "forecast": forecast, "worth": worth, "grid": grid, "plan": plan,
-        "duplicates": duplicates,
+        "duplicates": duplicates, "collect": collect,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands, prog="python -m bench")
