@@ -236,7 +236,7 @@ def test_asking_for_the_lock_holder_never_keeps_another_process_out(workplace):
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "asking\n"
         began = time.monotonic()
-        while time.monotonic() - began < 3:
+        while time.monotonic() - began < 1:
             with lock_folder(workplace):
                 pass
         assert process.poll() is None, "it must have asked until the end"
@@ -414,7 +414,7 @@ def test_auto_measures_real_processes_and_a_second_command_keeps_the_split(
         shown = capsys.readouterr().out
         stored = json.loads((workplace / "checkpoints/s/jobs.json").read_text())
         assert "(estimated minutes, runs x threads: 1 x 2 " in shown
-        assert stored["estimated_minutes"].keys() == {"1 x 2", "1 x 1", "2 x 1"}
+        assert stored["estimated_minutes"].keys() == {"1 x 2", "2 x 1"}
         for path in workplace.glob("checkpoints/s/*/*/environment.json"):
             assert json.loads(path.read_text())["threads"] == stored["threads"]
         assert train(*TWO, "--seeds", "3", "4") == 0
