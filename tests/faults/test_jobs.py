@@ -34,7 +34,7 @@ def is_alive(process):
         return False
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=120):
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds
