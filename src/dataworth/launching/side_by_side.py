@@ -54,14 +54,15 @@ def start_server(*modules: str) -> None:
     modules : str
         Whose import starts no threads; one that is missing is skipped.
     """
-    if sys.flags.ignore_environment:
-        return  # this package would not be found, or another copy of it
+    root = str(Path(__file__).resolve().parents[2])
+    if sys.platform != "linux" or sys.flags.ignore_environment or os.pathsep in root:
+        return  # macOS's libraries do not survive a fork; the server would not find this package
     context = get_context("forkserver")
     context.set_forkserver_preload(list(modules))
-    root = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     resource_tracker.ensure_running()  # its start would unblock the signals
-    variables = {**_threads(1), "PYTHONPATH": search_path}
+    # Nothing is imported from the working directory.
+    variables = {**_threads(1), "PYTHONPATH": search_path, "PYTHONSAFEPATH": "1"}
     # A SIGTERM to all processes must not end the server: its workers are killed with it.
     blocked = _blocked_signals(*FROM_TERMINAL, signal.SIGTERM)
     with deferred_signals(), blocked, _environment(variables):
