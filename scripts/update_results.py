@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from dataworth.commands.eval_output import write_files
-from dataworth.commands.figure_process import draw
+from dataworth.commands.output_processes import draw
 from dataworth.evaluation.results import FILE, read_results, summarised
 from dataworth.findings.study import analyse_variants, read_epochs
 from dataworth.findings.training import training_findings

@@ -77,10 +77,12 @@ def evaluate(*words):
     return command(eval_command.evaluate, *words)
 
 
-@pytest.fixture(autouse=True)
-def without_pdf(monkeypatch):
-    """Save no PDF beside each PNG, which takes longest; the shared studies and notebooks do."""
-    monkeypatch.setattr(files, "SCREEN_AND_PRINT", (".png",))
+@pytest.fixture(autouse=True, scope="session")
+def without_pdf():
+    """Save no PDF beside each PNG, which takes longest; the shared study and notebooks do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "SCREEN_AND_PRINT", (".png",))
+        yield
 
 
 @pytest.fixture
@@ -111,7 +113,9 @@ def study(tmp_path_factory):
 
     def build():
         assert train(*STUDY, "--experiment-id", "s") == 0
-        assert evaluate() == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "SCREEN_AND_PRINT", (".png", ".pdf"))
+            assert evaluate() == 0
 
     return built_once(tmp_path_factory, "study", build)
 

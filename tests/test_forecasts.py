@@ -341,10 +341,13 @@ def _many_rows(path, num_rows, num_sizes):
     return path
 
 
-LARGE = pytest.param(40_000, 20_000, marks=pytest.mark.slow)
+LARGE = [
+    pytest.param(num_rows, num_sizes, marks=pytest.mark.slow)
+    for num_rows, num_sizes in [(5_000, 5_000), (40_000, 20_000)]
+]
 
 
-@pytest.mark.parametrize(("num_rows", "num_sizes"), [(5_000, 5_000), LARGE])
+@pytest.mark.parametrize(("num_rows", "num_sizes"), [(1_000, 1_000), *LARGE])
 def test_thousands_of_rows_are_answered_in_seconds(tmp_path, capsys, num_rows, num_sizes):
     path = _many_rows(tmp_path / "points.csv", num_rows, num_sizes)
     words = ["--plan", "--json", tmp_path / "law.json", "--plot", tmp_path / "law.png"]

@@ -32,6 +32,7 @@ def test_results_notebook_without_results_says_what_to_run(workplace, execute_no
         execute_notebook("results.ipynb", workplace)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_eda_notebook_before_any_study_shows_the_digits(workplace, execute_notebook):
     assert "digits: 10 classes" in execute_notebook("eda.ipynb", workplace)

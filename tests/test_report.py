@@ -244,7 +244,7 @@ def test_results_notebook_shows_every_variant(several, workplace, execute_notebo
     text = execute_notebook("results.ipynb", workplace)
     for name in ("epochs", "steps"):
         assert f"h, {name}." in text
-        assert (workplace / "results" / "h" / "figures" / name / "plot_1_error.pdf").exists()
+        assert (workplace / "results" / "h" / "figures" / name / "plot_1_error.png").exists()
     assert (workplace / "results" / "h" / "figures" / "plot_1_top_1_error.png").exists()
 
 

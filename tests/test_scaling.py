@@ -292,6 +292,7 @@ def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():
     )  # no draw reaches it
 
 
+@pytest.mark.slow
 def test_a_larger_design_is_more_precise(monkeypatch):
     monkeypatch.setattr(experiment_design, "NUM_STUDIES", 8)
     small, large = (simulate_design(sizes, 1, 5000, 0.95, 0.3) for sizes in (N[:3], N))

@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dataworth.commands.figure_process import FigureProcess, draw
+from dataworth.commands.flags import EvalFlags
+from dataworth.commands.output_processes import Output, OutputProcesses
 from dataworth.commands.planning import plan_run
 from dataworth.config import Machine, Recipe, Run
 from dataworth.data.prepare import open_data
@@ -31,8 +32,9 @@ from dataworth.evaluation import evaluator
 from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
-from dataworth.findings.study import analyse_variants, read_epochs
+from dataworth.signals import handle_signals
 from dataworth.storage.run_directory import RunDirectory
+from dataworth.storage.study_directory import StudyDirectory
 from dataworth.training.trainer import Trainer
 from tests import made
 from tests.conftest import QUICK, ROOT, STUDY, evaluate, train
@@ -477,6 +479,7 @@ def test_a_pipe_shows_plain_lines(study, workplace, capfd):
     assert "run 1/1  0.25/seed-1  epoch 3/3" in output
 
 
+@pytest.mark.slow
 def test_a_folder_of_colour_images_is_learned(workplace):
     folder = made.write_coloured("colours", 12, train=960, validation=48, test=240)
     words = ["--dataset", folder, "--model", "alexnet-small", "--image-size", "32"]
@@ -492,18 +495,24 @@ def test_a_folder_of_colour_images_is_learned(workplace):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", [False, True])
-def test_a_process_of_their_own_draws_the_same_figures_or_this_one_does(tmp_path, dies):
-    folder = ROOT / "results" / "digits"
-    results, epochs = read_results(folder / "metrics.json"), read_epochs(folder)
-    figures = FigureProcess(is_apart=True)
-    figures.begin(results, epochs, tmp_path / "apart")
-    if dies:
-        figures.pool.workers[0].process.kill()
-    findings = analyse_variants(results, epochs)
-    figures.finish(findings, tmp_path / "apart")
-    figures.stop()
-    draw(findings, tmp_path / "here")
-    drawn = sorted((tmp_path / "here").glob("*.png"))
-    assert len(drawn) == 3
-    for path in drawn:
-        assert path.read_bytes() == (tmp_path / "apart" / path.name).read_bytes()
+def test_processes_of_their_own_make_the_same_output_or_this_one_does(study, tmp_path, dies):
+    results = read_results(study / "results/s/metrics.json")
+    directories = list(StudyDirectory.find(study / "checkpoints", "s").run_directories().values())
+    outputs = [
+        Output(results, directories, EvalFlags(), ["note"], tmp_path / name)
+        for name in ("apart", "here")
+    ]
+    with handle_signals():  # forgets those of other tests
+        apart = OutputProcesses(is_apart=True)
+        if dies:
+            apart.pool.start(1, num_threads=1)
+            apart.pool.workers[0].process.kill()
+        texts = [apart.make(outputs[0]).text, OutputProcesses(False).make(outputs[1]).text]
+        apart.stop()
+    assert texts[0] == texts[1]
+    assert "From " in texts[0]
+    made_here = sorted(path for path in (tmp_path / "here").rglob("*") if path.suffix != ".pdf")
+    assert len([path for path in made_here if path.is_file()]) == 4 + 3
+    for path in filter(Path.is_file, made_here):
+        twin = tmp_path / "apart" / path.relative_to(tmp_path / "here")
+        assert path.read_bytes() == twin.read_bytes()

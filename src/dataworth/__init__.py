@@ -23,8 +23,9 @@ Map of the package; a module imports from its own folder and from folders of a l
         data.py               dataworth data: splits of a data set, near duplicates, leaks
         train.py              dataworth train: one run per size and seed; exit code 3 if one failed
         eval.py               dataworth eval: score the complete runs, fit the law, draw figures
+        eval_scores.py        scores of --full and --conformal, added to those of eval
         eval_output.py        tables, laws, findings and report that dataworth eval writes
-        figure_process.py     its figures, drawn by a process of their own
+        output_processes.py   its laws, files and figures, made side by side by more processes
         predict.py            dataworth predict: classify pictures with a trained run
         forecast.py           dataworth forecast: the law of measured errors, without torch
         explore.py            dataworth explore: serve the explorer page
@@ -38,6 +39,7 @@ Map of the package; a module imports from its own folder and from folders of a l
 
     data/                     name or folder -> splits -> nested subsets -> cache -> batches
         datasets.py           DATASETS: from a name or a path to an ImageDataset
+        digits.py             scikit-learn's handwritten digits, read without its import
         class_folders.py      local class folders: images by split and class, unused files
         folder_checks.py      local folders: no FIFOs, no README.md that names other folders
         hub.py                download from the Hugging Face hub, or load a local folder

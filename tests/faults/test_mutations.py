@@ -125,8 +125,7 @@ def quick():
         patch.setattr(os, "fsync", lambda descriptor: None)
         for name in ("_version", "_commit"):
             patch.setattr(environment, name, functools.cache(getattr(environment, name)))
-        patch.setattr(scaling, "save_figures", lambda *arguments: None)
-        patch.setattr(scaling, "plot_variants", lambda findings: {})
+        patch.setattr(scaling, "study_figures", lambda findings: {})
         patch.setattr(evaluation, "save_full_figures", lambda *arguments: None)
         patch.setattr(conformal, "save_conformal_figures", lambda *arguments: None)
         patch.setattr(sections, "inline", lambda *arguments: Drawing("", ""))

@@ -21,7 +21,7 @@ from tests.faults.victims import Victim
 def folder_of_digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     hf.disable_progress_bars()
-    digits()["train"].to_parquet(folder / "train.parquet")
+    digits()["train"].to_dataset().to_parquet(folder / "train.parquet")
     return folder
 
 

@@ -15,10 +15,10 @@ from ..storage.identity import check_same
 from ..storage.locks import lock_folder
 from ..storage.predictions import remove_temporary_predictions
 from ..storage.run_directory import RunDirectory
-from ..storage.study_directory import StudyDirectory, epochs_table
+from ..storage.study_directory import StudyDirectory
 from .exit_codes import DONE, INCOMPLETE, run_command
-from .figure_process import FigureProcess, saves_time
 from .flags import EvalFlags
+from .output_processes import Output, OutputProcesses, saves_time
 from .parsing import note_unused, parse
 from .planning import plan_run
 
@@ -48,11 +48,11 @@ def _evaluate(words: Sequence[str] | None) -> int:
     directories = study.run_directories()
     _check_baseline(flags.baseline, directories)
     results_dir = study.results_dir(flags.results_dir)
-    figures = FigureProcess(saves_time())
+    processes = OutputProcesses(saves_time())
     try:
-        results = _write_results(flags, study, directories, results_dir, figures)
+        results = _write_results(flags, study, directories, results_dir, processes)
     finally:
-        figures.stop()
+        processes.stop()
     say(f"checkpoints  {study.path}")
     for path, reason in results.missing.items():
         warn(f"  {path}: {reason}")
@@ -64,12 +64,11 @@ def _write_results(
     study: StudyDirectory,
     directories: Mapping[Run, RunDirectory],
     results_dir: Path,
-    figures: FigureProcess,
+    processes: OutputProcesses,
 ) -> StudyResults:
     """Score the runs, fit the laws, write all files and print the findings."""
-    from ..findings.study import analyse_variants
-    from ..findings.training import training_findings
-    from .eval_output import add_scores, find_worth, print_findings, write_files, write_report
+    from ..evaluation.results import FILE
+    from .eval_scores import add_scores
 
     stores = _open_stores(flags, study)
     with lock_folder(results_dir):
@@ -79,18 +78,18 @@ def _write_results(
         paths = {run.path for run in results.runs}
         evaluated = [directory for run, directory in directories.items() if run.path in paths]
         results, notes = add_scores(results, flags, evaluated, stores.data, results_dir)
-        epochs = epochs_table(evaluated)
-        figures.begin(results, epochs, results_dir / "figures")
-        findings = analyse_variants(results, epochs)
-        worth = find_worth(findings, flags)
-        training = training_findings({results.experiment_id: results})
-        write_files(results, findings, epochs, results_dir, worth, training)
-        figures.finish(findings, results_dir / "figures")
-        print_findings(results, findings, notes, results_dir, worth, training)
+        findings = processes.make(Output(results, evaluated, flags, notes, results_dir))
+        say(findings.text)
+        say(f"numbers      {results_dir / FILE}")
+        if (results_dir / "figures").exists():
+            say(f"figures      {results_dir / 'figures'}")
+        say("notebook     results.ipynb")
         if flags.report:
+            from .eval_output import write_report
+
             write_report(
-                results, findings, directories, stores.data, results_dir, flags.mistakes, worth,
-                training,
+                results, findings.variants, directories, stores.data, results_dir, flags.mistakes,
+                findings.worth, findings.training,
             )  # fmt: skip
     return results
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 from ..config import Machine
@@ -51,6 +53,8 @@ def _train(words: Sequence[str] | None) -> int:
     if flags.print_config:
         say(to_yaml(flags.recipe, flags.study, flags.machine).rstrip("\n"))
         return DONE
+    if not flags.list:
+        _start_workers_server(flags.machine)
     with local_rank_zero_first():
         plan = plan_study(flags, study)
     say(plan.describe())
@@ -61,6 +65,16 @@ def _train(words: Sequence[str] | None) -> int:
             say(cost_report(plan, flags.machine))
         return DONE
     return _launch(plan, flags)
+
+
+def _start_workers_server(machine: Machine) -> None:
+    """Let another core import what workers need, while this one plans the study."""
+    from ..data.decoding import num_cores
+    from ..launching.side_by_side import start_server
+
+    is_local = machine.launcher == "local" and machine.jobs != 1 and world_size() == 1
+    if is_local and num_cores() > 1 and "torch" not in sys.modules and parent_process() is None:
+        start_server("dataworth.launching.local", "torch.utils.tensorboard")
 
 
 def _launch(plan: StudyPlan, flags: TrainFlags) -> int:

@@ -6,34 +6,28 @@ A hub id or a local folder needs no code. To add an odd data set, write a functi
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import Recipe
 from ..errors import InputError
 from .class_names import readable_names
 from .contents import MAX_FILE_BYTES, LocalFiles
+from .digits import DigitsTable, digits
 from .groups import read_groups, resolve_leaks, with_groups
 from .hub import PublishedData, load_folder, load_from_hub
 from .images import BadImageError
 from .labels import encode_labels, find_columns, match_by_name, read_column
 from .splits import Split, assign_splits
-from .subsets import stratified_order
 
 if TYPE_CHECKING:
     import datasets
-
-
-DIGITS_SEED = 0  # of the test split: the same images for every study
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +39,7 @@ class ImageDataset:
     revision: str | None  # commit on the hub
     classes: tuple[str, ...]
     splits: Mapping[str, Split]  # train, validation, test
-    tables: Mapping[str, datasets.Dataset]  # source -> column "image" of encoded bytes
+    tables: Mapping[str, datasets.Dataset | DigitsTable]  # source -> column "image" of bytes
     root: Path | None  # the only folder in which a row may name an image file
     notes: tuple[str, ...]
     unused: Mapping[str, int] = field(default_factory=dict)  # reason -> files that are in no split
@@ -95,53 +89,6 @@ class ImageDataset:
             if split.groups is not None:
                 digest.update(split.groups.astype("<i8").tobytes())
         return digest.hexdigest()
-
-
-def digits() -> Mapping[str, datasets.Dataset]:
-    """Return scikit-learn's 1,797 8 x 8 images of handwritten digits (Alpaydin and Kaynak 1998)."""
-    import io
-
-    import datasets
-    from PIL import Image
-
-    images, labels = _digits_table()
-    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    order = stratified_order(labels, DIGITS_SEED)
-
-    def encoded(image: Any) -> dict[str, bytes]:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "png")
-        return {"bytes": file.getvalue()}
-
-    names = [str(digit) for digit in range(10)]
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
-    )
-    return {
-        name: datasets.Dataset.from_dict(
-            {"image": [encoded(pixels[i]) for i in rows], "label": labels[rows].tolist()},
-            features=features,
-        )
-        for name, rows in {"train": np.sort(order[360:]), "test": np.sort(order[:360])}.items()
-    }
-
-
-def _digits_table() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return 64 pixels and the label of each digit, without the import of scikit-learn: 0.7 s.
-
-    If its file is not in the usual place any more, scikit-learn is imported and finds it.
-    """
-    spec = find_spec("sklearn")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    try:
-        with gzip.open(folder / "datasets" / "data" / "digits.csv.gz") as file:
-            table = np.loadtxt(file, delimiter=",")
-        images, labels = table[:, :-1], table[:, -1]
-    except (OSError, EOFError, ValueError, IndexError):
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-    return images, labels.astype(np.int64)
 
 
 DATASETS: dict[str, Callable[[], Mapping[str, Any]]] = {"digits": digits}
@@ -208,6 +155,8 @@ def _load_tables(name: str, revision: str | None) -> PublishedData:
 
 
 def _encoded_images(table: Any, column: str) -> Any:
+    if isinstance(table, DigitsTable):
+        return table
     import datasets
 
     return (

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -219,7 +218,7 @@ def _mean_error(errors: Sequence[float | None], num_test: float) -> _MeanError |
     if len(shares) < len(errors):
         return None
     mean = sum(shares) / len(shares)
-    deviation = float(pd.Series(shares).std()) if len(shares) > 1 else None
+    deviation = float(np.std(shares, ddof=1)) if len(shares) > 1 else None
     return _MeanError(mean, deviation, mean_interval(mean, deviation, len(shares), num_test))
 
 

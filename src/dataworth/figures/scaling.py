@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ from ..scaling.forecasting import RELIABLE_FACTOR, interval
 from ..scaling.laws import Array
 from ..scaling.points import MAX_SIZES
 from ..scaling.posterior import Posterior
-from .files import save_printed
 from .learning import plot_learning
 from .style import (
     BLUE,
@@ -269,26 +268,49 @@ def _label_sizes(ax: Axes, n: Array, factor: float) -> None:
     ax.set_xticks(n, labels)
 
 
-def save_figures(
-    curves: Mapping[str, Curve], sizes: pd.DataFrame, epochs: pd.DataFrame, folder: Path
-) -> None:
-    """Save the curve of each error and the training curves of the largest subset.
+def study_figures(variants: Sequence[VariantFindings]) -> dict[str, Callable[[], Axes]]:
+    """Return the figures of a study: path without suffix -> function that draws the figure.
 
-    Parameters
-    ----------
-    curves : mapping of str to Curve
-        By metric.
-    sizes : DataFrame
-        As for :func:`plot_error`.
-    epochs : DataFrame
-        The content of epochs.csv.
-    folder : Path
-        Where the PNG and PDF files go.
+    Of each variant with a curve, these are the curve of each error and the training curves of the
+    largest subset, in the variant's folder; of several variants, one figure per error.
     """
-    for metric, curve in curves.items():
-        save_printed(plot_error(new_axes(), curve, sizes), folder / f"{metric}.png")
-    largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
-    save_printed(plot_learning(new_axes(), largest), folder / "learning_curves.png")
+    figures: dict[str, Callable[[], Axes]] = {}
+    for variant in (variant for variant in variants if variant.curves):
+        folder = f"{variant.variant}/" if variant.variant else ""
+        for metric in variant.curves:
+            figures[folder + metric] = partial(_plot_curve, variant, metric)
+        figures[f"{folder}learning_curves"] = partial(_plot_largest, variant)
+    for metric, curves in _compared_curves(variants).items():
+        figures[metric] = partial(_plot_compared, curves, variants)
+    return figures
+
+
+def _plot_curve(variant: VariantFindings, metric: str) -> Axes:
+    return plot_error(new_axes(), variant.curves[metric], variant.sizes)
+
+
+def _plot_largest(variant: VariantFindings) -> Axes:
+    return plot_learning(new_axes(), variant.largest_epochs)
+
+
+def _plot_compared(
+    curves: Mapping[str, Curve],
+    variants: Sequence[VariantFindings],
+    size: tuple[float, float] = STANDARD_SIZE,
+) -> Axes:
+    sizes = {variant.name: variant.sizes for variant in variants}
+    return plot_curves(new_axes(*size), curves, sizes)
+
+
+def _compared_curves(variants: Sequence[VariantFindings]) -> dict[str, dict[str, Curve]]:
+    """Return the curves of several variants: metric -> name -> curve; empty for a single one."""
+    if len(variants) < 2:
+        return {}
+    by_metric = {
+        metric: {v.name: v.curves[metric] for v in variants if metric in v.curves}
+        for metric in METRICS
+    }
+    return {metric: curves for metric, curves in by_metric.items() if curves}
 
 
 def plot_variants(
@@ -302,9 +324,7 @@ def plot_variants(
     size : tuple of float
         Of a figure, in inches.
     """
-    axes, sizes = {}, {variant.name: variant.sizes for variant in variants}
-    for metric in METRICS if len(variants) > 1 else ():
-        curves = {v.name: v.curves[metric] for v in variants if metric in v.curves}
-        if curves:
-            axes[metric] = plot_curves(new_axes(*size), curves, sizes)
-    return axes
+    return {
+        metric: _plot_compared(curves, variants, size)
+        for metric, curves in _compared_curves(variants).items()
+    }

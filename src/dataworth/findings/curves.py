@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,9 @@ class Curve:
     analysis: Analysis
 
 
-def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
+def curves(
+    runs: pd.DataFrame, chance: Mapping[str, float], metrics: Sequence[str] = METRICS
+) -> dict[str, Curve]:
     """Analyse every error metric that was measured.
 
     Parameters
@@ -33,13 +35,15 @@ def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
         One row per run and split, as ``evaluation.results.runs_table`` gives.
     chance : mapping
         Metric -> chance level (error of guessing), a share.
+    metrics : sequence of str
+        To analyse.
     """
     test = test_scores(runs)
     untrained = runs[(runs["split"] == "test") & (runs["status"] == "untrained")]
     at_chance = untrained[~untrained["num_train_images"].isin(test["num_train_images"])]
     return {
         metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric]))
-        for metric in METRICS
+        for metric in metrics
         if test[metric].notna().any()
     }
 

@@ -241,7 +241,11 @@ class VariantFindings:
         return self.epochs.query("num_train_images == num_train_images.max()")
 
 
-def analyse_variants(results: StudyResults, epochs: pd.DataFrame) -> list[VariantFindings]:
+def analyse_variants(
+    results: StudyResults,
+    epochs: pd.DataFrame,
+    fitted: Mapping[tuple[str, str], Curve] | None = None,
+) -> list[VariantFindings]:
     """Analyse every variant of a study.
 
     Parameters
@@ -249,11 +253,16 @@ def analyse_variants(results: StudyResults, epochs: pd.DataFrame) -> list[Varian
     results : StudyResults
     epochs : DataFrame
         The content of epochs.csv.
+    fitted : mapping or None
+        Name of the variant and metric -> curve, where all are analysed already.
     """
     findings = []
     for name, part in results.variants().items():
         rows = epochs[epochs["variant"] == name] if part.variant else epochs
-        laws = curves(runs_table(part), part.chance)
+        if fitted:
+            laws = {metric: curve for (owner, metric), curve in fitted.items() if owner == name}
+        else:
+            laws = curves(runs_table(part), part.chance)
         findings.append(VariantFindings(name, part.variant, part, sizes_table(part), laws, rows))
     return findings
 

@@ -2,6 +2,9 @@
 
 A terminal sends Ctrl-C and its hang-up to all processes of a command. The workers block both: the
 main process decides, and passes a signal on as SIGTERM. If it dies, its workers are killed.
+
+Workers are fresh processes, for forking one with threads may deadlock it; or forks of a server
+process that has nothing but imported, see :func:`start_server`.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context, resource_tracker
+from multiprocessing import connection, forkserver, get_context, resource_tracker
+from multiprocessing.context import BaseContext
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -27,10 +33,41 @@ from ..signals import (
     received_signal,
 )
 
-CONTEXT = get_context("spawn")  # forking a process with threads may deadlock it
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 LINE, REPORT, RESULT, ERROR, DEATH = "line", "report", "result", "error", "death"
+
+
+class _State:
+    """How workers are started."""
+
+    context: BaseContext = get_context("spawn")
+
+
+def start_server(*modules: str) -> None:
+    """Start a process that imports modules while this one goes on; workers are then forked from it.
+
+    Each of them would import the modules by itself, which takes longer than many a run.
+
+    Parameters
+    ----------
+    modules : str
+        Whose import starts no threads; one that is missing is skipped.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    if sys.platform != "linux" or sys.flags.ignore_environment or os.pathsep in root:
+        return  # macOS's libraries do not survive a fork; the server would not find this package
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    resource_tracker.ensure_running()  # its start would unblock the signals
+    # Nothing is imported from the working directory.
+    variables = {**_threads(1), "PYTHONPATH": search_path, "PYTHONSAFEPATH": "1"}
+    # A SIGTERM to all processes must not end the server: its workers are killed with it.
+    blocked = _blocked_signals(*FROM_TERMINAL, signal.SIGTERM)
+    with deferred_signals(), blocked, _environment(variables):
+        forkserver.ensure_running()
+    _State.context = context
 
 
 class Event(NamedTuple):
@@ -41,15 +78,20 @@ class Event(NamedTuple):
     value: Any  # of a death: the reason in words
 
 
+class WorkerDiedError(Exception):
+    """A worker died instead of answering."""
+
+
 class Worker:
     """A process, its pipe, and the request under way."""
 
     def __init__(self, num_threads: int) -> None:
-        self.pipe, child_end = CONTEXT.Pipe()
+        self.pipe, child_end = _State.context.Pipe()
         self.request: Any = None
-        self.process = CONTEXT.Process(target=_serve, args=(child_end,), daemon=True)
+        process: Any = _State.context.Process  # type: ignore[attr-defined]
+        self.process = process(target=_serve, args=(child_end,), daemon=True)
         resource_tracker.ensure_running()  # its start would unblock the signals
-        with _environment(num_threads), _blocked_signals():
+        with _environment(_threads(num_threads)), _blocked_signals(*FROM_TERMINAL):
             self.process.start()
         child_end.close()
 
@@ -136,6 +178,25 @@ class WorkerPool:
                 self.workers.remove(worker)
         return events
 
+    def answers(self, requests: Sequence[Any]) -> list[Any]:
+        """Return the answers to requests that are made as workers become idle, in their order.
+
+        Raises
+        ------
+        WorkerDiedError
+            If a worker dies.
+        """
+        waiting, values = deque(requests), dict[int, Any]()
+        while waiting or self.busy():
+            while waiting and len(self.busy()) < len(self.workers):
+                self.ask(waiting.popleft())
+            for event in self.wait():
+                if event.kind == DEATH:
+                    raise WorkerDiedError(event.value)
+                if event.kind == RESULT:
+                    values[id(event.request)] = event.value
+        return [values[id(request)] for request in requests]
+
     def shrink(self, num_workers: int) -> None:
         """Kill workers, none of which writes a file, until there are ``num_workers``."""
         surplus, self.workers = self.workers[num_workers:], self.workers[:num_workers]
@@ -156,6 +217,7 @@ class WorkerPool:
 
 def _serve(pipe: connection.Connection) -> None:
     """Answer requests until the main process ends this one."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # which a server blocks
     end_with_parent()
     if sys.platform == "linux":  # at once, even within a long computation
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -196,14 +258,18 @@ class _Lines(io.TextIOBase):
         return len(text)
 
 
-@contextmanager
-def _environment(num_threads: int) -> Iterator[None]:
-    """Set what a process reads before it makes its threads."""
-    values: Mapping[str, str] = {
-        "OMP_NUM_THREADS": str(num_threads),
-        "MKL_NUM_THREADS": str(num_threads),
+def _threads(number: int) -> Mapping[str, str]:
+    """Return the variables that a process reads before it makes its threads."""
+    return {
+        "OMP_NUM_THREADS": str(number),
+        "MKL_NUM_THREADS": str(number),
         "OMP_PROC_BIND": "false",  # else the threads of all workers share the first cores
     }
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set what a process that is started meanwhile inherits."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -214,9 +280,9 @@ def _environment(num_threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Block what a terminal sends to all its processes; a process started meanwhile inherits it."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINAL)
+def _blocked_signals(*numbers: signal.Signals) -> Iterator[None]:
+    """Block signals; a process started meanwhile inherits it."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

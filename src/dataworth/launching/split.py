@@ -179,7 +179,8 @@ def choose_split(estimate: Estimate, study_dir: Path) -> Split:
 def _fastest(estimate: Estimate, one: Split) -> Split:
     """Measure other splits than one run at a time; return that with which the study ends soonest.
 
-    Threads of one run wait for each other: where other processes are busy, fewer may be faster.
+    Threads of one run wait for each other: where other processes are busy, fewer may be faster. One
+    thread alone is no faster than several runs of one thread each.
     """
     fixed = estimate.machine.cpus_per_run
     fitting = available_bytes() // max(1, private_bytes())  # this process has measured one run
@@ -187,7 +188,7 @@ def _fastest(estimate: Estimate, one: Split) -> Split:
     most = most if estimate.seconds(one) > MIN_SIDE_BY_SIDE else 1
     numbers = sorted({most, *(2**i for i in range(most.bit_length()))})  # 1, 2, 4, ..., most
     splits = [Split(n, fixed or estimate.cores // n) for n in numbers]
-    splits += [] if fixed else [Split(1, 1), Split(most, 1)]
+    splits += [] if fixed else [Split(most, 1)]
     seconds = {}
     for split in dict.fromkeys([one, *splits]):
         with suppress(InputError):  # one process too many for the memory
