@@ -84,7 +84,7 @@ def entries_of_results(results: StudyResults, epochs: pd.DataFrame) -> list[RunE
         Content of epochs.csv.
     """
     logs = {
-        key: [EpochRow(**row) for row in rows[EPOCH_COLUMNS].to_dict("records")]
+        key: [EpochRow(*row) for row in rows[EPOCH_COLUMNS].itertuples(index=False)]
         for key, rows in epochs.fillna({"variant": ""}).groupby(["variant", "subset_size", "seed"])
     }
     entries = []
