@@ -263,13 +263,14 @@ def build() -> gr.Blocks:
     with gr.Blocks(title="What would more data buy?", analytics_enabled=False) as page:
         gr.Markdown(
             "# What would more data buy?\nPaste the test errors that a model had after training on "
-            "three or more amounts of data, and see what more data would change."
+            "three or more amounts of data, in place of the example, and see what more data would "
+            "change."
         )
         with gr.Row():
             with gr.Column():
                 table, chance, *columns = _table()
                 target = gr.Number(
-                    10, label="Error to reach (%)", minimum=0, maximum=100, render=False
+                    EXAMPLES[0][2], label="Error to reach (%)", minimum=0, maximum=100, render=False
                 )
                 names = [name for *_, name in EXAMPLES]
                 rows = [list(example) for *example, _ in EXAMPLES]
@@ -287,7 +288,7 @@ def build() -> gr.Blocks:
         given = [table, chance, *columns]
         changes = [component.change for component in given]
         shown = [law, plot, forecast, backtest, below]
-        fitted = gr.on(changes, answer, given, shown, trigger_mode="always_last")
+        fitted = gr.on([page.load, *changes], answer, given, shown, trigger_mode="always_last")
         ordering: Any = (answer_order, [*given, *question], plan)
         fitted.then(*ordering)
         changes = [component.change for component in question]
@@ -298,11 +299,13 @@ def build() -> gr.Blocks:
 def _table() -> tuple[Any, ...]:
     """Return the components that take the measurements."""
     placeholder = "n,error\n1000,0.42\n2000,0.35\n4000,0.29\n8000,0.24"
-    table = gr.Textbox(label="Sizes and errors", lines=7, max_lines=14, placeholder=placeholder)
+    table = gr.Textbox(
+        EXAMPLES[0][0], label="Sizes and errors", lines=7, max_lines=14, placeholder=placeholder
+    )
     upload = gr.UploadButton("Upload a CSV", file_types=[".csv", ".tsv", ".txt"], size="md")
     upload.upload(read_upload, upload, table)
-    info = "90 for 10 balanced classes; empty: not known"
-    chance = gr.Number(None, label="Error of guessing (%)", info=info)
+    info = "90 for 10 balanced classes; 0: not known"
+    chance = gr.Number(EXAMPLES[0][1], label="Error of guessing (%)", info=info)
     with gr.Accordion("If the table leaves something open", open=False):
         info = "Its name, or its number from 1"
         size = gr.Textbox(label="Column of sizes", info=info)

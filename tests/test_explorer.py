@@ -164,7 +164,7 @@ def test_an_order_is_planned_and_compared_with_others(measured):
 
 def test_the_worth_of_each_variant_is_a_table_against_any_baseline():
     study = committed("mini-imagenet-84")
-    text, table, drawn, notes = worth_panel(study, "alexnet-small")
+    text, drawn, table, notes = worth_panel(study, "alexnet-small")
     assert "resnet18 against alexnet-small: worth 1.2x the images" in plain(text)
     assert set(table["option"]) == {"resnet18"}
     stored = pd.read_csv(ROOT / "results/mini-imagenet-84/worth.csv").set_index("num_images")

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,15 @@ from dataworth.figures.files import render, save
 from dataworth.figures.style import new_axes
 from dataworth.findings import sentences
 from dataworth.findings.sentences import percent
-from dataworth.findings.study import describe_data, read_findings
+from dataworth.findings.study import describe_data, read_epochs, read_findings
 from dataworth.report.page import HERE
-from dataworth.report.run_status import completeness, run_entries
+from dataworth.report.run_status import (
+    AT_CHANCE,
+    completeness,
+    entries_of_results,
+    run_entries,
+    run_table,
+)
 from dataworth.report.sections import answer
 from dataworth.report.tables import targets
 from dataworth.storage.files import read_json, write_json
@@ -28,6 +35,7 @@ from dataworth.storage.predictions import read_predictions
 from dataworth.storage.run_directory import RunDirectory
 from tests.conftest import evaluate, inside, train
 
+ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -384,7 +392,8 @@ def test_targets_are_those_of_forecast_py(reported):
     (variant,) = read_findings(reported / "results" / "s")
     analysis = variant.curves["top_1_error"].analysis
     table = targets(analysis, "top-1 error")
-    assert 4 <= len(table.table.rows) <= 12
+    assert 1 <= len(table.table.rows) <= 12
+    assert not any("already reached" in text for _, text in table.table.rows)
     for target, text in [*table.table.rows, *table.answers[::10]]:
         share = float(target.rstrip(" %")) / 100
         assert f"Error {target}: {text}" == sentences.target(analysis, share)
@@ -392,6 +401,29 @@ def test_targets_are_those_of_forecast_py(reported):
         json.loads(a["data-answers"]) for a in page_of(reported).all("div") if "data-answers" in a
     ]
     assert [list(pair) for pair in table.answers] in sliders
+
+
+def test_runs_of_results_without_checkpoints_have_their_rows():
+    folder = ROOT / "results" / "digits-training"
+    results = read_results(folder / "metrics.json")
+    entries = entries_of_results(results, read_epochs(folder))
+    table = run_table(entries)
+    assert [row[0] for row in table.rows] == [str(run.path) for run in results.runs]
+    assert {row[3] for row in table.rows} == {f"{n} of {n}" for n in (4, 8, 16, 32)}
+    assert completeness(entries, "") == ("complete", [])
+    at_chance = [row[-1] for row in table.rows if row[2] == "untrained"]
+    assert set(at_chance) == {AT_CHANCE}
+
+
+@pytest.mark.slow
+def test_results_without_checkpoints_have_a_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "results" / "digits", tmp_path / "results" / "digits")
+    assert evaluate("--experiment-id", "digits", "--report") == 0
+    assert "no checkpoints/digits" in capsys.readouterr().out
+    source = (tmp_path / "results" / "digits" / "report.html").read_text()
+    assert "Study digits: complete" in source
+    assert "the checkpoints are elsewhere" in source
 
 
 def test_figures_have_the_same_bytes_each_time(tmp_path):

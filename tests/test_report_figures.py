@@ -19,7 +19,7 @@ from dataworth.report import hover
 from dataworth.report.dark_theme import dark_colour, rules
 from dataworth.report.drawings import Value, inline
 from dataworth.report.page import HERE, render
-from dataworth.report.sections import Section, combined_drawings, worth_part
+from dataworth.report.sections import Section, combined_drawings, summary, worth_part
 from dataworth.report.tables import Table, with_class_names
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
@@ -35,7 +35,13 @@ NUM_TEST = 1000
 def variant(name, shares):
     """A variant with two seeds per size and a law."""
     rows = [
-        {"num_train_images": n, "seed": seed, "num_images": NUM_TEST, "top_1_error": share * ratio}
+        {
+            "num_train_images": n,
+            "seed": seed,
+            "num_images": NUM_TEST,
+            "top_1_error": share * ratio,
+            "top_5_error": np.nan,
+        }
         for n, share in zip(N.tolist(), shares, strict=True)
         for seed, ratio in ((1, 0.99), (2, 1.01))
     ]
@@ -78,6 +84,7 @@ def content(findings):
     ]
     return {
         "experiment": text, "question": text, "completeness": text, "pending": [text],
+        "summary": summary([]) or table,
         "combined": combined_drawings(findings), "worth": part, "training": part,
         "sections": sections,
         "runs": table, "settings": table, "provenance": table,

@@ -155,7 +155,9 @@ def test_an_example_and_a_pasted_table_are_answered_on_every_screen(
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(page_address)
+    page.get_by_text("100,000 images, a new run is forecast").wait_for()  # the first example
     page.get_by_text(space.EXAMPLES[1][3]).click()
+    page.get_by_text("25,000 images, a new run is forecast").wait_for()
     page.wait_for_selector("#plan p")
     assert "Order" in page.locator("#plan").inner_text()
     assert page.locator("#law img").bounding_box()["width"] > 250

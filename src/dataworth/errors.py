@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # commands handle signals before they import it
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class InputError(Exception):
@@ -65,7 +66,18 @@ def first_error_message(error: ValidationError, fields: Mapping[str, Any]) -> st
         return f"--{field.replace('_', '-')}: give at least one value"
     message = details["msg"].removeprefix("Value error, ")
     got = "" if details["type"] == "value_error" else f" (got {short_repr(details['input'])})"
-    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{got}"
+    hint = _share_hint(details["input"]) if _is_below_one(details) else ""
+    return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{got}{hint}"
+
+
+def _is_below_one(details: ErrorDetails) -> bool:
+    return 1 in {details.get("ctx", {}).get(limit) for limit in ("lt", "le")}
+
+
+def _share_hint(value: Any) -> str:
+    """Say how to write a number that was meant in percent, where a share is needed."""
+    is_percent = isinstance(value, int | float) and 1 <= value <= 100
+    return f"; {value:g} % is {value / 100:g}" if is_percent else ""
 
 
 def short_repr(value: Any) -> str:

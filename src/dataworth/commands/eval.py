@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Run
+from ..config import Machine, Run
 from ..console import say, warn
 from ..distributed.process_group import require_single_process
 from ..errors import DamagedError, InputError
+from ..evaluation.results import FILE as RESULTS_FILE
 from ..storage.files import remove_temporary_files
 from ..storage.identity import check_same
 from ..storage.locks import lock_folder
@@ -44,6 +45,13 @@ def _evaluate(words: Sequence[str] | None) -> int:
             "target": (flags.has_prices, "a price, such as --price-image"),
         },
     )
+    if flags.report and (stored := _results_alone(flags)):
+        from .eval_output import write_report_of_results
+
+        say(f"note: no {flags.checkpoint_dir / stored.name}: the report of {stored}, as it is")
+        with lock_folder(stored):
+            write_report_of_results(stored, flags)
+        return DONE
     study = StudyDirectory.find(flags.checkpoint_dir, flags.experiment_id)
     directories = study.run_directories()
     _check_baseline(flags.baseline, directories)
@@ -57,6 +65,15 @@ def _evaluate(words: Sequence[str] | None) -> int:
     for path, reason in results.missing.items():
         warn(f"  {path}: {reason}")
     return INCOMPLETE if results.missing else DONE
+
+
+def _results_alone(flags: EvalFlags) -> Path | None:
+    """Return the folder of the results of a named study without checkpoints."""
+    name = flags.experiment_id
+    if name is None or (flags.checkpoint_dir / name).exists():
+        return None
+    folder = (flags.results_dir or Machine().results_dir) / name
+    return folder if (folder / RESULTS_FILE).exists() else None
 
 
 def _write_results(

@@ -18,13 +18,15 @@ from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record
 from ..findings.study import (
     VariantFindings,
+    analyse_variants,
     describe,
     describe_chance,
     describe_data,
     describe_forecasts,
+    read_epochs,
 )
 from ..findings.tables import exponents_table
-from ..findings.training import TrainingFindings, describe_training
+from ..findings.training import TrainingFindings, describe_training, training_findings
 from ..findings.worth import OptionsWorth, describe_worth, numbers, worth_of_variants
 from ..scaling.training_forecasts import to_dict
 from ..storage.files import write_json, write_whole
@@ -144,6 +146,24 @@ def compare_exponents(findings: Sequence[VariantFindings]) -> str:
         curves = {v.name: v.curves[METRICS[0]] for v in findings if v.curves}
     table = exponents_table(curves)
     return str(table.to_string(index=False)) if len(table) else ""
+
+
+def write_report_of_results(results_dir: Path, flags: EvalFlags) -> None:
+    """Write report.html from the files of an evaluated study, and print its path.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    from ..report.page import write_page_of_results
+
+    results, epochs = read_results(results_dir / FILE), read_epochs(results_dir)
+    findings = analyse_variants(results, epochs)
+    worth = find_worth(findings, flags)
+    training = training_findings({results.experiment_id: results})
+    path = write_page_of_results(results, findings, epochs, results_dir, worth, training)
+    say(f"report       {path}")
 
 
 def write_report(

@@ -249,7 +249,29 @@ def _one_line(message: str) -> str:
     suggestions = (part for part in parts[1:] if part.startswith("Perhaps you meant"))
     hint = re.search(r"--[a-z-]+", next(suggestions, ""))
     text = parts[0].strip().rstrip(".")
+    if flag := re.match(r"Error parsing (--[a-z-]+): ", text):
+        kind = re.search(rf"{flag[1]} (\[?)(?:{{None}}\|)?(FLOAT|INT)", " ".join(parts[1:]))
+        words = [word for word in re.findall(r"'([^']*)'", text) if not _is_number(word, kind)]
+        if kind and words:
+            return _not_a_number(flag[1], words[0], kind[2], bool(kind[1]))
     return text + (f"; did you mean {hint[0]}?" if hint else "; see --help")
+
+
+def _is_number(word: str, kind: re.Match[str] | None) -> bool:
+    with contextlib.suppress(ValueError):
+        float(word)
+        return kind is None or kind[2] == "FLOAT" or word.lstrip("+-").isdecimal()
+    return False
+
+
+def _not_a_number(flag: str, word: str, kind: str, is_list: bool) -> str:
+    """Say what a flag for numbers takes, in place of the word that it got."""
+    needed = "a whole number" if kind == "INT" else "a number"
+    if is_list and "," in word:
+        return f"{flag}: {short_repr(word)} is not {needed}; separate numbers with spaces"
+    if kind == "FLOAT" and (share := re.fullmatch(r"(\d+(?:\.\d+)?)%", word)):
+        return f"{flag}: {short_repr(word)} is not {needed}; write {float(share[1]) / 100:g}"
+    return f"{flag}: {short_repr(word)} is not {needed}"
 
 
 def records_from_mapping(values: Mapping[str, Any], where: str) -> tuple[Recipe, Study, Machine]:

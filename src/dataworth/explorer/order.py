@@ -80,8 +80,10 @@ def order_panel(
     orders = orders[orders > 0]
     reached = (posterior.expected_error(at_hand + orders) <= target).mean(axis=0)
     rows = {
-        "order now": [f"{n:,.0f}{' (planned)' if n == plan.order else ''}" for n in orders],
-        "images then": [f"{at_hand + n:,.0f}" for n in orders],
+        "order now": [
+            f"{sentences.rounded(n)}{' (planned)' if n == plan.order else ''}" for n in orders
+        ],
+        "images then": [sentences.rounded(at_hand + n) for n in orders],
         "cost": [f"{(price or 1) * n:,.0f}" for n in orders],
         "target reached": [f"{100 * p:.0f} %" for p in reached],
     }

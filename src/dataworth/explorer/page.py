@@ -19,7 +19,7 @@ def build(study: ExplorerStudy) -> Any:
     """Return the page as gradio blocks."""
     import gradio as gr
 
-    title = f"{study.name}: what does more training data improve?"
+    title = f"{study.name}: how much would more data buy?"
     # Tab titles are short: gradio hides those that do not fit a phone.
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.Markdown(_heading(study))
@@ -44,14 +44,14 @@ def build(study: ExplorerStudy) -> Any:
 
 
 def _heading(study: ExplorerStudy) -> str:
-    text = f"# What does more training data improve?\nStudy **{escape(study.name)}**"
+    text = f"# How much would more data buy?\nStudy **{escape(study.name)}**"
     findings = next(iter(study.findings.values()), None)
     dataset = study.recipe.dataset if study.recipe else findings.results.dataset if findings else ""
     if findings is None:
         return f"{text} on {escape(Path(dataset).name)}."
     models = ", ".join(escape(f.name) for f in study.findings.values())
-    sizes = findings.sizes["num_images"]
+    sizes = sorted({n for f in study.findings.values() for n in f.sizes["num_images"]})
     return (
-        f"{text}: {models}, trained on {len(sizes)} subsets of **{escape(Path(dataset).name)}**, "
-        f"the smallest of {sizes.min():,} and the largest of {sizes.max():,} images."
+        f"{text}: {models}, trained on subsets of **{escape(Path(dataset).name)}** with "
+        f"{sizes[0]:,} to {sizes[-1]:,} images."
     )

@@ -10,6 +10,7 @@ from .components import escape, figure, plot
 from .law import Question
 from .study import ExplorerStudy
 
+SIZE = (4.8, 3.8)  # of the figure, in inches: its text is legible on a phone
 SINGLE = (
     "This study has one model or recipe with a curve. To see what another is worth in images, "
     "train both on the same subsets, such as `python train.py --model alexnet-small resnet18`, "
@@ -26,8 +27,8 @@ def worth_tab(study: ExplorerStudy, variant: Any) -> Question | None:
         return None
     outputs = [
         gr.Markdown(elem_id="worth"),
-        gr.Dataframe(interactive=False, wrap=True, buttons=[]),
         plot(),
+        gr.Dataframe(interactive=False, wrap=True, buttons=[]),
     ]
     with gr.Accordion("How were the intervals made?", open=False):
         outputs.append(gr.Markdown())
@@ -35,17 +36,17 @@ def worth_tab(study: ExplorerStudy, variant: Any) -> Question | None:
 
 
 def worth_panel(study: ExplorerStudy, variant: str) -> tuple[str, Any, Any, str]:
-    """Return sentences, table, plot, and how the intervals were made, against a variant."""
+    """Return sentences, plot, table, and how the intervals were made, against a variant."""
     worth = findings_worth.worth_of_variants(list(study.findings.values()), variant)
     if worth is None:
         return escape(f"{variant} has no curve: choose another model or recipe."), None, None, ""
     cells = findings_worth.cells(worth).reset_index()
     if len(cells):
         cells = cells[["option", "images", "worth", "error difference (points)", "kind"]]
-    ax = plot_worth(worth)
+    ax = plot_worth(worth, SIZE)
     return (
         "\n\n".join(map(escape, findings_worth.sentences(worth))),
-        cells,
         None if ax is None else figure(ax, worth.title),
+        cells,
         "\n\n".join(map(escape, (f"{worth.title}.", *worth.notes))),
     )

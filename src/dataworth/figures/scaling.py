@@ -75,7 +75,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
         ax, curve.analysis, f"test {metric_name(metric)}", mean.min(),
         untrained["num_train_images"].unique(),
     )  # fmt: skip
-    caption(ax, sample(runs))
+    caption(ax, _sample(runs, metric))
     return ax
 
 
@@ -200,8 +200,15 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
     _label_log_axes(ax, np.array(sorted(all_sizes)), RELIABLE_FACTOR if has_law else 1.0)
     ax.legend(frameon=False)
     ax.grid(which="major", alpha=0.25)
-    caption(ax, sample(pd.concat([curve.runs for curve in curves.values()])))
+    runs = pd.concat([curve.runs for curve in curves.values()])
+    caption(ax, _sample(runs, metric))
     return ax
+
+
+def _sample(runs: pd.DataFrame, metric: str) -> str:
+    """Describe how much was measured, and where a log axis shows an error of 0."""
+    zero = "; 0 % is drawn at half a test image" if (runs[metric] == 0).any() else ""
+    return f"{sample(runs)}{zero}"
 
 
 def drawn_means(curve: Curve, sizes: pd.DataFrame) -> tuple[Array, Array, Array, Array]:

@@ -45,12 +45,14 @@ def plot_worth(worth: OptionsWorth, size: tuple[float, float] = STANDARD_SIZE) -
         ax.plot([], [], marker, color=colour, label=plain(name))
     line = ax.axhline(1, color=GREY, lw=1.2, ls="--", zorder=0)
     ax.set(xscale="log", yscale="log", xlabel="training images of the option")
-    ax.set_ylabel(f"images of {plain(worth.baseline)}\nper image of the option")
+    ax.set_ylabel(f"images that {plain(worth.baseline)} needs,\nper image of the option")
     _label(ax, worth)
     _draw_legend(ax, line, len(worth.comparisons))
     ax.grid(which="major", alpha=0.25)
     caption(
-        ax, f"Factor with the {worth.error} of the option, 90 % intervals; arrow: not told beyond"
+        ax,
+        f"{plain(worth.baseline)} needs so many times the images for the same {worth.error}; "
+        "90 % intervals, arrow: or beyond",
     )
     return ax
 

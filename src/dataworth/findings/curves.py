@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,17 @@ def headline(curves: Mapping[str, Curve]) -> Curve:
     if not curves:
         raise NotIdentifiableError("no run is complete and better than chance: there is no curve")
     return curves[headline_metric(curves["top_1_error"].runs)]
+
+
+def headline_first(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Return the curves with that of :func:`headline` first; empty where there is none."""
+    return {headline(curves).metric: headline(curves), **curves} if curves else {}
+
+
+def common_metric(curves: Iterable[Mapping[str, Curve]]) -> str:
+    """Return the metric by which several variants are compared: the headline of all, or top-1."""
+    metrics = {headline(by_metric).metric for by_metric in curves if by_metric}
+    return metrics.pop() if len(metrics) == 1 else METRICS[0]
 
 
 def headline_metric(test: pd.DataFrame) -> str:

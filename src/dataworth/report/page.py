@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from ..config import Run
 from ..data.prepare import PreparedData
@@ -17,8 +18,11 @@ from ..storage.files import write_whole
 from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import study_flags
 from . import dark_theme, run_status
-from .mistakes import galleries
-from .sections import combined_drawings, section, training_part, worth_part
+from .mistakes import Gallery, galleries
+from .sections import combined_drawings, section, summary, training_part, worth_part
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HERE = Path(__file__).parent
 
@@ -54,17 +58,58 @@ def write_page(
     """
     entries = run_status.run_entries(directories, results.runs, results.missing)
     flags = study_flags(next(iter(directories.values())).path)
+    pictures = [galleries(part.results, data, results_dir, num_mistakes) for part in findings]
+    return _write(results, findings, entries, flags, results_dir, pictures, worth, training)
+
+
+def write_page_of_results(
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    epochs: pd.DataFrame,
+    results_dir: Path,
+    worth: OptionsWorth | None = None,
+    training: TrainingFindings | None = None,
+) -> Path:
+    """Write report.html of a study whose checkpoints are elsewhere, and return its path.
+
+    Parameters
+    ----------
+    results : StudyResults
+    findings : sequence of VariantFindings
+        Of each variant.
+    epochs : DataFrame
+        Content of epochs.csv.
+    results_dir : Path
+        Receives the page.
+    worth : OptionsWorth, optional
+    training : TrainingFindings, optional
+    """
+    entries = run_status.entries_of_results(results, epochs)
+    pictures: list[list[Gallery]] = [[] for _ in findings]
+    return _write(results, findings, entries, "", results_dir, pictures, worth, training)
+
+
+def _write(
+    results: StudyResults,
+    findings: Sequence[VariantFindings],
+    entries: Sequence[run_status.RunEntry],
+    flags: str,
+    results_dir: Path,
+    pictures: Sequence[Sequence[Gallery]],
+    worth: OptionsWorth | None,
+    training: TrainingFindings | None,
+) -> Path:
     completeness, pending = run_status.completeness(entries, flags)
-    sections = []
-    for i, variant in enumerate(findings):
-        pictures = galleries(variant.results, data, results_dir, num_mistakes)
-        sections.append(section(variant, f"s{i}", results_dir, pictures))
+    sections = [
+        section(variant, f"s{i}", results_dir, pictures[i]) for i, variant in enumerate(findings)
+    ]
     page = render(
         {
             "experiment": results.experiment_id,
             "question": question(results),
             "completeness": completeness,
             "pending": pending,
+            "summary": summary(findings),
             "combined": combined_drawings(findings),
             "worth": None if worth is None else worth_part(worth),
             "training": None if training is None else training_part(training),
@@ -81,9 +126,9 @@ def write_page(
 
 def question(results: StudyResults) -> str:
     """Return the question that the study answers."""
-    data = PurePath(results.dataset).name
+    data, models = PurePath(results.dataset).name, " and ".join(results.model.rsplit(", ", 1))
     return (
-        f"How does the test error of {results.model} on {data} ({results.num_classes} classes) "
+        f"How does the test error of {models} on {data} ({results.num_classes} classes) "
         "fall with the number of training images, and how much would doubling them lower it?"
     )
 

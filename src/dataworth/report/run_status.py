@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import median
 
-from ..config import Run
+import pandas as pd
+
+from ..config import Recipe, Run
 from ..evaluation.records import RunScores, StudyResults
 from ..findings.sentences import percent
 from ..storage.epoch_log import EpochRow, read_epochs
+from ..storage.identity import with_defaults
 from ..storage.run_directory import RunDirectory
 from ..storage.status import run_state
 from .tables import Table, duration, format_value, key_value_table
 
+AT_CHANCE = "its size is not better than chance: in no mean and no fit"
+EPOCH_COLUMNS = [field.name for field in fields(EpochRow)]
 UNTRAINED = ("planned", "interrupted", "running")
 UNFINISHED = ("", "not finished", "interrupted")  # reasons why there are no weights to evaluate
 COLUMNS = (
@@ -69,10 +74,38 @@ def run_entries(
     return entries
 
 
+def entries_of_results(results: StudyResults, epochs: pd.DataFrame) -> list[RunEntry]:
+    """Return an entry per evaluated run, from the files of the results alone.
+
+    Parameters
+    ----------
+    results : StudyResults
+    epochs : DataFrame
+        Content of epochs.csv.
+    """
+    logs = {
+        key: [EpochRow(*row) for row in rows[EPOCH_COLUMNS].itertuples(index=False)]
+        for key, rows in epochs.fillna({"variant": ""}).groupby(["variant", "subset_size", "seed"])
+    }
+    entries = []
+    for scores in results.runs:
+        changes = results.variant_settings.get(scores.variant, {})
+        recipe = Recipe(**with_defaults({**results.recipe, **changes, "model": scores.model}))
+        run = Run(
+            recipe=recipe,
+            subset_size=scores.subset_size,
+            seed=scores.seed,
+            variant=scores.variant,
+        )
+        reason = AT_CHANCE if scores.status == "untrained" else ""
+        log = logs.get((scores.variant, scores.subset_size, scores.seed), [])
+        entries.append(RunEntry(run, scores.status, reason, log, scores))
+    return entries
+
+
 def _state(directory: RunDirectory, scores: RunScores | None, reason: str) -> tuple[str, str]:
     if scores is not None:
-        not_trained = "its size is not better than chance: in no mean and no fit"
-        return scores.status, not_trained if scores.status == "untrained" else ""
+        return scores.status, AT_CHANCE if scores.status == "untrained" else ""
     if directory.status == "diverged":
         return "diverged", "the loss is infinite or NaN"
     if reason not in UNFINISHED:  # unusable weights

@@ -19,7 +19,7 @@ from ..figures.style import new_axes
 from ..figures.training import plot_training
 from ..figures.worth import plot_worth
 from ..findings import sentences
-from ..findings.curves import Curve, headline, metric_name
+from ..findings.curves import Curve, common_metric, headline, headline_first, metric_name
 from ..findings.sentences import percent
 from ..findings.study import (
     VariantFindings,
@@ -29,7 +29,12 @@ from ..findings.study import (
     sample,
 )
 from ..findings.tables import comparison_table
-from ..findings.training import TrainingFindings, choices_table, training_sentences
+from ..findings.training import (
+    QUESTION,
+    TrainingFindings,
+    choices_table,
+    training_sentences,
+)
 from ..findings.worth import OptionsWorth, cells
 from ..findings.worth import sentences as sentences_of_worth
 from ..storage.files import read_stored
@@ -97,7 +102,7 @@ def section(
     """
     targets = (
         tables.targets(curve.analysis, metric_name(metric))
-        for metric, curve in reversed(variant.curves.items())
+        for metric, curve in headline_first(variant.curves).items()
     )
     return Section(
         key,
@@ -121,10 +126,27 @@ def answer(variant: VariantFindings) -> str:
     return f"{describe_drop(curve.metric, variant.sizes)} {doubling}"
 
 
+def summary(findings: Sequence[VariantFindings]) -> Table | None:
+    """Compare the variants in a table, by one error; None for a single variant."""
+    if len(findings) < 2:
+        return None
+    metric = common_metric(variant.curves for variant in findings)
+    caption = (
+        f"Test {metric_name(metric)} at the largest size [95 % interval], and what twice the "
+        "images would remove (90 % interval)"
+    )
+    rows = [
+        tables.summary_row(variant.name, variant.curves.get(metric), variant.sizes)
+        for variant in findings
+    ]
+    return Table(caption, tables.SUMMARY, rows)
+
+
 def combined_drawings(findings: Sequence[VariantFindings]) -> list[Drawing]:
     """Draw the curves of several variants in one figure per error; empty for a single variant."""
-    drawings = []
-    for metric, ax in reversed(plot_variants(findings, SIZE).items()):
+    drawings, axes = [], plot_variants(findings, SIZE)
+    first = common_metric(variant.curves for variant in findings)
+    for metric, ax in sorted(axes.items(), key=lambda item: item[0] != first):
         curves = {v.name: v.curves[metric] for v in findings if metric in v.curves}
         errors = "; ".join(f"{name}: {_errors_by_size(curve)}" for name, curve in curves.items())
         alt = f"Log-log plot of test {metric_name(metric)} against training images. {errors}."
@@ -147,7 +169,7 @@ def training_part(training: TrainingFindings) -> Part:
     """Assemble the section on collecting more images or training longer."""
     texts, ax = training_sentences(training), plot_training(training)
     if ax is None:
-        return Part(texts)
+        return Part([text.removeprefix(QUESTION).strip() for text in texts])
     alt = f"Map of the error over images and steps, on log axes. {' '.join(texts)}"
     table = tables.from_frame(training.title, choices_table(training))
     return Part(texts, [inline(ax, "training", alt)], [table])
@@ -165,7 +187,7 @@ def _errors(variant: VariantFindings, key: str) -> Part:
         text = "No run is complete and better than chance: there is no curve yet."
         return Part([text, *notes])
     drawings = []
-    for metric, curve in reversed(variant.curves.items()):
+    for metric, curve in headline_first(variant.curves).items():
         errors = _errors_by_size(curve)
         alt = f"Log-log plot of test {metric_name(metric)} against training images: {errors}."
         ax = plot_error(new_axes(*SIZE), curve, variant.sizes)

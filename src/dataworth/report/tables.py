@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,11 @@ import pandas as pd
 from ..data.class_names import readable_names
 from ..evaluation.records import RunScores
 from ..findings import sentences
+from ..findings.curves import Curve
 from ..findings.sentences import UNRELIABLE, percent
 from ..scaling.analysis import Analysis
 from ..scaling.analysis import forecasts as forecast_rows
+from ..scaling.forecasting import doubling_gains
 
 GRIDS = (  # target errors per power of ten, densest first; the first that fits is used
     tuple(tenths / 10 for tenths in range(10, 100, 2)),
@@ -27,6 +30,8 @@ MAX_TARGETS = 12  # rows of the table of targets
 SLIDER_STEPS = 60
 TARGET_FACTOR = 16.0  # targets end at the error forecast for this many times the largest size,
 TARGET_MARGIN = 1.1  # divided by this
+NUMBER = re.compile(r"-|[-+]?[\d,.]+( of \d+| %| points)?")
+SUMMARY = ("variant", "training images", "test error", "gain from twice the images (points)")
 MAX_CLASSES = 200  # rows; per_class.csv lists all
 
 
@@ -37,6 +42,11 @@ class Table:
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def is_numeric(self, i: int) -> bool:
+        """Whether a column holds numbers, which are aligned at their last digit."""
+        cells = [row[i] for row in self.rows]
+        return i > 0 and all(map(NUMBER.fullmatch, cells)) and set(cells) != {"-"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ def duration(seconds: float) -> str:
 
 
 def targets(analysis: Analysis, name: str) -> Targets | None:
-    """Return how many images each target error takes, from the error of the smallest size on.
+    """Return how many images each target error takes, of errors below the measured ones.
 
     Parameters
     ----------
@@ -91,21 +101,23 @@ def targets(analysis: Analysis, name: str) -> Targets | None:
     Returns
     -------
     Targets or None
-        None without a law.
+        None without a law, and where the measured error is too small for a target below it.
     """
     if analysis.posterior is None:
         return None
     n = np.array([TARGET_FACTOR * analysis.posterior.largest_size])
-    measured = analysis.points.means
+    measured, reached = analysis.points.means, float(analysis.points.means.min())
     forecast = float(np.median(analysis.posterior.law_error(n)))
-    low = max(min(float(measured.min()), forecast) / TARGET_MARGIN, 10.0**-DIGITS)
-    high = float(measured.max())
-    coarse = _round_errors(low, high)
-    fine = np.geomspace(low, high, SLIDER_STEPS).round(DIGITS).tolist()
+    low = max(min(reached, forecast) / TARGET_MARGIN, 10.0**-DIGITS)
+    if low >= reached:
+        return None
+    fine = np.geomspace(low, float(measured.max()), SLIDER_STEPS).round(DIGITS).tolist()
+    coarse = [error for error in _round_errors(low, reached) if error < reached] or fine[:1]
     errors = sorted({*coarse, *fine}, reverse=True)
     answers = dict(zip(errors, sentences.targets(analysis, errors), strict=True))
     pairs = {error: _split_answer(answer) for error, answer in answers.items()}
-    start = next((i for i, error in enumerate(errors) if error < measured[-1]), len(errors) - 1)
+    doubled = float(np.median(analysis.posterior.law_error(n / TARGET_FACTOR * 2)))
+    start = next((i for i, error in enumerate(errors) if error < doubled), len(errors) - 1)
     rows = [pairs[error] for error in coarse]
     columns = ("error to reach", "training images")
     table = Table(f"Training images for a test {name}", columns, rows)
@@ -127,6 +139,31 @@ def _split_answer(answer: str) -> tuple[str, str]:
     """Split a sentence such as "Error 5.0 %: 1,200 images." into target and answer."""
     target, text = answer.removeprefix("Error ").split(": ", 1)
     return target, text
+
+
+def summary_row(name: str, curve: Curve | None, sizes: pd.DataFrame) -> tuple[str, ...]:
+    """Return the cells of :data:`SUMMARY` for a variant.
+
+    Parameters
+    ----------
+    name : str
+        Of the variant.
+    curve : Curve or None
+        Of the error that is compared; None if no run is complete.
+    sizes : DataFrame
+        A row per size, smallest first.
+    """
+    if curve is None:
+        return (name, "-", "no complete run", "-")
+    largest, posterior = sizes.iloc[-1], curve.analysis.posterior
+    lower, upper = largest[f"{curve.metric}_interval"]
+    gain = "no law"
+    if posterior is not None:
+        ends = doubling_gains(posterior, curve.analysis.points.sizes[-1:])
+        points = [sentences.percentage_points(end[0]) for end in ends]
+        gain = f"{points[0]} ({points[1]} to {points[2]})"
+    error = f"{percent(largest[curve.metric])} [{percent(lower)}, {percent(upper)}]"
+    return (name, f"{largest['num_images']:,.0f}", error, gain)
 
 
 def forecasts(analysis: Analysis, name: str) -> Table:

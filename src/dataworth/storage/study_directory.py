@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 
 from ..config import Machine, Recipe, Record, Run, Study, recipes_by_variant
 from ..console import warn
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .epoch_log import FILE as LOG_FILE
 from .files import (
     json_bytes,
@@ -169,7 +169,9 @@ class StudyDirectory:
             Naming the study and its folder.
         """
         if self.stored is None:
-            raise InputError(f"no study {self.name!r} in {self.path.parent}; run train.py first")
+            names = [file.parent.name for file in self.path.parent.glob(f"*/{STUDY_FILE}")]
+            known = did_you_mean(self.name, names) or "; run train.py first"
+            raise InputError(f"no study {self.name!r} in {self.path.parent}{known}")
 
     @property
     def requested(self) -> tuple[Study, ...]:
