@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..evaluation.records import StudyResults
 from ..scaling.analysis import Analysis, analyse, to_dict
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.priors import Start
 
 METRICS = ("top_1_error", "top_5_error")
 
@@ -24,7 +26,9 @@ class Curve:
     analysis: Analysis
 
 
-def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
+def curves(
+    runs: pd.DataFrame, chance: Mapping[str, float], start: Start = "unknown"
+) -> dict[str, Curve]:
     """Analyse every error metric that was measured.
 
     Parameters
@@ -33,15 +37,28 @@ def curves(runs: pd.DataFrame, chance: Mapping[str, float]) -> dict[str, Curve]:
         One row per run and split, as ``evaluation.results.runs_table`` gives.
     chance : mapping
         Metric -> chance level (error of guessing), a share.
+    start : {"unknown", "scratch", "pretrained"}
+        From :func:`start_of`.
     """
     test = test_scores(runs)
     untrained = runs[(runs["split"] == "test") & (runs["status"] == "untrained")]
     at_chance = untrained[~untrained["num_train_images"].isin(test["num_train_images"])]
     return {
-        metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric]))
+        metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric], start))
         for metric in METRICS
         if test[metric].notna().any()
     }
+
+
+def start_of(results: StudyResults) -> Start:
+    """Return what the runs of one variant start from: given weights, or fresh ones.
+
+    A study whose recipe is not stored may have started from any.
+    """
+    if not results.recipe:
+        return "unknown"
+    settings = results.recipe | results.variant_settings.get(results.variant, {})
+    return "pretrained" if settings.get("init") else "scratch"
 
 
 def test_scores(runs: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,7 @@ class Posterior:
     scatter: Array  # (draws,): standard deviation of one run around the law, in log error
     relative_seed_variance: float  # between seeds at the largest size, of the log error
     noise: Array  # (draws, 2): standard normal, for the drift and for the deviation of a run
+    late_drift: Array | float = 0.0  # (draws,): of the slope per doubling, beyond the largest size
 
     def law_error(self, n: Array) -> Array:
         """Error of the law at each number of images, shape (draws, len(n))."""
@@ -57,7 +58,8 @@ class Posterior:
         """
         error = self.law_error(n) if law_error is None else law_error
         doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.largest_size), 0)
-        drift = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
+        drift = np.hypot(self.drift, self.late_drift)[:, None] * np.sqrt(doublings**3 / 3)
+        drift = drift * self.noise[:, :1]
         return np.minimum(error * np.exp(drift), self.chance)
 
     def run_error(
@@ -100,6 +102,7 @@ class Posterior:
             drift=self.drift[::step],
             scatter=self.scatter[::step],
             noise=self.noise[::step],
+            late_drift=np.broadcast_to(self.late_drift, self.drift.shape)[::step],
         )
 
     @property
