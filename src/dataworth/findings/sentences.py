@@ -287,10 +287,10 @@ def run_before_order(run: RunBeforeOrder, plan: Purchase, price: float) -> str:
     unit = "" if price else " images"
     kind = "a run of" if run.is_new_size else "another seed at"
     return (
-        f"Before you order, {kind} {rounded(run.n)} images, which needs no new ones, is expected to "
-        f"save {rounded(run.saving)}{unit} ({100 * share:.0f} % of the expected cost of images and "
-        "of missing), because the order then fits the curve better: worth it if its training costs "
-        "less."
+        f"Before you order, {kind} {rounded(run.n)} images, which needs no new ones, is expected "
+        f"to save {rounded(run.saving)}{unit} ({100 * share:.0f} % of the expected cost of images "
+        "and of missing), because the order then fits the curve better: worth it if its training "
+        "costs less."
     )
 
 
