@@ -4,10 +4,10 @@
 Tiny-ImageNet-100, on four groups of 20 of its classes and on mini-ImageNet, and seven classical
 learners on the digits and on 144 grey pixels of four groups of 10 classes. None of these curves is
 in the public benchmark that the priors were tuned on. They are split by the name of their data set
-(:func:`is_tuning`): priors may be chosen with the curves for tuning in view, and are judged by the
-others. All but those of mini-ImageNet were in view when the last component of the prior was added
-(LOG.md). The forecasts of one curve overlap, as do the test images of a learner's splits;
-``num_test`` counts distinct images.
+(:func:`is_tuning`): priors may be chosen with the curves for tuning in view, and only the others
+are forecast here. All but those of mini-ImageNet were in view when the law with any floor was added
+to the prior (LOG.md). The forecasts of one curve overlap, as do the test images of a learner's
+splits; ``num_test`` counts distinct images.
 """
 
 from __future__ import annotations
@@ -46,15 +46,13 @@ def measure_forecasts() -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns
     -------
     kinds : DataFrame
-        A row per kind of curve, of the curves for judging alone, those of all, and of the curves
-        for tuning.
+        A row per kind of curve, and one of all.
     distances : DataFrame
-        A row per distance of the forecast, of the curves for judging.
+        A row per distance of the forecast.
     """
     table = pd.DataFrame(_rows())
-    judged, tuning = table[~table.tuning], table[table.tuning]
-    kinds = [*judged.groupby("kind"), ("all", judged), ("tuning", tuning)]
-    distances = judged.groupby("times_largest")
+    kinds = [*table.groupby("kind"), ("all", table)]
+    distances = table.groupby("times_largest")
     return (
         pd.DataFrame([{"kind": kind, **_means(group)} for kind, group in kinds]),
         pd.DataFrame([{"times_largest": x, **_means(group)} for x, group in distances]),
@@ -66,19 +64,21 @@ def _means(group: pd.DataFrame) -> dict[str, float]:
         "curves": len(group[["kind", "curve"]].drop_duplicates()),
         "forecasts": len(group),
     }
-    names = ["kind", "curve", "tuning", "times_largest"]
+    names = ["kind", "curve", "times_largest"]
     return counts | group.drop(columns=names).mean().round(4).to_dict()
 
 
 def _rows() -> Iterator[dict[str, object]]:
     for (kind, name), curve in pd.read_csv(CURVES).groupby(["kind", "curve"]):
+        if is_tuning(data_of(name)):
+            continue
         means = curve.groupby("n").error.mean()
         for count in NUM_FITTED_SIZES:
             fitted = curve[curve.n.isin(means.index[:count])]
             last = means.iloc[count - 1]
             if 0.01 < last < 0.9 * curve.chance.iloc[0]:
                 later = means.iloc[count : count + MAX_DOUBLINGS]
-                names = {"kind": kind, "curve": name, "tuning": is_tuning(data_of(name))}
+                names = {"kind": kind, "curve": name}
                 yield from ({**names, **scores} for scores in _score(fitted, later, kind))
 
 

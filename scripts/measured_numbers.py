@@ -171,7 +171,7 @@ def forecast_text() -> str:
             f"| {SUITES[row['suite']]} | {row['curves']} | {row['mean_absolute_log_error']:.3f} | "
             f"{baseline} | {row['ratio']:.2f} | {100 * row['coverage_90']:.0f} % |"
         )
-    *_, every, _ = _json("forecast-x86_64-*.json")["kinds"]
+    *_, every = _json("forecast-x86_64-*.json")["kinds"]
     unknown, known = (
         f"{every[f'mean_absolute_log_error{suffix}']:.3f} (90 % interval covers"
         f" {100 * every[f'coverage_90{suffix}']:.0f} %)"
