@@ -318,3 +318,13 @@ def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
     assert f"upper={required.upper:.0f}, probability={required.probability:.3f}" in PAGE
     probability = names["curve"].probability(0.12, [100_000, 200_000, 400_000])
     assert f"# array({probability.round(2).tolist()})" in PAGE
+
+
+def test_the_start_weighs_the_laws():
+    scratch = LearningCurve(0.9, 5000, start="scratch").fit(N, ERROR)
+    pretrained = LearningCurve(0.9, 5000, start="pretrained").fit(N, ERROR)
+    ahead = 8 * N[-1]
+    assert scratch.predict(ahead) < pretrained.predict(ahead)  # a low floor, and a high one
+    assert repr(scratch) == "LearningCurve(chance=0.9, num_test=5000, start='scratch')"
+    with pytest.raises(ValueError, match="start must be one of unknown, scratch, pretrained"):
+        LearningCurve(0.9, start="fresh").fit(N, ERROR)
