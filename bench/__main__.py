@@ -130,9 +130,10 @@ def forecast() -> None:
     """Accuracy of forecasts on learning curves measured here, next to a straight line."""
     from .forecasts import measure_forecasts
 
-    table = measure_forecasts()
-    print(table.to_string(index=False))
-    write("forecast", {"command": "forecast", "kinds": table.to_dict("records")})
+    kinds, distances = measure_forecasts()
+    print(f"{kinds.to_string(index=False)}\n\n{distances.to_string(index=False)}")
+    tables = {"kinds": kinds.to_dict("records"), "distances": distances.to_dict("records")}
+    write("forecast", {"command": "forecast", **tables})
 
 
 def worth(studies: int = 200, seeds: int = 2, num_test: int = 5000) -> None:

@@ -31,7 +31,7 @@ from dataworth.config import Record
 from dataworth.evaluation.records import StudyResults
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.scaling.laws import LAWS
-from dataworth.scaling.priors import FORECAST_PRIOR, Component, ParameterPrior
+from dataworth.scaling.priors import PRIORS, Component, ParameterPrior
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLAGS: dict[str, type[Record]] = {
@@ -140,7 +140,7 @@ def _default(value: object) -> str:
 def laws_table() -> str:
     """Return the table of the laws that forecasts average."""
     lines = ["| law | error | source |", "|---|---|---|"]
-    for law in dict.fromkeys(component.law for component in FORECAST_PRIOR):
+    for law in dict.fromkeys(component.law for component in PRIORS["scratch"]):
         lines.append(f"| {law} | {_formula(LAWS[law].mathtext)} | {SOURCES[law]} |")
     return "\n".join(lines)
 
@@ -156,16 +156,23 @@ def _formula(mathtext: str) -> str:
 def priors_table() -> str:
     """Return the table of the components of the forecasting prior, with 90 % intervals."""
     lines = [
-        "| law | weight | exponent | floor, share of the last error | drift per doubling, mean |",
-        "|---|---|---|---|---|",
+        f"| law | {' | '.join(PRIORS)} | exponent | floor, share of the last error | drift per "
+        "doubling, mean | scatter, mean |",
+        f"|---|{'---|' * len(PRIORS)}---|---|---|---|",
     ]
-    for component in FORECAST_PRIOR:
+    for place, component in enumerate(PRIORS["scratch"]):  # has all components
+        weights = [f"{p[place].weight:.2f}" if place < len(p) else "0" for p in PRIORS.values()]
         exponent, floor = (_range(component, name) for name in ("exponent", "floor"))
-        drift = sum(size * weight for size, weight in component.drift_prior.items())
-        lines.append(
-            f"| {component.law} | {component.weight:.2f} | {exponent} | {floor} | {drift:.3f} |"
+        drift, scatter = (
+            sum(size * weight for size, weight in prior.items())
+            for prior in (component.drift_prior, component.scatter_prior)
         )
-    return "\n".join([*lines, "", "Ranges are 90 % intervals of the prior."])
+        lines.append(
+            f"| {component.law} | {' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
+            f"{scatter:.3f} |"
+        )
+    notes = "The columns after the law are its prior weights, by what the classifier starts from."
+    return "\n".join([*lines, "", f"{notes} Ranges are 90 % intervals of the prior."])
 
 
 def _range(component: Component, name: str) -> str:

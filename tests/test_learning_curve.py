@@ -233,9 +233,10 @@ def test_parameters_are_those_of_a_scikit_learn_estimator(curve):
     from sklearn.base import BaseEstimator, clone
 
     class Reference(BaseEstimator):
-        def __init__(self, chance=None, num_test=None):
+        def __init__(self, chance=None, num_test=None, start="unknown"):
             self.chance = chance
             self.num_test = num_test
+            self.start = start
 
     ours, reference = LearningCurve(num_test=[5, 6, 7]), Reference(num_test=[5, 6, 7])
     for estimator in (ours, reference):
@@ -243,7 +244,11 @@ def test_parameters_are_those_of_a_scikit_learn_estimator(curve):
         assert estimator.set_params() is estimator
     assert ours.get_params() == ours.get_params(deep=False) == reference.get_params()
     assert clone(ours).get_params() == ours.get_params()
-    assert clone(curve).get_params() == {"chance": 0.9, "num_test": 5000}
+    assert clone(curve).get_params() == {
+        "chance": 0.9,
+        "num_test": 5000,
+        "start": "unknown",
+    }
     assert not hasattr(clone(curve), "analysis_")
     for estimator in (ours, reference):
         with pytest.raises(ValueError, match="level"):
@@ -313,3 +318,13 @@ def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
     assert f"upper={required.upper:.0f}, probability={required.probability:.3f}" in PAGE
     probability = names["curve"].probability(0.12, [100_000, 200_000, 400_000])
     assert f"# array({probability.round(2).tolist()})" in PAGE
+
+
+def test_the_start_weighs_the_laws():
+    scratch = LearningCurve(0.9, 5000, start="scratch").fit(N, ERROR)
+    pretrained = LearningCurve(0.9, 5000, start="pretrained").fit(N, ERROR)
+    ahead = 8 * N[-1]
+    assert scratch.predict(ahead) < pretrained.predict(ahead)  # a low floor, and a high one
+    assert repr(scratch) == "LearningCurve(chance=0.9, num_test=5000, start='scratch')"
+    with pytest.raises(ValueError, match="start must be one of unknown, scratch, pretrained"):
+        LearningCurve(0.9, start="fresh").fit(N, ERROR)

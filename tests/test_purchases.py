@@ -11,6 +11,8 @@ import pytest
 from dataworth import LearningCurve
 from dataworth.commands.forecast import forecast
 from dataworth.scaling import purchases
+from dataworth.scaling.analysis import Analysis
+from dataworth.scaling.experiment_design import run_before_order
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
 from dataworth.scaling.posterior import LawDraws, Posterior
@@ -114,6 +116,7 @@ def test_the_command_recommends_an_order(capsys: pytest.CaptureFixture[str]) -> 
     assert re.search(r"Order [\d,]+ images now, [\d,]+ in all, for [\d,]+: probability", text)
     assert "reached in 2 rounds" in text
     assert "--miss-cost" in text
+    assert "efore you order" in text
 
 
 @pytest.mark.parametrize(
@@ -133,6 +136,20 @@ def test_what_needs_no_order_is_said(
     output = capsys.readouterr()
     assert message in output.out + output.err
     assert "Traceback" not in output.err
+
+
+def test_a_run_before_the_order_saves_at_most_what_is_not_known(posterior: Posterior) -> None:
+    analysis = Analysis(CURVE, 0.99, posterior, "")
+    plan = plan_purchase(posterior, 0.1, 1, miss_cost=50_000.0, num_test=5000.0)
+    run = run_before_order(analysis, plan)
+    assert run.n in (250, *SIZES)
+    assert 0 <= run.saving < plan.expected_cost
+    sure = certain_law(0.5, draws=2000)
+    known = plan_purchase(sure, 0.1, 1)
+    exact = [(500.0, np.full(2000, 1e-6))]
+    assert purchases.savings_by_runs(sure, known, 1.0, None, exact)[0] < 1e-6
+    told = [(16_000.0, np.full(8000, 1e-8))]  # a measurement far ahead tells almost everything
+    assert purchases.savings_by_runs(posterior, plan, 1.0, None, told)[0] > 2 * run.saving
 
 
 def test_a_learning_curve_plans() -> None:

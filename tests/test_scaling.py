@@ -187,12 +187,27 @@ def test_backtest_is_of_the_mean_over_seeds_and_knows_no_order():
 
 
 def test_intervals_narrow_with_seeds_and_with_a_larger_test_set():
-    def width(**kwargs):
-        low, high = interval(fit(points(5 * N**-0.3, **kwargs), 0.95).run_error(np.array([2e5])))
+    def width(prior=None, **kwargs):
+        posterior = fit(points(5 * N**-0.3, **kwargs), 0.95, prior)
+        low, high = interval(posterior.law_error(np.array([2e5])))
         return float((high - low)[0])
 
     assert width(num_test=50_000) < width(num_test=500)
-    assert width(seeds=8, spread=0.1, num_test=None) < width(seeds=2, spread=0.1, num_test=None)
+    runs = {"prior": VAGUE_PRIOR, "spread": 0.1, "num_test": None}
+    assert width(seeds=32, **runs) < width(seeds=2, **runs)
+
+
+def test_forecasts_from_runs_are_those_from_their_means():
+    runs = points(5 * N**-0.3, seeds=3, spread=0.1)
+    ahead = np.array([1e5, 2e5])
+    posterior, told_means = fit(runs, 0.95), fit(runs.of_means, 0.95)
+    assert (posterior.law_error(ahead) == told_means.law_error(ahead)).all()
+    widths = [
+        np.diff(np.log(interval(p.run_error(ahead, 5000, seeds))), axis=0)
+        for p, seeds in ((told_means, 1), (posterior, 3), (posterior, 1))
+    ]
+    assert (widths[0] < widths[1]).all()  # a mean of three seeds still varies with them
+    assert (widths[1] < widths[2]).all()
 
 
 def test_seed_variance_is_pooled_and_falls_with_data():

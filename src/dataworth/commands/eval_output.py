@@ -12,7 +12,7 @@ import pandas as pd
 from ..config import Run
 from ..console import printable, say
 from ..evaluation.records import StudyResults
-from ..evaluation.results import write_results
+from ..evaluation.results import FILE, read_results, write_results
 from ..evaluation.tables import csv_bytes, format_table, runs_table
 from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import METRICS, headline, law_record

@@ -16,17 +16,23 @@ from ..findings import sentences
 from ..findings.classes import FILE as PER_CLASS_FILE
 from ..findings.classes import class_gains, describe_gains, read_class_errors
 from ..findings.costs import Prices, priced
-from ..findings.curves import METRICS, headline_metric, metric_name, points, test_scores
+from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
 from ..findings.training import TrainingFindings, describe_training, training_findings
 from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
 from ..forecaster.learning_curve import LearningCurve
 from ..forecaster.measurements import read_measurements
 from ..forecaster.runs import MAX_SIZE
 from ..scaling.analysis import Analysis, to_dict
-from ..scaling.experiment_design import ASSUMED_SEED_DEVIATION, rank_next_runs, simulate_design
+from ..scaling.experiment_design import (
+    ASSUMED_SEED_DEVIATION,
+    rank_next_runs,
+    run_before_order,
+    simulate_design,
+)
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.priors import Start
 from ..scaling.purchases import Purchase, plan_purchase
 from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
@@ -182,7 +188,9 @@ def _order(analysis: Analysis, flags: ForecastFlags) -> str:
         return f"No order: {sentences.percent(flags.target or 0)} is reached already."
     price = flags.price_image + flags.price_label
     last = analysis.points.sizes[-1]
-    return sentences.purchase(purchase, last, price, flags.miss_cost is not None)
+    text = sentences.purchase(purchase, last, price, flags.miss_cost is not None)
+    run = run_before_order(analysis, purchase, price or 1.0)
+    return f"{text} {sentences.run_before_order(run, purchase, price)}".rstrip()
 
 
 def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
@@ -208,7 +216,7 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     for variant in variants:
         if same and len(variants) > 1 and variant == flags.variant:
             continue
-        option, name = _analyse_variant(path, variants, metric, variant, flags.chance)
+        option, name = _analyse_variant(path, variants, metric, variant, flags)
         shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
         title = variant if len(variants) > 1 else results.experiment_id
         comparisons[title] = compare(analysis, option, shared)
@@ -270,7 +278,7 @@ def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
     """Analyse a table or a metrics.json; return the analysis and the name of the error."""
     if _is_study(path):
         variants = read_results(path).variants()
-        return _analyse_variant(path, variants, flags.metric, flags.variant, flags.chance)
+        return _analyse_variant(path, variants, flags.metric, flags.variant, flags)
     if flags.metric is not None or flags.variant is not None:
         raise InputError("--metric, --variant: a table has one error; give a metrics.json")
     table = read_measurements(path, flags.columns)
@@ -278,11 +286,11 @@ def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
         say(f"{printable_name(str(path))}: {'; '.join(table.notes)}.\n")
     if not len(table.points.n):
         raise InputError(f"{path}: no points; {MIN_SIZES} sizes are needed")
-    return _fit(table.points, flags.chance or 1.0), table.metric
+    return _fit(table.points, flags.chance or 1.0, flags.start or "unknown"), table.metric
 
 
-def _fit(measured: Points, chance: float) -> Analysis:
-    curve = LearningCurve(chance, measured.num_test)
+def _fit(measured: Points, chance: float, start: Start) -> Analysis:
+    curve = LearningCurve(chance, measured.num_test, start)
     with suppress(NotIdentifiableError):  # its analysis says why
         curve.fit(measured.n, measured.error)
     return curve.analysis_
@@ -304,12 +312,12 @@ def _analyse_variant(
     variants: Mapping[str, StudyResults],
     metric: str | None,
     variant: str | None,
-    chance: float | None,
+    flags: ForecastFlags,
 ) -> tuple[Analysis, str]:
     """Analyse one variant of the metrics.json at ``path``; return analysis and name of the error.
 
-    ``metric`` None is that of the headline, ``variant`` None the only one, ``chance`` None that of
-    the study.
+    ``metric`` None is that of the headline, ``variant`` None the only one. Chance level and start
+    are those of the study, unless the flags say otherwise.
     """
     if variant is None and len(variants) == 1:
         (variant,) = variants
@@ -325,4 +333,5 @@ def _analyse_variant(
         raise InputError(
             f"{path}: no points of a run better than chance; {MIN_SIZES} sizes are needed"
         )
-    return _fit(measured, chance or results.chance[metric]), metric_name(metric)
+    chance, start = flags.chance or results.chance[metric], flags.start or start_of(results)
+    return _fit(measured, chance, start), metric_name(metric)

@@ -111,10 +111,10 @@ class Fit(Request):
     def answer(self) -> bytes:
         """Fit all that is fitted on first use too."""
         from ..evaluation.tables import runs_table
-        from ..findings.curves import curves
+        from ..findings.curves import curves, start_of
 
         part = self.output.results.variants()[self.name]
-        fitted = curves(runs_table(part), part.chance, [self.metric])
+        fitted = curves(runs_table(part), part.chance, start_of(part), [self.metric])
         for curve in fitted.values():
             _ = curve.analysis.vague_posterior, curve.analysis.backtests
         return pickle.dumps({(self.name, metric): curve for metric, curve in fitted.items()})

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..evaluation.records import StudyResults
 from ..scaling.analysis import Analysis, analyse, to_dict
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.priors import Start
 
 METRICS = ("top_1_error", "top_5_error")
 
@@ -25,7 +27,10 @@ class Curve:
 
 
 def curves(
-    runs: pd.DataFrame, chance: Mapping[str, float], metrics: Sequence[str] = METRICS
+    runs: pd.DataFrame,
+    chance: Mapping[str, float],
+    start: Start = "unknown",
+    metrics: Sequence[str] = METRICS,
 ) -> dict[str, Curve]:
     """Analyse every error metric that was measured.
 
@@ -35,6 +40,8 @@ def curves(
         One row per run and split, as ``evaluation.results.runs_table`` gives.
     chance : mapping
         Metric -> chance level (error of guessing), a share.
+    start : {"unknown", "scratch", "pretrained"}
+        From :func:`start_of`.
     metrics : sequence of str
         To analyse.
     """
@@ -42,10 +49,21 @@ def curves(
     untrained = runs[(runs["split"] == "test") & (runs["status"] == "untrained")]
     at_chance = untrained[~untrained["num_train_images"].isin(test["num_train_images"])]
     return {
-        metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric]))
+        metric: Curve(metric, test, at_chance, analyse(points(test, metric), chance[metric], start))
         for metric in metrics
         if test[metric].notna().any()
     }
+
+
+def start_of(results: StudyResults) -> Start:
+    """Return what the runs of one variant start from: given weights, or fresh ones.
+
+    A study whose recipe is not stored may have started from any.
+    """
+    if not results.recipe:
+        return "unknown"
+    settings = results.recipe | results.variant_settings.get(results.variant, {})
+    return "pretrained" if settings.get("init") else "scratch"
 
 
 def test_scores(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..scaling.analysis import Analysis, Forecast, forecasts
-from ..scaling.experiment_design import CandidateRun
+from ..scaling.experiment_design import CandidateRun, RunBeforeOrder
 from ..scaling.forecasting import (
     MAX_FACTOR,
     RELIABLE_FACTOR,
@@ -22,6 +22,7 @@ from ..scaling.purchases import Purchase
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
+WORTHWHILE_SAVING = 0.01  # of the expected cost of an order: a run that saves less is not named
 UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
 
@@ -267,6 +268,29 @@ def purchase(
     return (
         f"{text}. {expected}{paid}. Plan the next rounds with {miss_cost_name} "
         f"{float(f'{plan.miss_cost:.4g}'):.12g}, which is what a miss must cost for this plan."
+    )
+
+
+def run_before_order(run: RunBeforeOrder, plan: Purchase, price: float) -> str:
+    """Describe the further run of images at hand that would make the order cheaper.
+
+    Empty where nothing is ordered.
+    """
+    if plan.order == 0:
+        return ""
+    share = run.saving / plan.expected_cost
+    if share < WORTHWHILE_SAVING:
+        return (
+            "A further run of the images at hand, before you order, would lower the expected cost "
+            f"by less than {100 * WORTHWHILE_SAVING:.0f} %."
+        )
+    unit = "" if price else " images"
+    kind = "a run of" if run.is_new_size else "another seed at"
+    return (
+        f"Before you order, {kind} {rounded(run.n)} images, which needs no new ones, is expected "
+        f"to save {rounded(run.saving)}{unit} ({100 * share:.0f} % of the expected cost of images "
+        "and of missing), because the order then fits the curve better: worth it if its training "
+        "costs less."
     )
 
 

@@ -20,7 +20,7 @@ from ..storage.files import read_stored
 from ..storage.study_directory import DataSummary, SharedGroups
 from . import sentences
 from .convergence import convergence_table
-from .curves import Curve, curves, headline, metric_name
+from .curves import Curve, curves, headline, metric_name, start_of
 from .sentences import percent
 from .tables import gains_table
 
@@ -262,7 +262,7 @@ def analyse_variants(
         if fitted:
             laws = {metric: curve for (owner, metric), curve in fitted.items() if owner == name}
         else:
-            laws = curves(runs_table(part), part.chance)
+            laws = curves(runs_table(part), part.chance, start_of(part))
         findings.append(VariantFindings(name, part.variant, part, sizes_table(part), laws, rows))
     return findings
 

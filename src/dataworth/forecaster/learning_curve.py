@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ..scaling.analysis import analyse
 from ..scaling.laws import Array
 from ..scaling.points import NotIdentifiableError, Points
+from ..scaling.priors import Start
 from .fitted_curve import FittedCurve, to_numbers
 
 TO_ERROR = {"error": (0.0, 1.0), "accuracy": (1.0, -1.0), "neg_error": (0.0, -1.0)}  # a + b score
@@ -29,6 +30,10 @@ class LearningCurve(FittedCurve):
     num_test : float or array-like of shape (runs,), default=None
         Test images behind each measured error. If given, test sampling noise is part of the fit
         and of the intervals, and measured errors may be 0. Only for shares of wrong answers.
+    start : {"unknown", "scratch", "pretrained", "tabular"}, default="unknown"
+        What the classifier starts from, which decides how much weight each law has before any
+        point is seen: fresh weights, features of a network trained on other data, or no network
+        but a table of measurements. Without effect with an infinite ``chance``.
 
     Attributes
     ----------
@@ -48,12 +53,19 @@ class LearningCurve(FittedCurve):
 
     notes_: tuple[str, ...] = ()
 
-    def __init__(self, chance: float | None = None, num_test: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        chance: float | None = None,
+        num_test: ArrayLike | None = None,
+        start: Start = "unknown",
+    ) -> None:
         self.chance = chance
         self.num_test = num_test
+        self.start = start
 
     def __repr__(self) -> str:
-        return f"LearningCurve(chance={self.chance!r}, num_test={self.num_test!r})"
+        start = "" if self.start == "unknown" else f", start={self.start!r}"
+        return f"LearningCurve(chance={self.chance!r}, num_test={self.num_test!r}{start})"
 
     @classmethod
     def from_sklearn(
@@ -110,6 +122,7 @@ class LearningCurve(FittedCurve):
         path: str | Path,
         chance: float | None = None,
         num_test: ArrayLike | None = None,
+        start: Start = "unknown",
         **columns: str | Sequence[str],
     ) -> Self:
         """Read measured errors from a file and fit them; ``notes_`` says how it was read.
@@ -123,6 +136,8 @@ class LearningCurve(FittedCurve):
             As of the class. With ``numpy.inf`` the column of errors is taken as it is.
         num_test : float or array-like of shape (runs,), default=None
             As of the class; None: the column of the file, if there is one.
+        start : {"unknown", "scratch", "pretrained", "tabular"}, default="unknown"
+            As of the class.
         **columns
             Fields of ``ReadFlags``, which settle what the file leaves open: ``x_column``,
             ``y_column``, ``values`` such as "accuracy" or "percent", ``decimal``, ``where``.
@@ -147,7 +162,7 @@ class LearningCurve(FittedCurve):
         if num_test is None and points.num_test is not None:
             first, is_same = points.num_test[0], len(np.unique(points.num_test)) == 1
             num_test = float(first) if is_same else points.num_test
-        curve = cls(chance, num_test)
+        curve = cls(chance, num_test, start)
         curve.notes_ = measured.notes
         return curve.fit(points.n, points.error)
 
@@ -180,17 +195,21 @@ class LearningCurve(FittedCurve):
                 f"n and error must be one-dimensional and of one length, got shapes {n.shape} "
                 f"and {error.shape}"
             )
+        if self.start not in get_args(Start):
+            raise ValueError(
+                f"start must be one of {', '.join(get_args(Start))}, got {self.start!r}"
+            )
         chance = self._check_chance(error)
         num_test = self._check_num_test(len(n), chance)
         points = Points(n, error, num_test, unbounded=chance == np.inf)
-        self.analysis_ = analyse(points, chance)
+        self.analysis_ = analyse(points, chance, self.start)
         if self.analysis_.posterior is None:
             raise NotIdentifiableError(self.analysis_.reason)
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name; ``deep`` has no effect and is there for scikit-learn."""
-        return {"chance": self.chance, "num_test": self.num_test}
+        return {"chance": self.chance, "num_test": self.num_test, "start": self.start}
 
     def set_params(self, **parameters: Any) -> Self:
         """Set parameters by name; call :meth:`fit` again for them to take effect.

@@ -24,7 +24,7 @@ from .forecasting import (
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
-from .priors import VAGUE_PRIOR
+from .priors import VAGUE_PRIOR, Start
 
 FORECAST_FACTORS = (2.0, 4.0, 8.0)  # times the largest size: the sizes forecast by default
 UNKNOWN_FLOOR_SHARE = 0.8  # a floor is unknown if its interval spans this share of the last error
@@ -38,6 +38,7 @@ class Analysis:
     chance: float  # chance level: error of guessing
     posterior: Posterior | None  # for forecasts
     reason: str  # why there is no posterior; empty if there is one
+    start: Start = "unknown"  # what the classifier starts from
 
     @cached_property
     def vague_posterior(self) -> Posterior | None:
@@ -47,7 +48,7 @@ class Analysis:
     @cached_property
     def backtests(self) -> tuple[Backtest, ...]:
         """Forecasts of the largest size, made from smaller sizes; computed on first use."""
-        return () if self.posterior is None else backtest(self.points, self.chance)
+        return () if self.posterior is None else backtest(self.points, self.chance, self.start)
 
     @property
     def floor_is_identifiable(self) -> bool:
@@ -57,7 +58,7 @@ class Analysis:
         return bool(upper - lower < UNKNOWN_FLOOR_SHARE * self.points.means[-1])
 
 
-def analyse(points: Points, chance: float) -> Analysis:
+def analyse(points: Points, chance: float, start: Start = "unknown") -> Analysis:
     """Fit the laws.
 
     Points that do not determine a law give an analysis with a reason and without a posterior.
@@ -65,8 +66,8 @@ def analyse(points: Points, chance: float) -> Analysis:
     try:
         check_identifiable(points, chance)
     except NotIdentifiableError as error:
-        return Analysis(points, chance, None, str(error))
-    return Analysis(points, chance, fit(points, chance), "")
+        return Analysis(points, chance, None, str(error), start)
+    return Analysis(points, chance, fit(points, chance, start=start), "", start)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from .fitting import fit
 from .forecasting import RELIABLE_FACTOR, interval, required_size_draws, run_interval
 from .laws import LAWS, Array
 from .points import Points
-from .priors import FORECAST_PRIOR, SCATTER_PRIOR, VAGUE_PRIOR
+from .priors import FORECAST_PRIOR, VAGUE_PRIOR
+from .purchases import Purchase, savings_by_runs
 
 NUM_OUTCOMES = 200  # simulated results of one more run
 NUM_STUDIES = 40  # simulated studies of a design
@@ -51,6 +52,37 @@ def rank_next_runs(analysis: Analysis, target: float | None = None) -> list[Cand
         for n, column, variance in zip(sizes, predicted.T, variances, strict=True)
     ]
     return sorted(candidates, key=lambda candidate: -candidate.reduction / candidate.n)
+
+
+@dataclass(frozen=True)
+class RunBeforeOrder:
+    """One more run of the images at hand, before more are ordered."""
+
+    n: float  # training images
+    is_new_size: bool  # no run has this size yet
+    saving: float  # expected decrease of the cost of the order and of missing, in its unit
+
+
+def run_before_order(analysis: Analysis, plan: Purchase, price: float = 1.0) -> RunBeforeOrder:
+    """Return the further run, with no new images, that lowers the expected cost most.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    plan : Purchase
+        What is planned without the run, for the same analysis.
+    price : float
+        Of one image.
+    """
+    posterior, points = analysis.posterior, analysis.points
+    assert posterior is not None
+    measured = points.spread_sizes
+    sizes = [points.sizes[0] / 2, *measured]
+    variances = _outcome_variances(analysis, np.searchsorted(points.sizes, measured).tolist())
+    candidates = list(zip(sizes, variances[:-1], strict=True))
+    savings = savings_by_runs(posterior, plan, price, points.last_num_test, candidates)
+    best = int(np.argmax(savings))
+    return RunBeforeOrder(float(sizes[best]), best == 0, savings[best])
 
 
 def _outcome_variances(analysis: Analysis, measured: Sequence[int]) -> list[Array]:
@@ -128,7 +160,8 @@ def simulate_design(
         z = rng.standard_normal((1, len(LAWS[component.law].parameters)))
         z[:, 0] /= 4  # the expected error is assumed to be about right
         parameters = component.parameters(z, error, chance)
-        scatter = rng.choice(list(SCATTER_PRIOR), p=list(SCATTER_PRIOR.values()))
+        scatters = component.scatter_prior
+        scatter = rng.choice(list(scatters), p=list(scatters.values()))
         x = np.append(n, ahead) / n[-1]
         truth = LAWS[component.law].formula(x, chance, *parameters)[0]
         deviation = np.hypot(scatter, ASSUMED_SEED_DEVIATION) * rng.standard_normal(len(truth))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .laws import LAWS, Array
 from .points import NotIdentifiableError, Points
 from .posterior import LawDraws, Posterior
-from .priors import FORECAST_PRIOR, SCATTER_PRIOR, UNBOUNDED_PRIOR, Component
+from .priors import LATE_DRIFT, Component, Start, forecast_prior
 from .sampling import sample_posterior
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
@@ -38,7 +38,7 @@ class _Likelihood:
         far = np.maximum.outer(doublings, doublings)
         drift_covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion
         roots, constants = [], []
-        grid = product(component.drift_prior.items(), SCATTER_PRIOR.items())
+        grid = product(component.drift_prior.items(), component.scatter_prior.items())
         for (drift, drift_probability), (scatter, scatter_probability) in grid:
             covariance = drift**2 * drift_covariance + np.diag(scatter**2 + variance)
             root = np.linalg.inv(np.linalg.cholesky(covariance))
@@ -59,10 +59,18 @@ class _Likelihood:
         return log_likelihood
 
 
-def fit(points: Points, chance: float, prior: Sequence[Component] | None = None) -> Posterior:
+def fit(
+    points: Points,
+    chance: float,
+    prior: Sequence[Component] | None = None,
+    start: Start = "unknown",
+) -> Posterior:
     """Sample laws and parameters in proportion to their posterior probability.
 
-    The random numbers are seeded: the same points give the same posterior.
+    The random numbers are seeded: the same points give the same posterior. Forecasts are fitted to
+    the mean error of each size, whose deviation from the law is learned as that of single runs is:
+    told how much seeds vary, the priors would count for more than the points, and forecasts from
+    repeated runs were worse than those from their means (LOG.md). A new run varies with its seed.
 
     Parameters
     ----------
@@ -71,6 +79,8 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
         Chance level: error of guessing, a share; infinite for an unbounded metric.
     prior : sequence of Component
         The laws that are fitted, with their priors; by default those for forecasts.
+    start : {"unknown", "scratch", "pretrained", "tabular"}
+        What the classifier starts from; see :func:`~.priors.forecast_prior`.
 
     Raises
     ------
@@ -79,10 +89,11 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
     """
     if len(points.sizes) < MIN_SIZES:
         raise NotIdentifiableError(too_few_sizes(points))
-    rng, measured, largest = np.random.default_rng(0), points.log_errors(), np.log(points.sizes)[-1]
+    rng, largest = np.random.default_rng(0), np.log(points.sizes)[-1]
+    measured = (points.of_means if prior is None else points).log_errors()
     components = [
         component
-        for component in prior or (FORECAST_PRIOR if np.isfinite(chance) else UNBOUNDED_PRIOR)
+        for component in prior or forecast_prior(chance, start)
         if LAWS[component.law].min_sizes <= len(points.sizes)
         and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
     ]
@@ -109,9 +120,11 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
             grid = likelihood.on_grid(
                 LAWS[component.law].formula(likelihood.x, chance, *parameters)
             )
-            nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR)))
+            nodes = np.array(list(product(component.drift_prior, component.scatter_prior)))
             deviations.append(nodes[sample_columns(grid, rng)])
     drift, scatter = np.concatenate(deviations).T
+    noise = rng.standard_normal((NUM_DRAWS, 2))
+    late = rng.random(NUM_DRAWS) < np.repeat([c.late_drift for c in components], counts)
     return Posterior(
         laws=tuple(laws),
         largest_size=float(points.sizes[-1]),
@@ -119,7 +132,8 @@ def fit(points: Points, chance: float, prior: Sequence[Component] | None = None)
         drift=drift,
         scatter=scatter,
         relative_seed_variance=float(points.relative_seed_variance[-1]),
-        noise=rng.standard_normal((NUM_DRAWS, 2)),
+        noise=noise,
+        late_drift=LATE_DRIFT * late,
     )
 
 

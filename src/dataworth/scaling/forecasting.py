@@ -11,6 +11,7 @@ from .fitting import MIN_SIZES, fit, too_few_sizes
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
+from .priors import Start
 
 INTERVAL_LEVEL = 0.9  # nominal coverage of every interval, by default
 RELIABLE_FACTOR = 4.0  # times the largest size; forecasts beyond it are marked as unreliable
@@ -201,7 +202,7 @@ class Backtest:
         return self.lower <= self.measured <= self.upper
 
 
-def backtest(points: Points, chance: float) -> tuple[Backtest, ...]:
+def backtest(points: Points, chance: float, start: Start = "unknown") -> tuple[Backtest, ...]:
     """Forecast the mean error at the largest size without the largest, and the two largest, sizes.
 
     A forecast is made only from three or more sizes. The interval is for a mean of as many runs
@@ -210,7 +211,7 @@ def backtest(points: Points, chance: float) -> tuple[Backtest, ...]:
     tests = []
     for hidden in (1, 2):
         if len(points.sizes) - hidden >= MIN_SIZES:
-            posterior = fit(points.without_largest(hidden), chance)
+            posterior = fit(points.without_largest(hidden), chance, start=start)
             at, seeds = points.sizes[-1:], float(points.num_runs[-1])
             (lower,), (upper,) = run_interval(posterior, at, points.last_num_test, seeds)
             point = float(np.median(posterior.law_error(at)))

@@ -93,6 +93,12 @@ class Points:
         variance = variance + self.seed_variance / self.num_runs / self._scale**2
         return _average_neighbours(np.log(self.sizes), mean, variance)
 
+    @property
+    def of_means(self) -> Points:
+        """The mean of each size as if it was a single run."""
+        num_test = None if self.num_test is None else self._per_size(self.num_test)
+        return Points(self.sizes, self.means, num_test, self.unbounded)
+
     def without_largest(self, num_sizes: int) -> Points:
         """Return the points without the runs of the ``num_sizes`` largest sizes."""
         kept = self.n < self.sizes[len(self.sizes) - num_sizes]

@@ -42,6 +42,7 @@ class Posterior:
     scatter: Array  # (draws,): standard deviation of one run around the law, in log error
     relative_seed_variance: float  # between seeds at the largest size, of the log error
     noise: Array  # (draws, 2): standard normal, for the drift and for the deviation of a run
+    late_drift: Array | float = 0.0  # (draws,): of the slope per doubling, beyond the largest size
 
     def law_error(self, n: Array) -> Array:
         """Error of the law at each number of images, shape (draws, len(n))."""
@@ -50,14 +51,17 @@ class Posterior:
             [LAWS[draws.law].formula(x, self.chance, *draws.parameters) for draws in self.laws]
         )
 
-    def expected_error(self, n: Array, law_error: Array | None = None) -> Array:
+    def expected_error(self, n: Array, law_error: Array | None = None, late: bool = False) -> Array:
         """Error expected over many runs, with the drift of the slope, shape (draws, len(n)).
 
-        ``law_error`` is ``self.law_error(n)``, if it has been computed already.
+        ``law_error`` is ``self.law_error(n)``, if it has been computed already; ``late`` adds the
+        late drift, which belongs to the intervals of new runs alone: gains and required images
+        are those of the law that was measured.
         """
         error = self.law_error(n) if law_error is None else law_error
         doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.largest_size), 0)
-        drift = self.drift[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
+        deviation = np.hypot(self.drift, self.late_drift) if late else self.drift
+        drift = deviation[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
         return np.minimum(error * np.exp(drift), self.chance)
 
     def run_error(
@@ -81,7 +85,7 @@ class Posterior:
         law_error : ndarray of shape (draws, m), optional
             ``self.law_error(n)``, if it has been computed already.
         """
-        mean = self.expected_error(n, law_error)
+        mean = self.expected_error(n, law_error, late=True)
         variance = self.scatter[:, None] ** 2 + self.relative_seed_variance / seeds
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)
@@ -100,6 +104,7 @@ class Posterior:
             drift=self.drift[::step],
             scatter=self.scatter[::step],
             noise=self.noise[::step],
+            late_drift=np.broadcast_to(self.late_drift, self.drift.shape)[::step],
         )
 
     @property

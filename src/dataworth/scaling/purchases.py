@@ -14,6 +14,7 @@ Optimal Control*, section 6.2). In practice every round is planned again from it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,7 @@ from .posterior import Posterior
 STEPS_PER_DOUBLING = 8  # of the numbers of images that can be ordered
 NUM_DRAWS = 2000  # of the posterior, evenly spaced, that decide
 NUM_OUTCOMES = 48  # simulated measurements after an order
+NUM_RUN_OUTCOMES = 200  # simulated measurements of a further run
 MISS_COSTS = (1e-3, 1e6)  # searched for a chance of missing: times the cost of the largest size
 MAX_RAISES = 8  # of the cost of missing, by half
 
@@ -91,6 +93,45 @@ def plan_purchase(
     )
 
 
+def savings_by_runs(
+    posterior: Posterior,
+    plan: Purchase,
+    price: float,
+    num_test: float | None,
+    variances: Sequence[tuple[float, Array]],
+) -> list[float]:
+    """Estimate how much lower the expected cost would be after one more run of images at hand.
+
+    After each simulated error of the run the orders are planned again; plans with and without it
+    learn nothing else than whether the target is reached.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    plan : Purchase
+        What is planned without the run.
+    price : float
+        Of one image.
+    num_test : float or None
+        Test images of the measurements, if known.
+    variances : sequence of (float, ndarray of shape (draws,))
+        Training images of each candidate, and the variance of its log error in each draw.
+
+    Returns
+    -------
+    list of float
+        In the unit of ``price``, 0 or more.
+    """
+    problem = _Problem.build(posterior, plan.target, price, num_test)
+    if not len(problem.reached):
+        return [0.0] * len(variances)
+    error = posterior.expected_error(np.array([n for n, _ in variances]))[problem.draws]
+    return [
+        problem.saving(np.log(np.maximum(column, 1e-12)), variance[problem.draws], plan)
+        for column, (_, variance) in zip(error.T, variances, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class _Problem:
     """A grid of numbers of images, and when each draw reaches the target on it."""
@@ -100,6 +141,7 @@ class _Problem:
     reached: NDArray[np.intp]  # (draws,): index of the grid; its length: never. Sorted
     log_error: Array  # (draws, grid): expected log errors
     noise: Array  # (draws, grid): standard deviation of a measured log error
+    draws: NDArray[np.intp]  # (draws,): which of the posterior they are
 
     @classmethod
     def build(
@@ -107,7 +149,8 @@ class _Problem:
     ) -> _Problem:
         steps = np.arange(int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING + 1)
         n = posterior.largest_size * 2.0 ** (steps / STEPS_PER_DOUBLING)
-        chosen = slice(None, None, max(1, len(posterior.drift) // NUM_DRAWS))
+        step = max(1, len(posterior.drift) // NUM_DRAWS)
+        chosen = np.arange(0, len(posterior.drift), step)
         error = np.maximum(posterior.expected_error(n)[chosen], 1e-12)
         below = error <= target
         reached = np.where(below.any(axis=1), below.argmax(axis=1), len(n))
@@ -117,7 +160,8 @@ class _Problem:
         if num_test:
             variance = variance + (1 - error) / (error * num_test)
         noise = np.sqrt(np.broadcast_to(variance, error.shape)) + 1e-6
-        return cls(n - n[0], price, reached[order], np.log(error)[order], np.asarray(noise)[order])
+        logs = np.log(error)[order]
+        return cls(n - n[0], price, reached[order], logs, noise[order], chosen[order])
 
     @cached_property
     def survival(self) -> Array:
@@ -192,6 +236,23 @@ class _Problem:
         weights = np.zeros((len(draws), len(self.reached)))
         weights[:, first:] = np.exp(logs - logs.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+    def saving(self, predicted: Array, variance: Array, plan: Purchase) -> float:
+        """Return how much a measured log error lowers the expected cost of the plan.
+
+        ``predicted`` and ``variance`` (draws,) are its mean and variance in each draw.
+        """
+        rng = np.random.default_rng(0)
+        draws = np.linspace(0, len(predicted) - 1, NUM_RUN_OUTCOMES).astype(int)
+        noise = np.sqrt(variance[draws]) * rng.standard_normal(NUM_RUN_OUTCOMES)
+        logs = -(((predicted[draws] + noise)[:, None] - predicted) ** 2) / (2 * variance)
+        logs -= np.log(variance) / 2
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        survival = self._survival(weights / weights.sum(axis=1, keepdims=True))
+        after = self._solve(survival, plan.rounds, plan.miss_cost, 0)[0][:, 0].mean()
+        mean = survival.mean(axis=0, keepdims=True)  # in place of the exact one: never a loss
+        before = self._solve(mean, plan.rounds, plan.miss_cost, 0)[0][0, 0]
+        return max(0.0, float(before - after))
 
     def miss_cost_for(self, miss_chance: float, rounds: int) -> float:
         """Return the least cost of missing at which the plan misses rarely enough."""

@@ -235,7 +235,7 @@ def _error_draws(
     points, posterior = _with_own_noise(analysis.points, own), analysis.posterior
     assert posterior is not None
     if points is not analysis.points:
-        posterior = fit(points, analysis.chance)
+        posterior = fit(points, analysis.chance, start=analysis.start)
     errors = curve_draws(posterior.thinned(THINNING), points, n, rng)[rng.permutation(NUM_PAIRED)]
     return _with_common_noise(errors, analysis, own, between, common, rng)
 
