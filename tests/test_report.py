@@ -164,7 +164,7 @@ def test_what_an_earlier_command_said_of_other_scores_is_not_kept(reported, work
     page = page_of(workplace)
     assert "python eval.py --experiment-id s --full --report" in page.text
     assert "python eval.py --experiment-id s --conformal --report" in page.text
-    assert "left out by --mistakes 0" in page.text
+    assert "--mistakes 0 left them out" in page.text
     assert not page.all("img")
 
 

@@ -274,7 +274,13 @@ def purchase(
 def run_before_order(run: RunBeforeOrder, plan: Purchase, price: float) -> str:
     """Describe the further run of images at hand that would make the order cheaper.
 
-    Empty where nothing is ordered.
+    Parameters
+    ----------
+    run : RunBeforeOrder
+    plan : Purchase
+        Without the run. Where it orders nothing, the text is empty.
+    price : float
+        Of one image; 0 where costs are counted in images.
     """
     if plan.order == 0:
         return ""

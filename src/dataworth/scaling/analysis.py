@@ -62,6 +62,14 @@ def analyse(points: Points, chance: float, start: Start = "unknown") -> Analysis
     """Fit the laws.
 
     Points that do not determine a law give an analysis with a reason and without a posterior.
+
+    Parameters
+    ----------
+    points : Points
+    chance : float
+        Chance level: error of guessing, a share.
+    start : {"unknown", "scratch", "pretrained", "tabular"}
+        What the classifier starts from.
     """
     try:
         check_identifiable(points, chance)

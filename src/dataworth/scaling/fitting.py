@@ -91,12 +91,7 @@ def fit(
         raise NotIdentifiableError(too_few_sizes(points))
     rng, largest = np.random.default_rng(0), np.log(points.sizes)[-1]
     measured = (points.of_means if prior is None else points).log_errors()
-    components = [
-        component
-        for component in prior or forecast_prior(chance, start)
-        if LAWS[component.law].min_sizes <= len(points.sizes)
-        and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
-    ]
+    components = _applicable(prior or forecast_prior(chance, start), points, chance)
     likelihoods = [_Likelihood.build(component, largest, *measured) for component in components]
     samples = [
         sample_posterior(
@@ -117,11 +112,7 @@ def fit(
             z = sample.resample(count, rng)
             parameters = component.parameters(z, likelihood.last_error, chance)
             laws.append(LawDraws(component.law, parameters))
-            grid = likelihood.on_grid(
-                LAWS[component.law].formula(likelihood.x, chance, *parameters)
-            )
-            nodes = np.array(list(product(component.drift_prior, component.scatter_prior)))
-            deviations.append(nodes[sample_columns(grid, rng)])
+            deviations.append(_deviations(component, likelihood, chance, parameters, rng))
     drift, scatter = np.concatenate(deviations).T
     noise = rng.standard_normal((NUM_DRAWS, 2))
     late = rng.random(NUM_DRAWS) < np.repeat([c.late_drift for c in components], counts)
@@ -133,8 +124,32 @@ def fit(
         scatter=scatter,
         relative_seed_variance=float(points.relative_seed_variance[-1]),
         noise=noise,
-        late_drift=LATE_DRIFT * late,
+        late_drift=LATE_DRIFT * late.astype(float),
     )
+
+
+def _applicable(prior: Sequence[Component], points: Points, chance: float) -> list[Component]:
+    """Return the laws for so many sizes, and without those from chance where there is none."""
+    return [
+        component
+        for component in prior
+        if LAWS[component.law].min_sizes <= len(points.sizes)
+        and (np.isfinite(chance) or not LAWS[component.law].starts_at_chance)
+    ]
+
+
+def _deviations(
+    component: Component,
+    likelihood: _Likelihood,
+    chance: float,
+    parameters: Sequence[Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Draw drift and scatter of each law, shape (draws, 2)."""
+    grid = likelihood.on_grid(LAWS[component.law].formula(likelihood.x, chance, *parameters))
+    nodes = np.array(list(product(component.drift_prior, component.scatter_prior)))
+    drawn: Array = nodes[sample_columns(grid, rng)]
+    return drawn
 
 
 def too_few_sizes(points: Points) -> str:

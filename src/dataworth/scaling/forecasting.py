@@ -207,6 +207,14 @@ def backtest(points: Points, chance: float, start: Start = "unknown") -> tuple[B
 
     A forecast is made only from three or more sizes. The interval is for a mean of as many runs
     as were measured at the largest size.
+
+    Parameters
+    ----------
+    points : Points
+    chance : float
+        Chance level: error of guessing, a share.
+    start : {"unknown", "scratch", "pretrained", "tabular"}
+        What the classifier starts from.
     """
     tests = []
     for hidden in (1, 2):

@@ -54,9 +54,15 @@ class Posterior:
     def expected_error(self, n: Array, law_error: Array | None = None, late: bool = False) -> Array:
         """Error expected over many runs, with the drift of the slope, shape (draws, len(n)).
 
-        ``law_error`` is ``self.law_error(n)``, if it has been computed already; ``late`` adds the
-        late drift, which belongs to the intervals of new runs alone: gains and required images
-        are those of the law that was measured.
+        Parameters
+        ----------
+        n : ndarray of shape (m,)
+            Training images.
+        law_error : ndarray of shape (draws, m), optional
+            ``self.law_error(n)``, if it has been computed already.
+        late : bool
+            Whether to add the late drift, which belongs to the intervals of new runs alone: gains
+            and required images are those of the law that was measured.
         """
         error = self.law_error(n) if law_error is None else law_error
         doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.largest_size), 0)
