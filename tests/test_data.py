@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dataworth.config import Machine, Recipe
-from dataworth.data import cache, datasets, decoding, pixels, prepare
+from dataworth.data import cache, decoding, pixels, prepare
+from dataworth.data import digits as embedded_digits
 from dataworth.data.augmentation import AugmentedEpoch
 from dataworth.data.class_names import readable_names
 from dataworth.data.datasets import DATASETS, load
@@ -523,8 +524,8 @@ def test_wordnet_ids_are_shown_as_words():
 def test_the_digits_are_scikit_learns_wherever_it_keeps_them(monkeypatch):
     images, labels = load_digits(return_X_y=True)
     for spec in (find_spec("sklearn"), None):
-        monkeypatch.setattr(datasets, "find_spec", lambda _, spec=spec: spec)
-        read_images, read_labels = datasets._digits_table()
+        monkeypatch.setattr(embedded_digits, "find_spec", lambda _, spec=spec: spec)
+        read_images, read_labels = embedded_digits._read()
         assert (read_images == images).all()
         assert (read_labels == labels).all()
 

@@ -10,7 +10,6 @@ from ..config import Machine, Run
 from ..console import say, warn
 from ..distributed.process_group import require_single_process
 from ..errors import DamagedError, InputError
-from ..evaluation.results import FILE as RESULTS_FILE
 from ..storage.files import remove_temporary_files
 from ..storage.identity import check_same
 from ..storage.locks import lock_folder
@@ -69,11 +68,13 @@ def _evaluate(words: Sequence[str] | None) -> int:
 
 def _results_alone(flags: EvalFlags) -> Path | None:
     """Return the folder of the results of a named study without checkpoints."""
+    from ..evaluation.results import FILE
+
     name = flags.experiment_id
     if name is None or (flags.checkpoint_dir / name).exists():
         return None
     folder = (flags.results_dir or Machine().results_dir) / name
-    return folder if (folder / RESULTS_FILE).exists() else None
+    return folder if (folder / FILE).exists() else None
 
 
 def _write_results(
