@@ -15,7 +15,7 @@ from ..evaluation.records import StudyResults
 from ..evaluation.results import FILE, read_results, write_results
 from ..evaluation.tables import csv_bytes, format_table, runs_table
 from ..findings.costs import Hours, Prices, priced
-from ..findings.curves import METRICS, headline, law_record
+from ..findings.curves import common_metric, law_record
 from ..findings.study import (
     VariantFindings,
     analyse_variants,
@@ -141,10 +141,8 @@ def compare_exponents(findings: Sequence[VariantFindings]) -> str:
     """Format the exponents of several variants as a text table; empty for a single variant."""
     if len(findings) < 2:
         return ""
-    curves = {variant.name: headline(variant.curves) for variant in findings if variant.curves}
-    if len({curve.metric for curve in curves.values()}) > 1:  # compare all by the same metric
-        curves = {v.name: v.curves[METRICS[0]] for v in findings if v.curves}
-    table = exponents_table(curves)
+    metric = common_metric(variant.curves for variant in findings)
+    table = exponents_table({v.name: v.curves[metric] for v in findings if v.curves})
     return str(table.to_string(index=False)) if len(table) else ""
 
 

@@ -9,6 +9,7 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from ..storage.study_directory import epochs_table
 from .flags import EvalFlags
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..evaluation.records import StudyResults
     from ..findings.study import VariantFindings
     from ..findings.training import TrainingFindings
@@ -62,23 +65,28 @@ class Output:
     folder: Path  # of the results
     fitted: Sequence[bytes] = ()  # answers to Fit, which are unpickled where they are needed
 
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """The content of epochs.csv."""
+        return epochs_table(self.directories)
+
     def variants(self) -> list[VariantFindings]:
         """Analyse every variant, from the laws that are fitted already."""
         from ..findings.study import analyse_variants
 
         # Bytes of another process of this command, never of a file.
         fitted = [item for part in self.fitted for item in pickle.loads(part).items()]
-        return analyse_variants(self.results, epochs_table(self.directories), dict(fitted))
+        return analyse_variants(self.results, self.epochs, dict(fitted))
 
     def write(self) -> Findings:
         """Write the tables, the laws and metrics.json; return what was found."""
         from ..findings.training import training_findings
         from .eval_output import describe_findings, find_worth, write_files
 
-        results, variants, epochs = self.results, self.variants(), epochs_table(self.directories)
+        results, variants = self.results, self.variants()
         worth = find_worth(variants, self.flags)
         training = training_findings({results.experiment_id: results})
-        write_files(results, variants, epochs, self.folder, worth, training)
+        write_files(results, variants, self.epochs, self.folder, worth, training)
         text = describe_findings(results, variants, self.notes, worth, training)
         return Findings(text, variants, worth, training)
 
