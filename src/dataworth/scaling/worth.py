@@ -18,6 +18,11 @@ taken as independent between the curves. Without the answers to each image the c
 known from errors alone; they are not negative, and with 0 the intervals are too wide rather than
 too narrow.
 
+The two curves are of the same images and classes, so that they bend at much the same sizes: a
+factor that was steady hardly turns beyond the largest size. Draws of the two laws are therefore
+paired with weights, a Student density of the change of slope of log m from the sizes before to the
+sizes ahead. Its scale is about twice what was measured on one data set, see LOG.md.
+
 An option whose points determine no law, such as one of a single size, has a worth at its measured
 sizes only: from its measured error with its test noise, seed noise and scatter.
 """
@@ -41,6 +46,10 @@ NUM_PAIRED = NUM_DRAWS // THINNING
 MIN_OWN_NOISE = 0.25  # of the binomial variance: small counts of errors stay as uncertain as that
 STEPS_PER_DOUBLING = 8  # of the grid of sizes; errors are interpolated between them
 FORECAST_FACTORS = (2.0, 4.0)  # times the largest size of the option
+BEND_SCALE = 0.1  # of log m per doubling: change of its slope beyond the largest size,
+BEND_FREEDOM = 3  # and the degrees of freedom of its Student density
+UNTOLD_BEND = 10.0  # of these scales, of curves so far apart that they have no factor
+NUM_PAIRINGS = 8  # of the draws of both laws, from which pairs are drawn by weight
 
 
 @dataclass(frozen=True)
@@ -125,16 +134,20 @@ def compare(baseline: Analysis, option: Analysis, shared: SharedTest | None = No
     shared, rng = shared or SharedTest(), np.random.default_rng(0)
     sizes, largest = option.points.spread_sizes, option.points.sizes[-1]
     ahead = [factor * largest for factor in FORECAST_FACTORS] if option.posterior else []
-    n = _sizes_to_compare(baseline, sizes, ahead)
-    common = rng.standard_normal(NUM_PAIRED)
-    weak = _error_draws(baseline, n, shared.own(shared.baseline), shared.between, common, rng)
+    before = min(max(largest / RELIABLE_FACTOR, sizes[0]), largest / 2)
+    n = _sizes_to_compare(baseline, sizes, [before, *ahead])
+    within = shared.own(shared.baseline), shared.own(shared.option)
+    weak = _law_draws(baseline, n, within[0], rng)
     if option.posterior is None:
         strong = np.full(weak.shape, np.nan)
-        strong[:, np.searchsorted(n, sizes)] = _measured_draws(
-            option, baseline, sizes, shared.own(shared.option), shared.between, common, rng
-        )
+        measured = _measured_draws(option, baseline, sizes, within[1], rng)
+        strong[:, np.searchsorted(n, sizes)] = measured
     else:
-        strong = _error_draws(option, n, shared.own(shared.option), shared.between, common, rng)
+        strong = _law_draws(option, n, within[1], rng)
+        weak, strong = _pair(n, weak, strong, np.array([before, largest, ahead[-1]]), rng)
+    common = rng.standard_normal(NUM_PAIRED)
+    weak = _with_common_noise(weak, baseline, within[0], shared.between, common, rng)
+    strong = _with_common_noise(strong, option, within[1], shared.between, common, rng)
     rows = [
         _worth(baseline, n, weak, strong, i, option.points.sizes)
         for i in np.searchsorted(n, [*sizes, *ahead]).tolist()
@@ -143,13 +156,47 @@ def compare(baseline: Analysis, option: Analysis, shared: SharedTest | None = No
     return Comparison(tuple(rows), crossing, option.reason)
 
 
-def _sizes_to_compare(baseline: Analysis, sizes: Array, ahead: list[float]) -> Array:
+def _sizes_to_compare(baseline: Analysis, sizes: Array, others: list[float]) -> Array:
     """Return a grid over all sizes that are looked up, and these sizes, ascending."""
     own = baseline.points.sizes
-    first = min(own[0], sizes[0]) / RELIABLE_FACTOR
-    last = max(own[-1], *sizes, *ahead) * RELIABLE_FACTOR
+    first = min(own[0], *sizes, *others) / RELIABLE_FACTOR**2
+    last = max(own[-1], *sizes, *others) * RELIABLE_FACTOR**2
     num_steps = int(np.ceil(np.log2(last / first) * STEPS_PER_DOUBLING))
-    return np.unique([*np.geomspace(first, last, num_steps + 1), *sizes, *ahead])
+    return np.unique([*np.geomspace(first, last, num_steps + 1), *sizes, *others])
+
+
+def _pair(
+    n: Array, weak: Array, strong: Array, sizes: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Draw pairs of a baseline's and an option's curve, by how little the factor bends.
+
+    Parameters
+    ----------
+    n : ndarray of shape (m,)
+        Training images.
+    weak, strong : ndarray of shape (draws, m)
+        Errors of the baseline and of the option.
+    sizes : ndarray of shape (3,)
+        Of ``n``: one before the option's largest size, that one, and one beyond.
+    rng : Generator
+
+    Returns
+    -------
+    weak, strong : ndarray of shape (draws, m)
+    """
+    places, doublings = np.searchsorted(n, sizes), np.diff(np.log2(sizes))
+    orders = np.array([rng.permutation(len(strong)) for _ in range(NUM_PAIRINGS)])
+    weights = np.empty(orders.shape)
+    for order, weight in zip(orders, weights, strict=True):
+        found = np.stack([_size_with_error(n, weak, strong[order, place]) for place in places])
+        told = ((found > n[0]) & (found < n[-1])).all(axis=0)
+        slopes = np.diff(np.log(found.clip(n[0], n[-1]) / sizes[:, None]), axis=0)
+        before, beyond = slopes / doublings[:, None] / BEND_SCALE
+        bend = np.where(told, beyond - before, UNTOLD_BEND)
+        weight[:] = (1 + bend**2 / BEND_FREEDOM) ** (-(BEND_FREEDOM + 1) / 2)
+    shares = weights.ravel() / weights.sum()
+    chosen = rng.choice(weights.size, len(weak), p=shares)
+    return weak[chosen % len(weak)], strong[orders.ravel()[chosen]]
 
 
 def _worth(
@@ -220,24 +267,15 @@ def _crossing(
     )
 
 
-def _error_draws(
-    analysis: Analysis,
-    n: Array,
-    own: float,
-    between: float,
-    common: Array,
-    rng: np.random.Generator,
-) -> Array:
-    """Draw the expected error at each size, shape (draws, len(n)), from the joint posterior.
-
-    ``common`` (draws,) is the standard normal part of the test noise that both curves have.
-    """
+def _law_draws(analysis: Analysis, n: Array, own: float, rng: np.random.Generator) -> Array:
+    """Draw the expected error at each size, shape (draws, len(n)), without shared test noise."""
     points, posterior = _with_own_noise(analysis.points, own), analysis.posterior
     assert posterior is not None
     if points is not analysis.points:
         posterior = fit(points, analysis.chance, start=analysis.start)
-    errors = curve_draws(posterior.thinned(THINNING), points, n, rng)[rng.permutation(NUM_PAIRED)]
-    return _with_common_noise(errors, analysis, own, between, common, rng)
+    draws = curve_draws(posterior.thinned(THINNING), points, n, rng)
+    shuffled: Array = draws[rng.permutation(NUM_PAIRED)]
+    return shuffled
 
 
 def _with_own_noise(points: Points, correlation: float) -> Points:
@@ -262,7 +300,10 @@ def _with_common_noise(
     common: Array,
     rng: np.random.Generator,
 ) -> Array:
-    """Shift whole curves by the test noise that their points share."""
+    """Shift whole curves by the test noise that their points share.
+
+    ``common`` (draws,) is the standard normal part of it that both curves have.
+    """
     num_test = analysis.points.last_num_test
     if num_test is None or own == 0:
         return errors
@@ -278,8 +319,6 @@ def _measured_draws(
     baseline: Analysis,
     sizes: Array,
     own: float,
-    between: float,
-    common: Array,
     rng: np.random.Generator,
 ) -> Array:
     """Draw the expected errors of measured sizes, each from its own runs, (draws, sizes).
@@ -300,5 +339,5 @@ def _measured_draws(
         list(SCATTER_PRIOR), (NUM_PAIRED, 1), p=probabilities / probabilities.sum()
     )
     noise = rng.standard_normal((NUM_PAIRED, len(sizes)))
-    errors = np.minimum(np.exp(y + np.sqrt(variance + scatter**2) * noise), option.chance)
-    return _with_common_noise(errors, option, own, between, common, rng)
+    errors: Array = np.exp(y + np.sqrt(variance + scatter**2) * noise)
+    return np.minimum(errors, option.chance)
