@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dataworth.data.class_names import readable_names
 from dataworth.findings.classes import NEXT_IMAGES, class_gains, read_class_errors
 
 from .measure import ROOT
@@ -85,9 +86,10 @@ def _draw(data: Path, classes: int, image_size: int, seed: int, place: Path) -> 
     result = {"seed": seed, "images": sum(have.values())}
     result["before"] = _error(place, "before", [*flags, *sizes], "--full")
     gains = class_gains(*read_class_errors(place / "results" / "before" / "per_class.csv"))
-    budget = ADVISED * NEXT_IMAGES
+    budget, folder_of = ADVISED * NEXT_IMAGES, dict(zip(readable_names(names), names, strict=True))
+    best = [folder_of[name] for name in gains.table["class"][:ADVISED]]
     bought = {
-        "advised": dict.fromkeys(gains.table["class"][:ADVISED], NEXT_IMAGES),
+        "advised": dict.fromkeys(best, NEXT_IMAGES),
         "random": dict.fromkeys(rng.choice(names, ADVISED, replace=False).tolist(), NEXT_IMAGES),
         "even": dict.fromkeys(names, budget // classes),
     }
@@ -96,6 +98,7 @@ def _draw(data: Path, classes: int, image_size: int, seed: int, place: Path) -> 
     result["advised_images"] = float(advised["num_train_images"].mean())  # a class, before
     for arm, purchase in bought.items():
         have_now = {name: count + purchase.get(name, 0) for name, count in have.items()}
+        assert sum(have_now.values()) == sum(have.values()) + budget, "every purchase is as large"
         _make(data, images, have_now, place / arm)
         result[arm] = _error(place, arm, [*flags, "--subset-sizes", "1.0"])
     return result
