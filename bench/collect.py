@@ -73,14 +73,8 @@ def _draw(data: Path, classes: int, image_size: int, seed: int, place: Path) -> 
     images = {name: rng.permutation(sorted((data / "train" / name).iterdir())) for name in names}
     most = min(len(files) for files in images.values()) - NEXT_IMAGES
     have = {name: round(float(np.exp(rng.uniform(*np.log([FEWEST, most]))))) for name in names}
-    flags = [
-        *STUDY.split(),
-        "--image-size",
-        str(image_size),
-        "--seeds",
-        str(seed),
-        str(seed + 1000),
-    ]
+    seeds = ["--seeds", str(seed), str(seed + 1000)]
+    flags = [*STUDY.split(), "--image-size", str(image_size), *seeds]
     _make(data, images, have, place / "before")
     sizes = ["--subset-sizes", "1.0", "0.5", "0.25"]
     result = {"seed": seed, "images": sum(have.values())}
