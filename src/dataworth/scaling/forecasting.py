@@ -170,7 +170,18 @@ def required_images_each(
     num_test: float | None = None,
     seeds: float = 1,
 ) -> list[RequiredImages]:
-    """Estimate :func:`required_images` for several targets at the cost of one."""
+    """Estimate :func:`required_images` for several targets at the cost of one.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    targets : sequence of float
+        Errors, shares.
+    level : float
+        Nominal coverage of the intervals, in (0, 1).
+    num_test, seeds : float
+        As in :func:`reach_probability`.
+    """
     n = _search_sizes(posterior)
     error = posterior.run_error(n, num_test, seeds)
     rows = []
