@@ -168,8 +168,10 @@ def priors_table() -> str:
             f"| {component.law} | {' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
             f"{component.late_drift:.2f} |"
         )
-    notes = "The columns after the law are its prior weights, by what the classifier starts from."
-    notes += " Ranges are 90 % intervals of the prior; late drift: its probability, with tabular at least 0.10."
+    notes = (
+        "The columns after the law are its prior weights, by what the classifier starts from. "
+        "Ranges are 90 % intervals of the prior; late drift: its probability, with tabular at least 0.10."
+    )
     return "\n".join([*lines, "", notes])
 
 
