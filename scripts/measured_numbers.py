@@ -48,6 +48,7 @@ SUITES = {
     "clean": "image, smoothed",
     "noisy": "image, 5,000 test images",
     "lcdb": "tabular (LCDB)",
+    "lcdbmore": "tabular (LCDB), 45 more data sets",
     "full": "image, all points",
 }
 SPEEDS = {

@@ -157,22 +157,23 @@ def priors_table() -> str:
     """Return the table of the components of the forecasting prior, with 90 % intervals."""
     lines = [
         f"| law | {' | '.join(PRIORS)} | exponent | floor, share of the last error | drift per "
-        "doubling, mean | scatter, mean |",
+        "doubling, mean | late drift |",
         f"|---|{'---|' * len(PRIORS)}---|---|---|---|",
     ]
     for place, component in enumerate(PRIORS["scratch"]):  # has all components
         weights = [f"{p[place].weight:.2f}" if place < len(p) else "0" for p in PRIORS.values()]
         exponent, floor = (_range(component, name) for name in ("exponent", "floor"))
-        drift, scatter = (
-            sum(size * weight for size, weight in prior.items())
-            for prior in (component.drift_prior, component.scatter_prior)
-        )
+        drift = sum(size * weight for size, weight in component.drift_prior.items())
         lines.append(
             f"| {component.law} | {' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
-            f"{scatter:.3f} |"
+            f"{component.late_drift:.2f} |"
         )
-    notes = "The columns after the law are its prior weights, by what the classifier starts from."
-    return "\n".join([*lines, "", f"{notes} Ranges are 90 % intervals of the prior."])
+    notes = (
+        "The columns after the law are its prior weights, by what the classifier starts from. "
+        "Ranges are 90 % intervals of the prior; late drift: its probability, with tabular at "
+        "least 0.10."
+    )
+    return "\n".join([*lines, "", notes])
 
 
 def _range(component: Component, name: str) -> str:

@@ -44,7 +44,7 @@ def loss_curve():
 
 
 def check_consistency(curve, level, runs=1):
-    """Intervals contain the median, probability inverts them, required_n inverts predict."""
+    """Intervals contain the median, probability inverts them, required_n inverts both."""
     at = np.array([2000, 16_000, 64_000.0])
     median, (lower, upper) = curve.predict(at), curve.predict_interval(at, level, runs)
     assert ((lower <= median) & (median <= upper)).all()
@@ -54,9 +54,16 @@ def check_consistency(curve, level, runs=1):
     wider = curve.predict_interval(at, (1 + level) / 2, runs)
     assert ((wider[0] <= lower) & (upper <= wider[1])).all()
     target = float(curve.predict(16_000))
-    required = curve.required_n(target, level)
+    required = curve.required_n(target, level, runs)
     assert required.lower <= required.estimate <= required.upper
     assert curve.predict(required.estimate) == pytest.approx(target, rel=0.03)
+    shares = {required.lower: (1 - level) / 2, required.estimate: 0.5}
+    for n, share in (shares | {required.upper: (1 + level) / 2}).items():
+        if np.isfinite(n):
+            here, before = curve.probability(target, [n, n * 2 ** (-1 / 16)], runs)
+            assert before < share <= here
+        else:
+            assert required.probability < share
 
 
 def test_intervals_probabilities_and_required_sizes_agree(loss_curve):

@@ -308,12 +308,12 @@ def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():
     candidates = {run.n: run for run in rank_next_runs(two_seeds)}
     assert candidates[100_000].is_new_size
     assert candidates[100_000].reduction > 0.1
-    assert candidates[12_500].reduction == pytest.approx(0, abs=0.02)
+    assert candidates[12_500].reduction == pytest.approx(0, abs=0.001)
     assert (
-        max(run.reduction for run in rank_next_runs(single_seed) if not run.is_new_size) > 0.02
-    )  # unknown spread
+        max(run.reduction for run in rank_next_runs(single_seed) if not run.is_new_size) > 0.004
+    )  # unknown spread; a late drift, which no further seed tells of, limits what there is to gain
     assert all(
-        run.reduction == 0 for run in rank_next_runs(two_seeds, target=1e-6)
+        run.reduction == 0 for run in rank_next_runs(two_seeds, target=1e-12)
     )  # no draw reaches it
 
 

@@ -174,7 +174,9 @@ def targets(analysis: Analysis, errors: Sequence[float], name: str = "Error") ->
         return [f"{name} {percent(error)}: no answer without a law." for error in errors]
     return [
         _required_images(analysis, required, name)
-        for required in required_images_each(analysis.posterior, errors)
+        for required in required_images_each(
+            analysis.posterior, errors, num_test=analysis.points.last_num_test
+        )
     ]
 
 

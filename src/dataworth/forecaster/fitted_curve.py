@@ -13,6 +13,7 @@ from ..scaling.forecasting import (
     Backtest,
     RequiredImages,
     interval,
+    reach_probability,
     required_images,
     run_interval,
 )
@@ -113,7 +114,7 @@ class FittedCurve:
             Nominal coverage, in (0, 1).
         runs : float, default=1
             Runs (seeds) that are averaged, 1 or more. They share the test images, so that only the
-            variance between seeds decreases.
+            variance between seeds decreases. Infinite: the expected error, without any noise.
 
         Returns
         -------
@@ -136,7 +137,7 @@ class FittedCurve:
         """Return the probability that new runs measure a mean error of at most ``error``.
 
         It inverts :meth:`predict_interval`: with probability 0.05 the error is below the lower end
-        of the 90 % interval, with 0.95 below the upper end.
+        of the 90 % interval, with 0.95 below the upper end. :meth:`required_n` inverts it in n.
 
         Parameters
         ----------
@@ -145,7 +146,7 @@ class FittedCurve:
         n : array-like of shape (m,), or float
             Training images, above 0.
         runs : float, default=1
-            Runs (seeds) that are averaged, 1 or more.
+            Runs (seeds) that are averaged, 1 or more; infinite: the expected error.
 
         Returns
         -------
@@ -161,12 +162,18 @@ class FittedCurve:
         targets, sizes = np.broadcast_arrays(to_numbers("error", error), to_numbers("n", n))
         self._check_target(targets)
         _check_runs(runs)
-        draws = posterior.run_error(_sizes(sizes), self.analysis_.points.last_num_test, runs)
-        share: Array = (draws <= targets.ravel()).mean(axis=0)
+        num_test = self.analysis_.points.last_num_test
+        share = reach_probability(posterior, _sizes(sizes), targets.ravel(), num_test, runs)
         return _shaped(share, targets.shape)
 
-    def required_n(self, error: float, level: float = INTERVAL_LEVEL) -> RequiredImages:
-        """Estimate how many training images an error takes.
+    def required_n(
+        self, error: float, level: float = INTERVAL_LEVEL, runs: float = 1
+    ) -> RequiredImages:
+        """Estimate how many training images new runs need to measure an error.
+
+        It inverts :meth:`probability`: of the sizes on a grid of 16 per doubling, ``estimate`` is
+        the smallest at which that is 0.5 or more, and the ends of the 90 % interval are those at
+        which it is 0.05 and 0.95 or more.
 
         Parameters
         ----------
@@ -174,22 +181,26 @@ class FittedCurve:
             Target error, a share in (0, 1); any number above 0 with an infinite ``chance``.
         level : float, default=0.9
             Nominal coverage of the interval, in (0, 1).
+        runs : float, default=1
+            Runs (seeds) that are averaged, 1 or more; infinite: the expected error.
 
         Returns
         -------
         RequiredImages
             With ``estimate``, ``lower`` and ``upper`` in training images, infinite where 1,024
-            times the largest size are not enough, and the ``probability`` that they are.
+            times the largest size are not enough, and ``probability``, the highest within that.
 
         Raises
         ------
         ValueError
-            If ``error`` or ``level`` is out of range.
+            If a number is out of range.
         """
         posterior = self._posterior()
         _check_level(level)
+        _check_runs(runs)
         self._check_target(np.asarray(error, dtype=float))
-        return required_images(posterior, float(error), level)
+        num_test = self.analysis_.points.last_num_test
+        return required_images(posterior, float(error), level, num_test, runs)
 
     def plan(
         self,
@@ -204,7 +215,7 @@ class FittedCurve:
         Parameters
         ----------
         error : float
-            Target error, as in :meth:`required_n`: the expected error of new runs.
+            Target of the expected error of new runs: see ``runs`` of :meth:`required_n`.
         rounds : int, default=1
             Orders that can still be made, this one included. After each, train, fit again with the
             new point, and plan again.
@@ -320,5 +331,5 @@ def _check_level(level: float) -> None:
 
 
 def _check_runs(runs: float) -> None:
-    if not 1 <= runs < np.inf:
+    if not runs >= 1:  # also refuses NaN
         raise ValueError(f"runs must be 1 or more, got {runs!r}")

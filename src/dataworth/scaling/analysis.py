@@ -18,7 +18,7 @@ from .forecasting import (
     check_identifiable,
     doubling_gains,
     interval,
-    required_images,
+    required_images_each,
     run_interval,
 )
 from .laws import Array
@@ -146,7 +146,8 @@ def to_dict(
         "forecasts": [vars(forecast) for forecast in forecasts(analysis, at)],
         "backtests": [vars(test) | {"held": test.covered} for test in analysis.backtests],
         "required_images": [
-            _without_infinity(vars(required_images(posterior, target))) for target in targets
+            _without_infinity(vars(required))
+            for required in required_images_each(posterior, targets, num_test=points.last_num_test)
         ],
     }
 

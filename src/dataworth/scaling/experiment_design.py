@@ -12,7 +12,7 @@ from .fitting import fit
 from .forecasting import RELIABLE_FACTOR, interval, required_size_draws, run_interval
 from .laws import LAWS, Array
 from .points import Points
-from .priors import FORECAST_PRIOR, VAGUE_PRIOR
+from .priors import FORECAST_PRIOR, SCATTER_PRIOR, VAGUE_PRIOR
 from .purchases import Purchase, savings_by_runs
 
 NUM_OUTCOMES = 200  # simulated results of one more run
@@ -160,7 +160,7 @@ def simulate_design(
         z = rng.standard_normal((1, len(LAWS[component.law].parameters)))
         z[:, 0] /= 4  # the expected error is assumed to be about right
         parameters = component.parameters(z, error, chance)
-        scatters = component.scatter_prior
+        scatters = SCATTER_PRIOR
         scatter = rng.choice(list(scatters), p=list(scatters.values()))
         x = np.append(n, ahead) / n[-1]
         truth = LAWS[component.law].formula(x, chance, *parameters)[0]

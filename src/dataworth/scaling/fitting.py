@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .laws import LAWS, Array
 from .points import NotIdentifiableError, Points
 from .posterior import LawDraws, Posterior
-from .priors import LATE_DRIFT, Component, Start, forecast_prior
+from .priors import LATE_DRIFT, SCATTER_PRIOR, Component, Start, forecast_prior
 from .sampling import sample_posterior
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
@@ -26,8 +26,9 @@ class _Likelihood:
     x: Array  # (sizes,): of the points, relative to the largest
     y: Array  # (sizes,): mean log errors
     last_error: float  # at the largest size
-    whiten: Array  # (sizes, sizes * grid): transforms residuals to standard normal numbers
-    constant: Array  # (grid,): log prior and log determinant
+    rotate: Array  # (sizes, scatters * sizes): transforms residuals to uncorrelated numbers
+    precision: Array  # (grid, scatters * sizes): of these numbers at each node; 0: of other nodes
+    constant: Array  # (grid, 1): log prior and log determinant
 
     @classmethod
     def build(
@@ -37,25 +38,33 @@ class _Likelihood:
         near = np.minimum.outer(doublings, doublings)
         far = np.maximum.outer(doublings, doublings)
         drift_covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion
-        roots, constants = [], []
-        grid = product(component.drift_prior.items(), component.scatter_prior.items())
-        for (drift, drift_probability), (scatter, scatter_probability) in grid:
-            covariance = drift**2 * drift_covariance + np.diag(scatter**2 + variance)
-            root = np.linalg.inv(np.linalg.cholesky(covariance))
-            roots.append(root.T)
-            constants.append(
-                np.log(drift_probability * scatter_probability) + np.log(np.diag(root)).sum()
-            )
+        drifts, drift_weights = np.array(list(component.drift_prior.items())).T
+        scatters, scatter_weights = np.array(list(SCATTER_PRIOR.items())).T
+        rotations = []
+        precision = np.zeros((len(drifts), len(scatters), len(scatters), len(y)))
+        constant = np.log(np.outer(drift_weights, scatter_weights))
+        for i, scatter in enumerate(scatters):
+            root = 1 / np.sqrt(scatter**2 + variance)  # then every drift has the same eigenvectors
+            share, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)
+            variances = 1 + np.outer(drifts**2, np.maximum(share, 0))
+            rotations.append(root[:, None] * vectors)
+            precision[:, i, i] = 1 / variances
+            constant[:, i] += np.log(root).sum() - np.log(variances).sum(axis=1) / 2
         x = np.exp(np.round(log_n - largest, 12))  # rounded: the unit of n must not matter
-        whiten = np.stack(roots, axis=2).reshape(len(x), -1)  # the grid last: sums over it are fast
-        return cls(x, y, float(np.exp(y[-1])), whiten, np.array(constants))
+        return cls(
+            x,
+            y,
+            float(np.exp(y[-1])),
+            np.concatenate(rotations, axis=1),
+            precision.reshape(constant.size, -1),
+            constant.reshape(-1, 1),
+        )
 
     def on_grid(self, error: Array) -> Array:
-        """Log likelihood of errors (draws, sizes) at each node of the grid, (draws, grid)."""
-        residual = (self.y - np.log(np.maximum(error, 1e-12))) @ self.whiten
-        residual *= residual
-        squares = residual.reshape(len(error), -1, len(self.constant)).sum(1)
-        log_likelihood: Array = self.constant - squares / 2
+        """Log likelihood of errors (draws, sizes) at each node of the grid, (grid, draws)."""
+        numbers = (self.y - np.log(np.maximum(error, 1e-12))) @ self.rotate
+        numbers *= numbers
+        log_likelihood: Array = self.constant - self.precision @ numbers.T / 2
         return log_likelihood
 
 
@@ -147,8 +156,8 @@ def _deviations(
 ) -> Array:
     """Draw drift and scatter of each law, shape (draws, 2)."""
     grid = likelihood.on_grid(LAWS[component.law].formula(likelihood.x, chance, *parameters))
-    nodes = np.array(list(product(component.drift_prior, component.scatter_prior)))
-    drawn: Array = nodes[sample_columns(grid, rng)]
+    nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR)))
+    drawn: Array = nodes[sample_columns(grid.T, rng)]
     return drawn
 
 
@@ -167,8 +176,8 @@ def _marginal_log_likelihood(
         grid = likelihood.on_grid(
             law.formula(likelihood.x, chance, *component.parameters(z, last_error, chance))
         )
-        largest = grid.max(axis=1)
-        total: Array = largest + np.log(np.exp(grid - largest[:, None]).sum(axis=1))
+        largest = grid.max(axis=0)
+        total: Array = largest + np.log(np.exp(grid - largest).sum(axis=0))
         return total
 
     return log_likelihood

@@ -99,19 +99,56 @@ def run_interval(
 
 @dataclass(frozen=True)
 class RequiredImages:
-    """Training images that a target error takes."""
+    """Training images at which new runs measure a target error.
+
+    At each of the three sizes, and at none smaller, :func:`reach_probability` is at least the
+    probability of that quantile.
+    """
 
     target: float  # the error, a share
-    estimate: float  # median; infinite if it is not reached within MAX_FACTOR
+    estimate: float  # probability 0.5; infinite if that is not reached within MAX_FACTOR
     lower: float
     upper: float
-    probability: float  # that it is reached within MAX_FACTOR
+    probability: float  # the highest of any size within MAX_FACTOR
+
+
+def reach_probability(
+    posterior: Posterior,
+    n: Array,
+    target: Array | float,
+    num_test: float | None = None,
+    seeds: float = 1,
+) -> Array:
+    """Return the probability that new runs measure a mean error of at most ``target``.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    n : ndarray of shape (m,)
+        Training images.
+    target : float or ndarray of shape (m,)
+        Errors, shares.
+    num_test : float, optional
+        Test images, if known.
+    seeds : float
+        Runs that are averaged; infinite: the probability that the expected error is so low.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+    """
+    share: Array = (posterior.run_error(n, num_test, seeds) <= target).mean(axis=0)
+    return share
 
 
 def required_images(
-    posterior: Posterior, target: float, level: float = INTERVAL_LEVEL
+    posterior: Posterior,
+    target: float,
+    level: float = INTERVAL_LEVEL,
+    num_test: float | None = None,
+    seeds: float = 1,
 ) -> RequiredImages:
-    """Estimate how many training images the expected error needs to fall to ``target``.
+    """Estimate how many training images new runs need to measure ``target`` or less.
 
     Parameters
     ----------
@@ -120,12 +157,18 @@ def required_images(
         An error, a share.
     level : float
         Nominal coverage of the interval, in (0, 1).
+    num_test, seeds : float
+        As in :func:`reach_probability`, which this inverts.
     """
-    return required_images_each(posterior, [target], level)[0]
+    return required_images_each(posterior, [target], level, num_test, seeds)[0]
 
 
 def required_images_each(
-    posterior: Posterior, targets: Sequence[float], level: float = INTERVAL_LEVEL
+    posterior: Posterior,
+    targets: Sequence[float],
+    level: float = INTERVAL_LEVEL,
+    num_test: float | None = None,
+    seeds: float = 1,
 ) -> list[RequiredImages]:
     """Estimate :func:`required_images` for several targets at the cost of one.
 
@@ -136,40 +179,34 @@ def required_images_each(
         Errors, shares.
     level : float
         Nominal coverage of the intervals, in (0, 1).
+    num_test, seeds : float
+        As in :func:`reach_probability`.
     """
-    n, error = _search_grid(posterior)
-    return [
-        _summarise_sizes(posterior, target, _first_size(n, error, target), level)
-        for target in targets
-    ]
-
-
-def _summarise_sizes(
-    posterior: Posterior, target: float, sizes: Array, level: float
-) -> RequiredImages:
-    sizes = np.where(sizes < MAX_FACTOR * posterior.largest_size, sizes, np.inf)
-    quantiles = [0.5, (1 - level) / 2, (1 + level) / 2]
-    estimate, lower, upper = (
-        float(value) for value in np.quantile(sizes, quantiles, method="inverted_cdf")
-    )
-    return RequiredImages(target, estimate, lower, upper, float(np.isfinite(sizes).mean()))
+    n = _search_sizes(posterior)
+    error = posterior.run_error(n, num_test, seeds)
+    rows = []
+    for target in targets:
+        probability = (error <= target).mean(axis=0)
+        estimate, lower, upper = (
+            float(n[reached.argmax()]) if (reached := probability >= share).any() else np.inf
+            for share in (0.5, (1 - level) / 2, (1 + level) / 2)
+        )
+        rows.append(RequiredImages(target, estimate, lower, upper, float(probability.max())))
+    return rows
 
 
 def required_size_draws(posterior: Posterior, target: float) -> Array:
-    """Return the smallest size with ``target`` error in each draw, capped at MAX_FACTOR times."""
-    return _first_size(*_search_grid(posterior), target)
-
-
-def _search_grid(posterior: Posterior) -> tuple[Array, Array]:
-    """Return numbers of images up to MAX_FACTOR times the largest, and the expected errors."""
-    steps = np.arange(-20 * STEPS_PER_DOUBLING, int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING + 1)
-    n = posterior.largest_size * 2.0 ** (steps / STEPS_PER_DOUBLING)
-    return n, posterior.expected_error(n)
-
-
-def _first_size(n: Array, error: Array, target: float) -> Array:
-    reached = error <= target
+    """Return the smallest size whose expected error is ``target``, capped at MAX_FACTOR times."""
+    n = _search_sizes(posterior)
+    reached = posterior.expected_error(n) <= target
     return np.asarray(np.where(reached.any(axis=1), n[reached.argmax(axis=1)], n[-1]))
+
+
+def _search_sizes(posterior: Posterior) -> Array:
+    """Return numbers of images from about a millionth to MAX_FACTOR times the largest size."""
+    steps = np.arange(-20 * STEPS_PER_DOUBLING, int(np.log2(MAX_FACTOR)) * STEPS_PER_DOUBLING + 1)
+    n: Array = posterior.largest_size * 2.0 ** (steps / STEPS_PER_DOUBLING)
+    return n
 
 
 def doubling_gains(posterior: Posterior, sizes: Array) -> tuple[Array, Array, Array]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
@@ -66,8 +66,11 @@ def _m4(x: Array, chance: float, level: Array, exponent: Array, floor: Array, be
     right = np.log(share) - bend * np.log1p(-share) - exponent * np.log(x)
     u = np.where(right < 0, right, right / bend)
     for _ in range(NEWTON_STEPS):
-        left = log_expit(u) - bend * log_expit(-u)
-        u = u - (left - right) / (expit(-u) + bend * expit(u))
+        small = np.exp(-np.abs(u))  # one exponential gives log s, log(1 - s), s and 1 - s
+        log_sum, negative = np.log1p(small), u < 0
+        left = np.minimum(u, 0) - log_sum + bend * (np.maximum(u, 0) + log_sum)
+        slope = (np.where(negative, 1, small) + bend * np.where(negative, small, 1)) / (1 + small)
+        u = u - (left - right) / slope
     return floor_error + (chance - floor_error) * expit(u)
 
 

@@ -51,23 +51,15 @@ class Posterior:
             [LAWS[draws.law].formula(x, self.chance, *draws.parameters) for draws in self.laws]
         )
 
-    def expected_error(self, n: Array, law_error: Array | None = None, late: bool = False) -> Array:
+    def expected_error(self, n: Array, law_error: Array | None = None) -> Array:
         """Error expected over many runs, with the drift of the slope, shape (draws, len(n)).
 
-        Parameters
-        ----------
-        n : ndarray of shape (m,)
-            Training images.
-        law_error : ndarray of shape (draws, m), optional
-            ``self.law_error(n)``, if it has been computed already.
-        late : bool
-            Whether to add the late drift, which belongs to the intervals of new runs alone: gains
-            and required images are those of the law that was measured.
+        ``law_error`` is ``self.law_error(n)``, if it has been computed already.
         """
         error = self.law_error(n) if law_error is None else law_error
         doublings = np.maximum(np.log2(np.asarray(n, dtype=float) / self.largest_size), 0)
-        deviation = np.hypot(self.drift, self.late_drift) if late else self.drift
-        drift = deviation[:, None] * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
+        deviation = np.hypot(self.drift, self.late_drift)[:, None]
+        drift = deviation * np.sqrt(doublings**3 / 3) * self.noise[:, :1]
         return np.minimum(error * np.exp(drift), self.chance)
 
     def run_error(
@@ -87,11 +79,13 @@ class Posterior:
             Test images; without it there is no test sampling noise.
         seeds : float
             Runs that are averaged. They share the test images, so only the variance between
-            seeds decreases.
+            seeds decreases. Infinite: the expected error, without the noise of test images.
         law_error : ndarray of shape (draws, m), optional
             ``self.law_error(n)``, if it has been computed already.
         """
-        mean = self.expected_error(n, law_error, late=True)
+        mean = self.expected_error(n, law_error)
+        if np.isinf(seeds):
+            return mean
         variance = self.scatter[:, None] ** 2 + self.relative_seed_variance / seeds
         if num_test:
             variance = variance + (1 - mean) / (np.maximum(mean, 1 / num_test) * num_test)
