@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,12 @@ from .style import (
     STANDARD_SIZE,
     caption,
     label_percent,
+    legend_above,
     new_axes,
     percent_tick,
     plain_tick,
     shifts,
+    title,
 )
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
@@ -198,7 +201,9 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
     ax.set_ylabel(f"test {metric_name(metric)} (95 % interval)")
     has_law = any(curve.analysis.posterior for curve in curves.values())
     _label_log_axes(ax, np.array(sorted(all_sizes)), RELIABLE_FACTOR if has_law else 1.0)
-    ax.legend(frameon=False)
+    if has_law:
+        ax.errorbar([], [], fmt="--", color=GREY, lw=1.2, label="forecast")  # last in the legend
+    legend_above(ax)
     ax.grid(which="major", alpha=0.25)
     runs = pd.concat([curve.runs for curve in curves.values()])
     caption(ax, _sample(runs, metric))
@@ -293,11 +298,15 @@ def study_figures(variants: Sequence[VariantFindings]) -> dict[str, Callable[[],
 
 
 def _plot_curve(variant: VariantFindings, metric: str) -> Axes:
-    return plot_error(new_axes(), variant.curves[metric], variant.sizes)
+    ax = plot_error(new_axes(), variant.curves[metric], variant.sizes)
+    title(ax, variant.title)
+    return ax
 
 
 def _plot_largest(variant: VariantFindings) -> Axes:
-    return plot_learning(new_axes(), variant.largest_epochs)
+    ax = plot_learning(new_axes(), variant.largest_epochs)
+    title(ax, variant.title)
+    return ax
 
 
 def _plot_compared(
@@ -306,7 +315,9 @@ def _plot_compared(
     size: tuple[float, float] = STANDARD_SIZE,
 ) -> Axes:
     sizes = {variant.name: variant.sizes for variant in variants}
-    return plot_curves(new_axes(*size), curves, sizes)
+    ax = plot_curves(new_axes(*size), curves, sizes)
+    title(ax, PurePath(variants[0].results.dataset).name)
+    return ax
 
 
 def _compared_curves(variants: Sequence[VariantFindings]) -> dict[str, dict[str, Curve]]:
