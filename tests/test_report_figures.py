@@ -86,7 +86,7 @@ def content(findings):
         "experiment": text, "question": text, "completeness": text, "pending": [text],
         "summary": summary([]) or table,
         "combined": combined_drawings(findings), "worth": part, "training": part,
-        "sections": sections,
+        "sections": sections, "absent": [(text, text)],
         "runs": table, "settings": table, "provenance": table,
     }  # fmt: skip
 

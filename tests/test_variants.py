@@ -97,7 +97,7 @@ def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):
     folder = workplace / "results" / "p"
     for file in ("eager/per_class.csv", "eager/conformal.csv", "figures/eager/reliability.png"):
         assert (folder / file).exists()
-    assert "not measured yet" not in (folder / "report.html").read_text()
+    assert "--full --report" not in (folder / "report.html").read_text()
 
 
 def test_curves_are_compared_on_one_error(pair):

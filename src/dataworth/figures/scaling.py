@@ -289,24 +289,27 @@ def study_figures(variants: Sequence[VariantFindings]) -> dict[str, Callable[[],
     figures: dict[str, Callable[[], Axes]] = {}
     for variant in (variant for variant in variants if variant.curves):
         folder = f"{variant.variant}/" if variant.variant else ""
-        for metric in variant.curves:
-            figures[folder + metric] = partial(_plot_curve, variant, metric)
-        figures[f"{folder}learning_curves"] = partial(_plot_largest, variant)
+        draw = {metric: partial(_draw_error, variant, metric) for metric in variant.curves}
+        draw["learning_curves"] = partial(_draw_learning, variant)
+        figures |= {folder + name: partial(_titled, variant.title, draw[name]) for name in draw}
     for metric, curves in _compared_curves(variants).items():
-        figures[metric] = partial(_plot_compared, curves, variants)
+        data = PurePath(variants[0].results.dataset).name
+        figures[metric] = partial(_titled, data, partial(_plot_compared, curves, variants))
     return figures
 
 
-def _plot_curve(variant: VariantFindings, metric: str) -> Axes:
-    ax = plot_error(new_axes(), variant.curves[metric], variant.sizes)
-    title(ax, variant.title)
+def _titled(text: str, draw: Callable[[], Axes]) -> Axes:
+    ax = draw()
+    title(ax, text)
     return ax
 
 
-def _plot_largest(variant: VariantFindings) -> Axes:
-    ax = plot_learning(new_axes(), variant.largest_epochs)
-    title(ax, variant.title)
-    return ax
+def _draw_error(variant: VariantFindings, metric: str) -> Axes:
+    return plot_error(new_axes(), variant.curves[metric], variant.sizes)
+
+
+def _draw_learning(variant: VariantFindings) -> Axes:
+    return plot_learning(new_axes(), variant.largest_epochs)
 
 
 def _plot_compared(
@@ -315,9 +318,7 @@ def _plot_compared(
     size: tuple[float, float] = STANDARD_SIZE,
 ) -> Axes:
     sizes = {variant.name: variant.sizes for variant in variants}
-    ax = plot_curves(new_axes(*size), curves, sizes)
-    title(ax, PurePath(variants[0].results.dataset).name)
-    return ax
+    return plot_curves(new_axes(*size), curves, sizes)
 
 
 def _compared_curves(variants: Sequence[VariantFindings]) -> dict[str, dict[str, Curve]]:
