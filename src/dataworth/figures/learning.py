@@ -15,6 +15,19 @@ from .evaluation import size_colors
 from .style import BLUE, GREY, ORANGE, caption, label_percent, legend_above, panel_below
 
 
+def top_k_of(epochs: pd.DataFrame) -> int:
+    """Return 5, or 1 where the validation top-5 error of the largest size is unknown or ends at 0.
+
+    Parameters
+    ----------
+    epochs : DataFrame
+        Rows of epochs.csv.
+    """
+    largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
+    last = largest.groupby("seed")["validation_top_5_error"].last()
+    return 5 if last.max() > 0 else 1
+
+
 def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
     """Draw training loss and, in a panel below, validation error over epochs, a line per seed.
 
@@ -24,9 +37,9 @@ def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
         Its place in the figure is divided between both panels.
     epochs : DataFrame
         Rows of one subset size: columns num_train_images, seed, epoch, train_loss and
-        validation_top_5_error (or validation_top_1_error where there are fewer than 6 classes).
+        validation_top_5_error (or validation_top_1_error, see :func:`top_k_of`).
     """
-    k = 5 if epochs["validation_top_5_error"].notna().any() else 1
+    k = top_k_of(epochs)
     below = panel_below(ax)
     for _, run in epochs.groupby("seed"):
         ax.plot(run["epoch"], run["train_loss"], color=BLUE, lw=1.2)

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..evaluation.per_class import verdicts_in_words
 from ..figures.conformal import plot_set_size
 from ..figures.evaluation import plot_gains
-from ..figures.learning import plot_learning_sizes
+from ..figures.learning import plot_learning_sizes, top_k_of
 from ..figures.scaling import plot_error, plot_variants
 from ..figures.style import new_axes
 from ..figures.training import plot_training
@@ -243,7 +243,7 @@ def _errors(variant: VariantFindings, key: str) -> Part:
 
 
 def _learning(variant: VariantFindings, key: str) -> Part:
-    k = 5 if variant.epochs["validation_top_5_error"].notna().any() else 1
+    k = top_k_of(variant.epochs)
     drawings = []
     for column, label in (
         ("train_loss", "training loss (nats per image)"),
