@@ -78,6 +78,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
         ax, curve.analysis, f"test {metric_name(metric)}", mean.min(),
         untrained["num_train_images"].unique(),
     )  # fmt: skip
+    legend_above(ax)
     caption(ax, _sample(runs, metric))
     return ax
 
