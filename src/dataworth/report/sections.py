@@ -221,7 +221,7 @@ def _errors(variant: VariantFindings, key: str) -> Part:
     if not variant.curves:
         text = "No run is complete and better than chance: there is no curve yet."
         return Part([text, *notes])
-    drawings = []
+    drawings: list[Drawing] = []
     for metric, curve in headline_first(variant.curves).items():
         errors = _errors_by_size(curve)
         alt = f"Log-log plot of test {metric_name(metric)} against training images: {errors}."
