@@ -50,6 +50,7 @@ SCRIPTS = {
     "export": "-m dataworth export",
     "track": "-m dataworth track",
 }  # where not the command's name
+TITLES = {"ReadFlags": "How to read the file"}  # of a group of flags, where not the record's name
 TYPES = {"str": "text", "Path": "path", "int": "whole number", "float": "number"}
 SOURCES = {  # of each law: laws.py cites the same
     "power law": "[Hestness et al. 2017](https://arxiv.org/abs/1712.00409)",
@@ -84,12 +85,14 @@ def _summary(record: type[Record]) -> str:
 
 def _groups(record: type[Record]) -> Iterator[tuple[str, list[str]]]:
     """Yield title and rows of the flags of a command, then of each record within."""
-    fields = record.model_fields
+    own = record.__annotations__
+    fields = dict(sorted(record.model_fields.items(), key=lambda item: item[0] not in own))
     nested = {name: field for name, field in fields.items() if _is_record(field)}
     yield "", [_row(name, field) for name, field in fields.items() if name not in nested]
     for field in nested.values():
         assert isinstance(field.annotation, type)
-        title = f"### {field.annotation.__name__}\n\n{field.annotation.__doc__}\n\n"
+        name = field.annotation.__name__
+        title = f"### {TITLES.get(name, name)}\n\n{field.annotation.__doc__}\n\n"
         rows = field.annotation.model_fields.items()
         yield title, [_row(name, row) for name, row in rows if not _is_suppressed(row)]
 

@@ -2,8 +2,8 @@
 
 A link to a file outside docs/ becomes a link to the repository, a picture outside docs/ is copied
 into the site, an entry such as ``how-to/*.md`` of ``nav`` stands for the pages that ``nav`` does
-not name, and the Sphinx roles of docstrings become plain code. A link to a file that does not exist
-ends ``mkdocs build --strict``.
+not name, short code such as a flag is not broken into lines, and the Sphinx roles of docstrings
+become plain code. A link to a file that does not exist ends ``mkdocs build --strict``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 LINK = re.compile(r"(!?\[[^\]]*\]\()(\.\.?/[^)#\s]+)((?:#[^)]*)?\))")
-ROLE = re.compile(r":(?:class|data|func|meth|mod):(?=<code>)")
+SHORT_CODE = re.compile(r"<code>(?=[^<\n]{1,30}</code>)")
+ROLE = re.compile(r":(?:class|data|func|meth|mod):(?=<code\b)")
 log = logging.getLogger("mkdocs.hooks.site_links")
 
 
@@ -70,5 +71,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Remove the marks of reStructuredText in docstrings, which Markdown does not know."""
+    """Mark short code, which stays on one line; remove the roles of docstrings."""
+    html = SHORT_CODE.sub('<code class="short">', html)
     return ROLE.sub("", html).replace("::</p>", ":</p>")

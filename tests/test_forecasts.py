@@ -156,6 +156,16 @@ def test_what_is_not_identifiable_is_said(tmp_path, capsys):
     assert "--plan, --order, --compare: no answer without a law" in output
 
 
+def test_fewer_sizes_than_a_law_takes_are_refused_and_no_file_is_written(tmp_path, capsys):
+    path, numbers = tmp_path / "points.csv", tmp_path / "law.json"
+    path.write_text("n,error\n1000,0.4\n1000,0.41\n2000,0.3\n")
+    assert run(path, "--target", "0.2", "--json", numbers) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"error: {path}: 2 training set sizes; a law takes 3 or more. ")
+    assert not numbers.exists()
+
+
 CELLS = {
     "n": st.floats(1, 1e9).map(str) | st.integers(1, 10**9).map(str),
     "error": st.floats(0, 1).map(str) | st.sampled_from(["0.25", " .5 ", "1e-3", "1"]),

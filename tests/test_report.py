@@ -423,7 +423,7 @@ def test_results_without_checkpoints_have_a_page(tmp_path, monkeypatch, capsys):
     assert "no checkpoints/digits" in capsys.readouterr().out
     source = (tmp_path / "results" / "digits" / "report.html").read_text()
     assert "Study digits: complete" in source
-    assert "the checkpoints are elsewhere" in source
+    assert "they need the checkpoints, which are not here" in source
 
 
 def test_figures_have_the_same_bytes_each_time(tmp_path):

@@ -86,7 +86,7 @@ def content(findings):
         "experiment": text, "question": text, "completeness": text, "pending": [text],
         "summary": summary([]) or table,
         "combined": combined_drawings(findings), "worth": part, "training": part,
-        "sections": sections,
+        "sections": sections, "absent": [(text, text)],
         "runs": table, "settings": table, "provenance": table,
     }  # fmt: skip
 
@@ -240,7 +240,8 @@ def test_contents_name_every_section(path):
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     targets = [attrs["href"].removeprefix("#") for attrs in page.all("a")]
     assert set(targets) <= ids
-    assert len(targets) == len(set(targets)) == 3 + 2 * 7 + 3
+    assert len(targets) == len(set(targets)) == 3 + 2 * 5 + 4
+    assert not {"s0-targets", "s0-mistakes"} & ids, "headings of empty parts"
     assert {"combined", "worth", "training", "s0", "s1-classes", "provenance"} <= set(targets)
 
 

@@ -524,7 +524,7 @@ def test_forecast_and_backtest_are_drawn():
     assert ax.get_xlabel() == "error at 50,000 training images"
 
 
-def test_learning_curves_have_one_pair_of_lines_per_seed():
+def test_loss_and_error_have_panels_of_their_own_with_a_line_per_seed():
     rows = [
         {
             "num_train_images": 90,
@@ -532,13 +532,20 @@ def test_learning_curves_have_one_pair_of_lines_per_seed():
             "epoch": epoch,
             "train_loss": 1 / epoch,
             "validation_top_5_error": 0.5,
+            "validation_top_1_error": 0.7,
         }
         for seed in (1, 2)
         for epoch in (1, 2, 3)
     ]
-    ax = plot_learning(new_axes(), pd.DataFrame(rows))
-    assert len(ax.lines) == 2
-    assert "nats" in ax.get_ylabel()
+    loss, error = plot_learning(new_axes(), pd.DataFrame(rows)).figure.axes
+    assert len(loss.lines) == len(error.lines) == 2
+    assert "nats" in loss.get_ylabel()
+    assert "top-5 error" in error.get_ylabel()
+    assert loss.get_xlim() == error.get_xlim()
+    for row in rows:
+        row["validation_top_5_error"] = 0.5 * (row["epoch"] == 1)
+    _, error = plot_learning(new_axes(), pd.DataFrame(rows)).figure.axes
+    assert "top-1 error" in error.get_ylabel(), "the top-5 error ends at 0"
 
 
 @given(

@@ -15,7 +15,7 @@ from dataworth.commands import train as train_command
 from tests.conftest import ROOT, command
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()
-COMMANDS = re.findall(r"^python (\w+)\.py(.*)$", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"^python (\w+)\.py(.*)$", TEXT.replace("\\\n", ""), re.MULTILINE)
 RUN = {
     "eval": eval_command.evaluate,
     "forecast": forecast_command.forecast,

@@ -97,7 +97,7 @@ def test_the_finished_one_of_several_is_evaluated_alone(pair, workplace):
     folder = workplace / "results" / "p"
     for file in ("eager/per_class.csv", "eager/conformal.csv", "figures/eager/reliability.png"):
         assert (folder / file).exists()
-    assert "not measured yet" not in (folder / "report.html").read_text()
+    assert "--full --report" not in (folder / "report.html").read_text()
 
 
 def test_curves_are_compared_on_one_error(pair):
@@ -149,7 +149,8 @@ def test_forecast_asks_which_curve(pair, capsys):
     assert command(forecast_command.forecast, path, "--metric", "top_1_error") == 2
     assert "--variant is one of eager, idle" in capsys.readouterr().err
     words = ["--metric", "top_1_error", "--variant", "idle"]
-    assert command(forecast_command.forecast, path, *words) == 0
+    assert command(forecast_command.forecast, path, *words) == 2
+    assert "2 training set sizes; a law takes 3" in capsys.readouterr().err
 
 
 def test_several_models_and_budgets_make_a_curve_for_each_combination():

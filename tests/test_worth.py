@@ -386,8 +386,8 @@ def test_forecast_compares_a_curve_with_a_single_measurement(tmp_path, capsys):
     assert "that it is short of cost" in output
     (row,) = json.loads((tmp_path / "law.json").read_text())["worth"]
     assert row["factor_low"] < 0.74 < row["factor_high"]
-    assert command(forecast_command.forecast, noisy, "--compare", clean) == 0
-    assert "--plan, --order, --compare: no answer without a law." in capsys.readouterr().out
+    assert command(forecast_command.forecast, noisy, "--compare", clean) == 2
+    assert "noisy.csv: 1 training set size; a law takes 3 or more" in capsys.readouterr().err
 
 
 @pytest.mark.slow

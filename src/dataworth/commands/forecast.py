@@ -62,6 +62,7 @@ def _forecast(words: Sequence[str] | None) -> int:
     if flags.by_class and not flags.order:
         return _by_class(flags, file, flags.buy)
     analysis, name = _analyse(file, flags)
+    _require_sizes(file, analysis.points)
     has_worth = flags.compare is not None and analysis.posterior is not None
     worth = _worth(analysis, name, flags) if has_worth else None
     training = _training(name, flags) if flags.joined else None
@@ -87,6 +88,15 @@ def _forecast(words: Sequence[str] | None) -> int:
         save(plot_points(new_axes(), analysis, name), flags.plot)
         say(f"figure   {flags.plot}")
     return DONE
+
+
+def _require_sizes(path: Path, measured: Points) -> None:
+    """Refuse points of fewer sizes than any law takes: no question has an answer then."""
+    if (count := len(measured.sizes)) < MIN_SIZES:
+        raise InputError(
+            f"{path}: {count} training set size{'s' if count > 1 else ''}; a law takes {MIN_SIZES} "
+            "or more. Measure another, such as half of the smallest, which needs no new images"
+        )
 
 
 def _points_file(path: Path | None) -> Path:

@@ -18,6 +18,8 @@ CSS = """
 .gradio-container { max-width: 1200px !important; }
 .dark [data-testid=matplotlib] img { filter: invert(1) hue-rotate(180deg); }
 [data-testid=matplotlib] img { width: 100%; max-width: 640px; }
+.drawn:has(.empty) { display: none !important; }
+.prose.pending, .pending { opacity: 0.7 !important; }
 .table-container * { font-family: var(--font) !important; font-variant-numeric: tabular-nums; }
 .picture img { width: 100% !important; height: 100% !important; object-fit: contain !important; }
 .grid-wrap { min-height: 0 !important; }
@@ -36,7 +38,7 @@ def plot() -> Any:
     """Return a ``gradio.Plot`` of what :func:`figure` returns."""
     import gradio as gr
 
-    component = gr.Plot(show_label=False)
+    component = gr.Plot(show_label=False, elem_classes="drawn")
     component.postprocess = lambda content: content
     return component
 

@@ -20,6 +20,7 @@ NUM_STEPS = 100  # of the slider of images, at least
 PRIVATE: Any = {"api_visibility": "private"}
 Question = tuple[Callable[..., Any], list[Any], list[Any]]  # answer, inputs, outputs
 WIDTH = 250  # pixels: narrower inputs stand below each other
+FITTING = "Fitting the law: this takes some seconds ..."
 NOT_EVALUATED = "No test errors yet: run `python eval.py`, then restart this page."
 
 
@@ -39,7 +40,7 @@ def law_tab(study: ExplorerStudy, variant: Any) -> Question:
     with gr.Row():
         inputs = sliders(study, study.variants[0])
     with gr.Column(elem_id="law"):
-        outputs = [gr.Markdown(), plot()]
+        outputs = [gr.Markdown(FITTING), plot()]
     with gr.Accordion("How reliable is this?", open=False):
         outputs.append(gr.Markdown(line_breaks=True))
 

@@ -32,7 +32,7 @@ def order_tab(study: ExplorerStudy, variant: Any) -> Question:
         price = gr.Number(0, label="Price of an image (0: costs are in images)", **size)
         miss = gr.Number(10, label="Accepted probability of missing (%)", maximum=99, **size)
         miss_cost = gr.Number(0, label="Or the cost of missing (0: not known)", **size)
-    text = gr.Markdown(elem_id="order")
+    text = gr.Markdown("Planning the order ...", elem_id="order")
     label = "A single order, none after it"
     table = gr.Dataframe(label=label, interactive=False, wrap=True, buttons=[])
 

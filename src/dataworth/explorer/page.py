@@ -38,7 +38,8 @@ def build(study: ExplorerStudy) -> Any:
             changes = [page.load, *(component.change for component in inputs)]
             gr.on(
                 changes, answer, inputs, outputs,
-                trigger_mode="always_last", show_progress="hidden", **PRIVATE,
+                trigger_mode="always_last", show_progress="minimal", show_progress_on=outputs[0],
+                **PRIVATE,
             )  # fmt: skip
     return page
 

@@ -17,6 +17,7 @@ PICTURE_EVENTS: Any = {  # Grad-CAM hooks the models
 }  # fmt: skip
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF, at most 5 MB and 40 megapixels"
 PROMPT = "Upload a picture or select one; each model classifies it here."
+WORKING = "Each model classifies the picture; the first time, the models are read ..."
 CAPTION = (
     "Bars: predicted probability of the five most probable classes. Bright in a picture: evidence "
     "for the most probable class (Grad-CAM), where the model has a convolutional feature map."
@@ -62,6 +63,8 @@ def picture_tab(study: ExplorerStudy, variant: Any) -> None:
         example = study.examples[event.index]
         return respond(study, name, example.data, f"Test image {event.index + 1}", example.truth)
 
+    for event in (upload.upload, thumbnails.select):  # at once, by the browser itself
+        event(None, None, text, js=f"() => {WORKING!r}", api_visibility="private")
     upload.upload(on_upload, [upload, variant], outputs, **PICTURE_EVENTS)
     thumbnails.select(on_example, [variant], outputs, **PICTURE_EVENTS)
     variant.change(lambda: answer(study, PROMPT), None, outputs, **PICTURE_EVENTS)

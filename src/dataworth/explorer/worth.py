@@ -26,7 +26,7 @@ def worth_tab(study: ExplorerStudy, variant: Any) -> Question | None:
         gr.Markdown(SINGLE)
         return None
     outputs = [
-        gr.Markdown(elem_id="worth"),
+        gr.Markdown("Comparing the curves ...", elem_id="worth"),
         plot(),
         gr.Dataframe(interactive=False, wrap=True, buttons=[]),
     ]

@@ -12,31 +12,46 @@ from ..findings import sentences
 from ..findings.curves import metric_name
 from ..findings.tables import gains_table
 from .evaluation import size_colors
-from .style import BLUE, GREY, ORANGE, caption, label_percent
+from .style import BLUE, GREY, ORANGE, caption, label_percent, legend_above, panel_below
 
 
-def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
-    """Draw training loss and validation error over epochs, one pair of lines per seed.
+def top_k_of(epochs: pd.DataFrame) -> int:
+    """Return 5, or 1 where the validation top-5 error of the largest size is unknown or ends at 0.
 
     Parameters
     ----------
     epochs : DataFrame
-        Rows of one subset size: columns num_train_images, seed, epoch, train_loss and
-        validation_top_5_error (or validation_top_1_error where there are fewer than 6 classes).
+        Rows of epochs.csv.
     """
-    k = 5 if epochs["validation_top_5_error"].notna().any() else 1
-    right = ax.twinx()
+    largest = epochs[epochs["num_train_images"] == epochs["num_train_images"].max()]
+    last = largest.groupby("seed")["validation_top_5_error"].last()
+    return 5 if last.max() > 0 else 1
+
+
+def plot_learning(ax: Axes, epochs: pd.DataFrame) -> Axes:
+    """Draw training loss and, in a panel below, validation error over epochs, a line per seed.
+
+    Parameters
+    ----------
+    ax : Axes
+        Its place in the figure is divided between both panels.
+    epochs : DataFrame
+        Rows of one subset size: columns num_train_images, seed, epoch, train_loss and
+        validation_top_5_error (or validation_top_1_error, see :func:`top_k_of`).
+    """
+    k = top_k_of(epochs)
+    below = panel_below(ax)
     for _, run in epochs.groupby("seed"):
         ax.plot(run["epoch"], run["train_loss"], color=BLUE, lw=1.2)
-        right.plot(run["epoch"], run[f"validation_top_{k}_error"], "--", color=ORANGE, lw=1.2)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("training loss (nats per image)", color=BLUE)
-    right.set_ylabel(f"validation top-{k} error (dashed)", color=ORANGE)
-    label_percent(right.yaxis)
-    right.spines["top"].set_visible(False)
+        below.plot(run["epoch"], run[f"validation_top_{k}_error"], color=ORANGE, lw=1.2)
+    ax.set_ylabel("training loss\n(nats per image)")
+    below.set_ylabel(f"validation\ntop-{k} error")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.set_xlabel("epoch")
+    label_percent(below.yaxis)
     (n,), seeds = epochs["num_train_images"].unique(), epochs["seed"].nunique()
-    caption(ax, sentences.sample([n], [seeds]))
+    lines = "" if seeds == 1 else ", a line for each"
+    caption(ax, f"{sentences.sample([n], [seeds])}{lines}")
     return ax
 
 
@@ -61,10 +76,7 @@ def plot_learning_sizes(ax: Axes, epochs: pd.DataFrame, column: str) -> Axes:
     ax.set_xlabel("epoch")
     if column.endswith("error"):
         label_percent(ax.yaxis)
-    ax.legend(
-        frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3,
-        columnspacing=1.2,
-    )  # fmt: skip
+    legend_above(ax)
     seeds = epochs.groupby("num_train_images")["seed"].nunique()
     caption(ax, sentences.sample(seeds.index.tolist(), seeds.tolist()))
     return ax
@@ -98,31 +110,31 @@ def plot_gains(ax: Axes, sizes: pd.DataFrame, metric: str) -> Axes:
 
 
 def plot_convergence(ax: Axes, table: pd.DataFrame, metric: str) -> Axes:
-    """Draw training and validation error of the best epoch, and the steps to half of the gain.
+    """Draw errors of the best epoch and, in a panel below, the steps to half of the gain.
 
     Parameters
     ----------
     ax : Axes
+        Its place in the figure is divided between both panels.
     table : DataFrame
         From ``findings.convergence.convergence_table``.
     metric : str
         Such as top_5_error.
     """
-    right = ax.twinx()
-    n = table["num_images"]
+    below, n = panel_below(ax), table["num_images"]
     ax.plot(n, table["validation_error"], "o-", color=BLUE, label="validation, best epoch")
     ax.plot(n, table["train_error"], "s--", color=BLUE, mfc="none", label="training, same epoch")
-    right.plot(n, table["half_gain_steps"], "D:", color=ORANGE)
-    ax.set(xscale="log", xlabel="training images", ylabel=metric_name(metric))
-    ax.set_xticks(n, [f"{size:,}" for size in n], fontsize=8)
-    ax.set_xticks([], minor=True)
-    right.set_yscale("log")
-    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.yaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")
-    right.yaxis.set_minor_locator(NullLocator())
-    right.set_ylabel("optimiser steps to half of the gain (dotted)", color=ORANGE)
-    right.spines["top"].set_visible(False)
+    below.plot(n, table["half_gain_steps"], "D-", color=ORANGE)
+    ax.set(xscale="log", ylabel=metric_name(metric))
+    below.set_xlabel("training images")
+    below.set_xticks(n, [f"{size:,}" for size in n], fontsize=8)
+    below.set_xticks([], minor=True)
+    below.set_yscale("log")
+    below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    below.yaxis.set_major_formatter(lambda steps, _: f"{steps:,.0f}")
+    below.yaxis.set_minor_locator(NullLocator())
+    below.set_ylabel("optimiser steps\nto half of the gain")
     label_percent(ax.yaxis)
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     caption(ax, sentences.sample(n.tolist(), table["num_runs"].astype(int).tolist()))
     return ax

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,12 @@ from .style import (
     STANDARD_SIZE,
     caption,
     label_percent,
+    legend_above,
     new_axes,
     percent_tick,
     plain_tick,
     shifts,
+    title,
 )
 
 SHIFT = 1.015  # factor between curves of the same sizes, so that their error bars do not overlap
@@ -75,6 +78,7 @@ def plot_error(ax: Axes, curve: Curve, sizes: pd.DataFrame) -> Axes:
         ax, curve.analysis, f"test {metric_name(metric)}", mean.min(),
         untrained["num_train_images"].unique(),
     )  # fmt: skip
+    legend_above(ax)
     caption(ax, _sample(runs, metric))
     return ax
 
@@ -198,7 +202,9 @@ def plot_curves(ax: Axes, curves: Mapping[str, Curve], sizes: Mapping[str, pd.Da
     ax.set_ylabel(f"test {metric_name(metric)} (95 % interval)")
     has_law = any(curve.analysis.posterior for curve in curves.values())
     _label_log_axes(ax, np.array(sorted(all_sizes)), RELIABLE_FACTOR if has_law else 1.0)
-    ax.legend(frameon=False)
+    if has_law:
+        ax.errorbar([], [], fmt="--", color=GREY, lw=1.2, label="forecast")  # last in the legend
+    legend_above(ax)
     ax.grid(which="major", alpha=0.25)
     runs = pd.concat([curve.runs for curve in curves.values()])
     caption(ax, _sample(runs, metric))
@@ -284,19 +290,26 @@ def study_figures(variants: Sequence[VariantFindings]) -> dict[str, Callable[[],
     figures: dict[str, Callable[[], Axes]] = {}
     for variant in (variant for variant in variants if variant.curves):
         folder = f"{variant.variant}/" if variant.variant else ""
-        for metric in variant.curves:
-            figures[folder + metric] = partial(_plot_curve, variant, metric)
-        figures[f"{folder}learning_curves"] = partial(_plot_largest, variant)
+        draw = {metric: partial(_draw_error, variant, metric) for metric in variant.curves}
+        draw["learning_curves"] = partial(_draw_learning, variant)
+        figures |= {folder + name: partial(_titled, variant.title, draw[name]) for name in draw}
     for metric, curves in _compared_curves(variants).items():
-        figures[metric] = partial(_plot_compared, curves, variants)
+        data = PurePath(variants[0].results.dataset).name
+        figures[metric] = partial(_titled, data, partial(_plot_compared, curves, variants))
     return figures
 
 
-def _plot_curve(variant: VariantFindings, metric: str) -> Axes:
+def _titled(text: str, draw: Callable[[], Axes]) -> Axes:
+    ax = draw()
+    title(ax, text)
+    return ax
+
+
+def _draw_error(variant: VariantFindings, metric: str) -> Axes:
     return plot_error(new_axes(), variant.curves[metric], variant.sizes)
 
 
-def _plot_largest(variant: VariantFindings) -> Axes:
+def _draw_learning(variant: VariantFindings) -> Axes:
     return plot_learning(new_axes(), variant.largest_epochs)
 
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour blindness
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 STANDARD_SIZE = (6.4, 4.2)  # inches
+LEGEND_HANDLE, LEGEND_CHARACTER = 0.55, 0.068  # inches of a column of legend_above
 MARKERS = "osD^v<>P"  # so that curves differ in more than colour
 
 
@@ -31,6 +32,19 @@ def _axes(figure: Figure) -> Axes:
     return axes
 
 
+def panel_below(ax: Axes) -> Axes:
+    """Divide the place of ``ax`` in its figure, and return the lower half, with the same x axis."""
+    figure, place = ax.get_figure(), ax.get_subplotspec()
+    assert figure is not None, "axes belong to a figure"
+    assert place is not None, "they were made by subplots"
+    halves = place.subgridspec(2, 1)
+    ax.set_subplotspec(halves[0])
+    below: Axes = figure.add_subplot(halves[1], sharex=ax)
+    below.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelbottom=False)
+    return below
+
+
 def plain(name: str) -> str:
     """Escape a name so that matplotlib does not parse it as a formula."""
     return name.replace("$", r"\$")
@@ -39,6 +53,25 @@ def plain(name: str) -> str:
 def shifts(count: int, factor: float) -> list[float]:
     """Factors that place ``count`` curves beside each other on a log axis, ``factor`` apart."""
     return [factor ** (place - (count - 1) / 2) for place in range(count)]
+
+
+def legend_above(ax: Axes) -> None:
+    """Draw the legend above the axes, where it hides no point, in as many columns as fit."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    longest = max(len(text) for text in ax.get_legend_handles_labels()[1])
+    columns = int(figure.get_figwidth() / (LEGEND_HANDLE + LEGEND_CHARACTER * longest))
+    ax.legend(
+        frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        ncols=max(1, columns), columnspacing=1.2,
+    )  # fmt: skip
+
+
+def title(ax: Axes, text: str) -> None:
+    """Write a title above everything in the figure: what it is of."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes belong to a figure"
+    figure.suptitle(plain(text), fontsize=11)
 
 
 def caption(ax: Axes, text: str) -> None:

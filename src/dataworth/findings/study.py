@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -223,6 +223,13 @@ class VariantFindings:
     def figure_path(self, results_dir: Path, name: str) -> Path:
         """Path of a figure of this variant in a folder of results."""
         return results_dir / "figures" / self.variant / f"{name}.png"
+
+    @property
+    def title(self) -> str:
+        """What a figure of this variant shows: the variant, its model, the data set."""
+        model = self.results.model
+        of_model = "" if self.name == model else f" ({model})"
+        return f"{self.name}{of_model} on {PurePath(self.results.dataset).name}"
 
     @property
     def metric(self) -> str:

@@ -66,3 +66,9 @@ const mark = () => {
 };
 addEventListener("scroll", mark, { passive: true });
 mark();
+
+// What is folded opens for a link to it, and on paper.
+const unfold = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
+addEventListener("hashchange", unfold);
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => (part.open = true)));
+unfold();

@@ -19,12 +19,13 @@ from ..storage.run_directory import RunDirectory
 from ..storage.study_directory import study_flags
 from . import dark_theme, run_status
 from .mistakes import Gallery, galleries
-from .sections import combined_drawings, section, summary, training_part, worth_part
+from .sections import absent_parts, combined_drawings, section, summary, training_part, worth_part
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HERE = Path(__file__).parent
+ELSEWHERE = "they need the checkpoints, which are not here, as do the commands for the rest"
 
 
 def write_page(
@@ -59,7 +60,8 @@ def write_page(
     entries = run_status.run_entries(directories, results.runs, results.missing)
     flags = study_flags(next(iter(directories.values())).path)
     pictures = [galleries(part.results, data, results_dir, num_mistakes) for part in findings]
-    return _write(results, findings, entries, flags, results_dir, pictures, worth, training)
+    why = "no run is complete" if num_mistakes else "--mistakes 0 left them out"
+    return _write(results, findings, entries, flags, results_dir, pictures, why, worth, training)
 
 
 def write_page_of_results(
@@ -86,7 +88,7 @@ def write_page_of_results(
     """
     entries = run_status.entries_of_results(results, epochs)
     pictures: list[list[Gallery]] = [[] for _ in findings]
-    return _write(results, findings, entries, "", results_dir, pictures, worth, training)
+    return _write(results, findings, entries, "", results_dir, pictures, ELSEWHERE, worth, training)
 
 
 def _write(
@@ -96,6 +98,7 @@ def _write(
     flags: str,
     results_dir: Path,
     pictures: Sequence[Sequence[Gallery]],
+    no_pictures: str,
     worth: OptionsWorth | None,
     training: TrainingFindings | None,
 ) -> Path:
@@ -103,6 +106,7 @@ def _write(
     sections = [
         section(variant, f"s{i}", results_dir, pictures[i]) for i, variant in enumerate(findings)
     ]
+    longer = None if training is None else training_part(training)
     page = render(
         {
             "experiment": results.experiment_id,
@@ -112,8 +116,9 @@ def _write(
             "summary": summary(findings),
             "combined": combined_drawings(findings),
             "worth": None if worth is None else worth_part(worth),
-            "training": None if training is None else training_part(training),
+            "training": longer,
             "sections": sections,
+            "absent": absent_parts(sections, longer, no_pictures),
             "runs": run_status.run_table(entries),
             "settings": run_status.settings_table(entries),
             "provenance": run_status.provenance_table(entries, results),

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..evaluation.per_class import verdicts_in_words
 from ..figures.conformal import plot_set_size
 from ..figures.evaluation import plot_gains
-from ..figures.learning import plot_learning_sizes
+from ..figures.learning import plot_learning_sizes, top_k_of
 from ..figures.scaling import plot_error, plot_variants
 from ..figures.style import new_axes
 from ..figures.training import plot_training
@@ -30,7 +30,6 @@ from ..findings.study import (
 )
 from ..findings.tables import comparison_table
 from ..findings.training import (
-    QUESTION,
     TrainingFindings,
     choices_table,
     training_sentences,
@@ -44,6 +43,10 @@ from .mistakes import Gallery
 from .tables import Table, Targets
 
 COMMAND = "python eval.py --experiment-id {name} --{flag} --report"
+PARTS = {  # of a section, with their lines in the table of contents
+    "errors": "Errors", "targets": "Images for a target", "learning": "Learning curves",
+    "classes": "Classes", "sets": "Prediction sets", "mistakes": "Mistakes",
+}  # fmt: skip
 PER_CLASS: dict[str, type] = {  # columns of per_class.csv; "drop" and others: of the last step
     "num_images": int, "num_runs": int, "class": str, "num_test_images": float,
     "num_train_images": float,
@@ -63,12 +66,17 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Part:
-    """Paragraphs, figures and tables on one subject, or the command that computes them."""
+    """Paragraphs, figures and tables on one subject, or what is missing for them."""
 
     paragraphs: Sequence[str] = ()
     drawings: Sequence[Drawing] = ()
     tables: Sequence[Table] = ()
-    command: str = ""  # to run, if the subject was not evaluated
+    absent: str = ""  # what is missing; there is nothing else then
+    command: str = ""  # to run for it
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to show."""
+        return not self.absent
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,12 @@ class Section:
     learning: Part
     classes: Part
     sets: Part
-    galleries: Sequence[Gallery]
+    mistakes: Sequence[Gallery]
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """Names and titles of the parts that are not empty."""
+        return [(name, title) for name, title in PARTS.items() if getattr(self, name)]
 
 
 def section(
@@ -115,6 +128,28 @@ def section(
         _sets(variant, key, results_dir),
         galleries,
     )
+
+
+def absent_parts(
+    sections: Sequence[Section], training: Part | None, no_pictures: str
+) -> list[tuple[str, str]]:
+    """Return what is not on the page, with the command for it, if there is one.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+    training : Part or None
+        Of :func:`training_part`.
+    no_pictures : str
+        Why no section has pictures of mistakes, if none has.
+    """
+    parts = [part for section in sections for part in (section.classes, section.sets) if not part]
+    absent = list(dict.fromkeys((part.absent, part.command) for part in parts))
+    if training is not None and not training:
+        absent.append((training.absent, training.command))
+    if not any(section.mistakes for section in sections):
+        absent.append((f"Pictures of mistakes: {no_pictures}", ""))
+    return absent
 
 
 def answer(variant: VariantFindings) -> str:
@@ -169,7 +204,7 @@ def training_part(training: TrainingFindings) -> Part:
     """Assemble the section on collecting more images or training longer."""
     texts, ax = training_sentences(training), plot_training(training)
     if ax is None:
-        return Part([text.removeprefix(QUESTION).strip() for text in texts])
+        return Part(absent=" ".join(texts).rstrip("."))
     alt = f"Map of the error over images and steps, on log axes. {' '.join(texts)}"
     table = tables.from_frame(training.title, choices_table(training))
     return Part(texts, [inline(ax, "training", alt)], [table])
@@ -186,13 +221,14 @@ def _errors(variant: VariantFindings, key: str) -> Part:
     if not variant.curves:
         text = "No run is complete and better than chance: there is no curve yet."
         return Part([text, *notes])
-    drawings = []
+    drawings: list[Drawing] = []
     for metric, curve in headline_first(variant.curves).items():
         errors = _errors_by_size(curve)
         alt = f"Log-log plot of test {metric_name(metric)} against training images: {errors}."
         ax = plot_error(new_axes(*SIZE), curve, variant.sizes)
         values = hover.error_values(curve, variant.sizes)
-        drawings.append(inline(ax, f"{key}-{metric}", alt, LEGEND, values))
+        legend = "" if drawings else LEGEND
+        drawings.append(inline(ax, f"{key}-{metric}", alt, legend, values))
     curve = headline(variant.curves)
     caption = f"Test errors: means over seeds [95 % interval]; {sample(curve.runs)}"
     comparison = tables.from_frame(caption, comparison_table(variant.sizes, variant.at_chance))
@@ -207,7 +243,7 @@ def _errors(variant: VariantFindings, key: str) -> Part:
 
 
 def _learning(variant: VariantFindings, key: str) -> Part:
-    k = 5 if variant.epochs["validation_top_5_error"].notna().any() else 1
+    k = top_k_of(variant.epochs)
     drawings = []
     for column, label in (
         ("train_loss", "training loss (nats per image)"),
@@ -245,8 +281,8 @@ def _read_table(
 def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
     path, runs = results_dir / variant.variant / "per_class.csv", variant.results.complete_runs
     if not runs or any(run.full is None for run in runs) or not path.exists():
-        return Part(command=_command(variant, "full"))
-    too_few = Part(["Gains of classes need two sizes with complete runs."])
+        return Part(absent="Gains of the classes", command=_command(variant, "full"))
+    too_few = Part(absent="Gains of classes need two sizes with complete runs")
     if len({run.num_images for run in runs}) < 2:  # the table has no gains
         return too_few
     table = _read_table(path, PER_CLASS, ("num_images", "class"), _command(variant, "full"))
@@ -270,7 +306,7 @@ def _classes(variant: VariantFindings, key: str, results_dir: Path) -> Part:
 def _sets(variant: VariantFindings, key: str, results_dir: Path) -> Part:
     path, runs = results_dir / variant.variant / "conformal.csv", variant.results.complete_runs
     if not runs or any(run.conformal is None for run in runs) or not path.exists():
-        return Part(command=_command(variant, "conformal"))
+        return Part(absent="Prediction sets", command=_command(variant, "conformal"))
     table = _read_table(path, SETS, tuple(SETS)[:-1], _command(variant, "conformal"))
     table = table[table["status"] == "complete"]
     drawings: list[Drawing] = []
