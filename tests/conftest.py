@@ -1,6 +1,7 @@
 """One small study of the embedded digits, trained and evaluated once by the real commands."""
 
 import os
+import pickle
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from hypothesis import settings
 from dataworth.commands import eval as eval_command
 from dataworth.commands import train as train_command
 from dataworth.figures import files
+from dataworth.scaling import analysis, forecasting, worth
+from dataworth.scaling.fitting import fit
 
 settings.register_profile("steady", deadline=None, max_examples=50)  # a busy machine is no failure
 settings.load_profile("steady")
@@ -82,6 +85,24 @@ def without_pdf():
     """Save no PDF beside each PNG, which takes longest; the shared study and notebooks do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "SCREEN_AND_PRINT", (".png",))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def laws_fitted_once():
+    """Fit the laws to the same points once in a worker: many tests read the same studies."""
+    posteriors = {}
+
+    def fit_once(points, chance, prior=None, start="unknown"):
+        measured = (points.n, points.error, points.num_test, points.unbounded)
+        key = (pickle.dumps(measured), chance, repr(prior), start)
+        if key not in posteriors:
+            posteriors[key] = fit(points, chance, prior, start)
+        return posteriors[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (analysis, forecasting, worth):
+            patch.setattr(module, "fit", fit_once)
         yield
 
 
