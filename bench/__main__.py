@@ -185,11 +185,14 @@ def duplicates(
     data: Annotated[Path, tyro.conf.arg(help="folder of JPEG files")],
     limit: Annotated[int | None, tyro.conf.arg(help="images that are drawn; default: all")] = None,
     seed: int = 0,
+    weights: Annotated[
+        Path | None, tyro.conf.arg(help="of a trained run, whose features find pairs, too")
+    ] = None,
 ) -> None:
     """Recall and precision of the search for near duplicates on planted copies, and its time."""
     from .duplicates import measure_duplicates
 
-    scores = measure_duplicates(data, limit, seed)
+    scores = measure_duplicates(data, limit, seed, weights)
     print("\n".join(f"{name}: {value}" for name, value in scores.items()))
     write("duplicates", {"command": "duplicates", "seed": seed, **scores})
 

@@ -15,13 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from dataworth.data.images import decode_square
 from dataworth.data.near_duplicates import Pool, near_duplicates
+from dataworth.data.prepare import cache_side
+from dataworth.prediction.classifier import from_file
 
-SIDE = 64  # pixels of the decoded images, as the command's
+SIDE = 64  # pixels of the decoded images, as the command's without a study
 SHARE = 0.01  # of the images that are copied
 Copy = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -63,7 +66,9 @@ COPIES: dict[str, Copy] = {
 WITHIN = [name for name in COPIES if not name.endswith(("70 % of the side", "by 12 %"))]
 
 
-def measure_duplicates(folder: Path, limit: int | None, seed: int) -> dict[str, object]:
+def measure_duplicates(
+    folder: Path, limit: int | None, seed: int, weights: Path | None
+) -> dict[str, object]:
     """Plant copies, search, and score.
 
     Parameters
@@ -74,21 +79,26 @@ def measure_duplicates(folder: Path, limit: int | None, seed: int) -> dict[str, 
         Images that are drawn; None for all.
     seed : int
         Of the choice of images and of the copies.
+    weights : Path or None
+        Of a trained run, whose features find pairs, too.
     """
+    classifier = None if weights is None else from_file(weights, torch.device("cpu"))
+    side = SIDE if classifier is None else cache_side(classifier.recipe.image_size)
     rng = np.random.default_rng(seed)
     files = sorted(folder.rglob("*.jp*g"))
     if limit is not None and limit < len(files):
         files = [files[i] for i in np.sort(rng.permutation(len(files))[:limit])]
-    originals = np.stack([decode_square(file.read_bytes(), SIDE) for file in files])
+    originals = np.stack([decode_square(file.read_bytes(), side) for file in files])
     sources = rng.permutation(len(files))[: round(SHARE * len(files))]
     names = [list(COPIES)[i % len(COPIES)] for i in range(len(sources))]
     copies = np.stack([
-        decode_square(_copy(files[source], COPIES[name], rng), SIDE)
+        decode_square(_copy(files[source], COPIES[name], rng), side)
         for source, name in zip(sources, names, strict=True)
     ])  # fmt: skip
     parts = [(pixels, np.arange(len(pixels))) for pixels in (originals, copies)]
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = near_duplicates(Pool(parts)).pairs
+    wall, cpu, pool = time.perf_counter(), time.process_time(), Pool(parts)
+    features = None if classifier is None else pool.apply(classifier.features)
+    found = near_duplicates(pool, features=features).pairs
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     timing = {"wall_seconds": round(wall, 1), "cpu_seconds": round(cpu, 1)}
     return {

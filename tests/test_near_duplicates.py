@@ -12,6 +12,7 @@ from dataworth.data.prepare import open_data
 from dataworth.evaluation.intervals import wilson_interval
 from dataworth.evaluation.leaks import leak_effect
 from dataworth.evaluation.results import read_results
+from dataworth.models.registry import head_names
 from dataworth.storage.study_directory import StudyDirectory
 from tests import made
 from tests.conftest import command
@@ -65,6 +66,39 @@ def test_flat_images_other_colours_and_single_images_are_no_duplicates():
     tinted = Image.merge("RGB", [red.point(lambda level: 0.3 * level), *others])
     assert len(near_duplicates(pool_of([*flat, scene, tinted])).pairs) == 0
     assert len(near_duplicates(pool_of([scene])).pairs) == 0
+
+
+def test_features_find_copies_whose_hashes_differ():
+    scenes = [made.scene(seed=seed) for seed in range(40)]
+    crops = [scene.crop((20, 8, 140, 104)) for scene in scenes[:20]]
+    pool = pool_of([*scenes, *crops])
+    scene_of = np.concatenate([np.arange(40), np.arange(20)])
+    features = np.eye(40, dtype=np.float32)[scene_of]
+    expected = {(i, 40 + i) for i in range(20)}
+    by_hash, by_both = (
+        {tuple(pair) for pair in near_duplicates(pool, 0.8, given).pairs.tolist()}
+        for given in (None, features)
+    )
+    assert by_hash < by_both <= expected
+    unhelpful = np.zeros((60, 3), np.float32)
+    assert by_hash == {tuple(p) for p in near_duplicates(pool, 0.8, unhelpful).pairs.tolist()}
+    alone = pool_of(scenes[:1])
+    assert len(near_duplicates(alone, features=features[:1]).pairs) == 0
+
+
+def test_the_largest_run_gives_the_features(study):
+    directory = StudyDirectory.find(study / "checkpoints")
+    classifier = data_command._trained_classifier(directory)
+    assert classifier.num_images == max(
+        len(run.subset()) for run in directory.run_directories().values()
+    )
+    side = classifier.recipe.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
+    features = classifier.features(pixels)
+    (name,) = {key.rpartition(".")[0] for key in head_names("alexnet-small", side)}
+    head = classifier.model.get_submodule(name)
+    logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert logits == pytest.approx(classifier.logits(pixels), abs=1e-4)
 
 
 def test_many_copies_of_one_image_are_bounded_work():

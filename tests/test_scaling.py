@@ -219,6 +219,16 @@ def test_seed_variance_is_pooled_and_falls_with_data():
     assert points(0.3 * np.ones(5)).seed_variance == pytest.approx(np.zeros(5))
 
 
+def test_runs_that_hardly_err_are_not_expected_to_differ_as_much_as_the_first():
+    n = np.repeat([323.0, 647, 1293], 2)
+    error = np.array([0.10, 0.155, 0.0, 0.017, 0.0, 0.011])
+    measured = Points(n, error, np.full(6, 180.0))
+    assert measured.seed_variance[-1] < 0.1 * measured.seed_variance[0]
+    posterior = fit(measured, 0.5, FORECAST_PRIOR)
+    high = np.quantile(posterior.run_error(np.array([2 * 1293.0]), 180), 0.95)
+    assert high < 0.1  # of the smallest size 13 %
+
+
 def test_required_images_invert_the_law():
     n = np.geomspace(1e3, 1e6, 9)
     posterior = fit(points(3 * n**-0.4, n, 10**8), 1.0)

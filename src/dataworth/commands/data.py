@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..data.prepare import PreparedData
     from ..evaluation.leaks import LeakEffect
+    from ..prediction.classifier import Classifier
 
 IMAGE_SIZE = 57  # without a study: the cache then has images of 64 pixels, enough for hashes
 FILE = "near_duplicates.csv"
@@ -81,7 +82,11 @@ def _report_duplicates(
     from ..data import overview
     from ..evaluation.tables import csv_bytes
 
-    pairs = overview.near_duplicates_table(data, flags.threshold)
+    classifier = None if study is None else _trained_classifier(study)
+    features = None if classifier is None else classifier.features
+    if classifier is not None:
+        say(f"Candidates by hashes, and by the features of {printable(classifier.name)}.")
+    pairs = overview.near_duplicates_table(data, flags.threshold, features)
     say("Near duplicates:")
     say(f"{overview.near_duplicates_summary(pairs, data).to_string()}\n")
     if study is not None:
@@ -95,6 +100,16 @@ def _report_duplicates(
         figure = plot_pairs(*overview.near_duplicate_images(pairs, data, flags.pictures))
         save(figure.axes[0], folder / PICTURE)
         say(f"picture  {folder / PICTURE}")
+
+
+def _trained_classifier(study: StudyDirectory) -> Classifier | None:
+    """Load the finished run with the most training images; None without one."""
+    from ..prediction.flags import ModelFlags
+    from ..prediction.selection import choose
+
+    if not any(directory.usable for directory in study.run_directories().values()):
+        return None
+    return choose(ModelFlags(experiment_id=study.path.name, checkpoint_dir=study.path.parent))[0]
 
 
 def _describe_leaks(

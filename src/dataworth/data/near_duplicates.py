@@ -11,12 +11,14 @@ Comparing all pairs would be quadratic. A perceptual hash, the signs of the DCT 
 Zauner 2010, *Implementation and benchmarking of perceptual image hash functions*), is looked up in
 tables of hashes instead, each by a random part of its bits (locality-sensitive hashing by bit
 sampling: Indyk and Motwani 1998, https://doi.org/10.1145/276698.276876). Pairs that collide and
-differ in few bits are then compared with finer windows.
+differ in few bits are then compared with finer windows. Where the features of a trained network are
+given, each image's nearest neighbours among them are compared as well: they find copies whose hash
+has changed too much. Features only propose: images of one kind have similar features, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,8 +37,10 @@ NUM_TABLES = 16
 MIN_KEY_BITS = 12  # of a table; more for more images, so that lookups return few of them
 MAX_MATCHES = 256  # of one lookup, and
 MAX_PARTNERS = 32  # closest ones of an image: bound the work where many images look alike
+NUM_NEIGHBOURS = 5  # of an image, by features
 HASH_SIDE, SIDE = 8, 12  # DCT coefficients per side: of the hash, and of the similarity
 CHUNK = 512  # images at a time
+BATCH = 128  # and for a network
 MIN_GRADIENT = 1.0  # norm of the weighted coefficients, below which an image shows nothing
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue: ITU-R BT.601
 CHROMINANCE = np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]], np.float32)
@@ -78,6 +82,12 @@ class Pool:
             images[own] = pixels[rows[indices[own] - start]]
         return images
 
+    def apply(self, function: Callable[[Pixels], Floats]) -> Floats:
+        """Return what a function of batches of images gives for all of them, (n, ...)."""
+        starts = range(0, len(self), BATCH)
+        rows = (np.arange(start, min(start + BATCH, len(self))) for start in starts)
+        return np.concatenate([function(self.images(indices)) for indices in rows])
+
     def luminance(self, indices: Indices) -> Floats:
         """Return the grey values of some images, shape (k, side, side)."""
         grey: Floats = self.images(indices) @ LUMINANCE
@@ -100,14 +110,27 @@ class NearDuplicates:
     similarity: Floats  # (pairs,): in [threshold, 1]
 
 
-def near_duplicates(pool: Pool, threshold: float = THRESHOLD) -> NearDuplicates:
+def near_duplicates(
+    pool: Pool, threshold: float = THRESHOLD, features: Floats | None = None
+) -> NearDuplicates:
     """Find the pairs of near duplicates in a pool of images.
 
     Images without any structure, such as black ones, are never near duplicates. Of many
     images that look alike, each is compared with the ``MAX_PARTNERS`` whose hashes are closest; the
     first ones of the pool where several are equally close.
+
+    Parameters
+    ----------
+    pool : Pool
+    threshold : float
+        Similarity, in [0, 1], from which on a pair counts.
+    features : float32 ndarray of shape (n, d), or None
+        Of each image, by a trained network: the ``NUM_NEIGHBOURS`` images with the closest ones are
+        compared, too. The time of this search grows with the square of n.
     """
     candidates = _candidates(_hashes(pool))
+    if features is not None:
+        candidates = np.unique(np.concatenate([candidates, _neighbours(features)]), axis=0)
     coarse = _similarities(pool, candidates, COARSE, HASH_SIDE)
     candidates = candidates[coarse >= threshold - COARSE_LOSS]
     scores = _similarities(pool, candidates, FINE, SIDE)
@@ -165,6 +188,21 @@ def _candidates(hashes: NDArray[np.uint64]) -> Indices:
     rank = np.arange(len(image)) - np.searchsorted(image, image)
     pairs: NDArray[np.int64] = np.stack([image, match], axis=1)[rank < MAX_PARTNERS]
     return pairs
+
+
+def _neighbours(features: Floats) -> Indices:
+    """Return each image with its nearest neighbours by cosine, in both orders; (pairs, 2)."""
+    centred = features - features.mean(axis=0)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    count, chunks = min(NUM_NEIGHBOURS, len(features) - 1), []
+    for start in range(0, len(features), CHUNK):
+        cosines = centred[start : start + CHUNK] @ centred.T
+        images = np.arange(len(cosines))
+        cosines[images, start + images] = -np.inf
+        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count] if count else images[:0]
+        chunks.append(np.stack([np.repeat(start + images, count), nearest.ravel()], axis=1))
+    pairs = np.concatenate(chunks)
+    return np.concatenate([pairs, pairs[:, ::-1]])
 
 
 def _keys(hashes: NDArray[np.uint64], bits: NDArray[np.uint64]) -> Indices:

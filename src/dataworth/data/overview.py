@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from .pixels import PixelStores
 from .prepare import PreparedData, open_data
 from .subsets import Indices, composition
 
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 MAX_SAMPLED = 2000  # images whose headers are read
 
 
@@ -118,15 +119,25 @@ def duplicates_table(data: PreparedData) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("splits")
 
 
-def near_duplicates_table(data: PreparedData, threshold: float = THRESHOLD) -> pd.DataFrame:
+def near_duplicates_table(
+    data: PreparedData, threshold: float = THRESHOLD, features: Features | None = None
+) -> pd.DataFrame:
     """Return one row per pair of near duplicates, the most similar first.
 
     Of both images (``_1``, and ``_2`` of the same or a later split): the split, the ``index`` in
     it, the ``row`` of the published split, class and file. ``exact`` pairs are equal byte for byte.
+
+    Parameters
+    ----------
+    data : PreparedData
+    threshold : float
+        Similarity, in [0, 1], from which on a pair counts.
+    features : callable or None
+        Features (b, d) of images (b, side, side, 3) by a trained network, which find more pairs.
     """
     splits = data.dataset.splits
     pool = Pool([(data.images[split.source], split.rows) for split in splits.values()])
-    duplicates = near_duplicates(pool, threshold)
+    duplicates = near_duplicates(pool, threshold, features and pool.apply(features))
     ends = np.cumsum([0, *map(len, splits.values())])
     columns: dict[str, list[object]] = {}
     digests = []

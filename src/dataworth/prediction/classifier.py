@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..data.augmentation import AugmentedEpoch
 from ..data.class_names import readable_names
 from ..data.normalisation import IMAGENET, ChannelStats, normalise
 from ..errors import InputError
-from ..models.registry import accepts_image_size, build_model, build_on_meta
+from ..models.registry import accepts_image_size, build_model, build_on_meta, head_names
 from ..models.weights import first_difference, parse_metadata, read_channel_stats, read_weights
 from ..storage.files import read_digest
 from ..storage.identity import check_origin
@@ -64,6 +65,27 @@ class Classifier:
         with torch.inference_mode():
             logits: NDArray[np.float32] = self.model(self.inputs(pixels)).float().cpu().numpy()
         return logits
+
+    def features(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return what the last layer sees of images (b, side, side, 3): (b, width).
+
+        The mean over positions, of models whose last layer is a convolution.
+        """
+        seen: list[Tensor] = []
+        heads = {
+            name.rpartition(".")[0]
+            for name in head_names(self.recipe.model, self.recipe.image_size)
+        }
+        with ExitStack() as stack:
+            for head in heads:
+                layer = self.model.get_submodule(head)
+                hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+                stack.callback(hook.remove)
+            self.logits(pixels)
+        last = seen[-1].float()
+        means = last.flatten(2).mean(2) if last.dim() > 2 else last
+        features: NDArray[np.float32] = means.cpu().numpy()
+        return features
 
 
 def from_run(directory: RunDirectory, classes: list[str], device: torch.device) -> Classifier:

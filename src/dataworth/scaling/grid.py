@@ -71,17 +71,10 @@ class Grid:
 
     @cached_property
     def seed_variance(self) -> Array:
-        """Variance of the error between runs of one cell, shape (cells,).
-
-        Pooled as m (1 - m) (v0 + v1 / n), for mean errors m: cells with as many images differ in
-        their errors, and those with few errors vary less.
-        """
-        squares = np.bincount(self._index, (self.error - self.means[self._index]) ** 2)
-        shares = np.maximum(self.means * (1 - self.means), 1e-3)
-        pooled: Array = shares * pooled_seed_variance(
-            self.cells[:, 0], squares / shares, self.num_runs - 1
-        )
-        return pooled
+        """Variance of the error between runs of one cell, shape (cells,); pooled over the cells."""
+        deviations = self.error - self.means[self._index]
+        squares: Array = np.bincount(self._index, deviations**2).astype(float)
+        return pooled_seed_variance(self.cells[:, 0], squares, self.num_runs - 1, self.means)
 
     @property
     def relative_seed_variance(self) -> float:

@@ -67,12 +67,12 @@ class Points:
     def seed_variance(self) -> Array:
         """Variance of the error between runs of one size, shape (sizes,); 0 if no size is repeated.
 
-        Pooled over the sizes as v0 + v1 / n, because the variance of a few runs is noisy and
-        decreases as the training set grows.
+        Pooled over the sizes, because the variance of a few runs is noisy.
         """
         deviations = self.error - self.means[np.searchsorted(self.sizes, self.n)]
         squares = self._per_size(deviations**2, total=True)
-        return pooled_seed_variance(self.sizes, squares, self.num_runs - 1)
+        means = None if self.unbounded else self.means
+        return pooled_seed_variance(self.sizes, squares, self.num_runs - 1, means)
 
     @cached_property
     def sampling_variance(self) -> Array:
@@ -162,14 +162,21 @@ def log_rates(error: Array, num_test: Array | None) -> tuple[Array, Array]:
     )
 
 
-def pooled_seed_variance(sizes: Array, squares: Array, freedom: Array) -> Array:
-    """Return the variance of the error between runs, pooled as v0 + v1 / n.
+def pooled_seed_variance(
+    sizes: Array, squares: Array, freedom: Array, means: Array | None = None
+) -> Array:
+    """Return the variance of the error between runs, pooled as m (1 - m) (v0 + v1 / n).
+
+    It falls as the training set grows, and with the mean error m: runs that hardly err can hardly
+    differ.
 
     Parameters
     ----------
     sizes, squares, freedom : ndarray of shape (groups,)
         Training images, sum of squared deviations from the mean, and runs less one, of each group
         of runs alike; sizes ascending.
+    means : ndarray of shape (groups,), or None
+        Mean errors; None for unbounded ones, which are pooled as v0 + v1 / n.
 
     Returns
     -------
@@ -181,13 +188,14 @@ def pooled_seed_variance(sizes: Array, squares: Array, freedom: Array) -> Array:
     from scipy.optimize import nnls  # takes half of the time of importing LearningCurve
 
     repeated = freedom > 0
-    variances = squares[repeated] / freedom[repeated]
+    shares = np.ones(len(sizes)) if means is None else np.maximum(means * (1 - means), 1e-3)
+    variances = squares[repeated] / shares[repeated] / freedom[repeated]
     model = np.stack([np.ones(len(sizes)), sizes[0] / sizes], axis=1)
     weight = np.sqrt(freedom[repeated])
     if repeated.sum() < 3:
         model = model[:, :1]
     coefficients, _ = nnls(model[repeated] * weight[:, None], variances * weight)
-    pooled: Array = model @ coefficients
+    pooled: Array = shares * (model @ coefficients)
     return pooled
 
 
