@@ -71,10 +71,14 @@ def test_a_study_is_asked_for_the_error_that_its_evaluation_reports(capsys):
     assert "would lower the top-1 error" in capsys.readouterr().out
 
 
-def test_an_order_is_spread_over_the_classes(capsys):
-    assert run(STUDY.parent, "--target", "0.33", "--order", "--by-class") == 0
+def test_an_order_is_spread_over_the_classes(tmp_path, capsys):
+    words = ["--target", "0.33", "--order", "--by-class", "--json", tmp_path / "order.json"]
+    assert run(STUDY.parent, *words) == 0
     order = re.search(r"An order of ([\d,]+) images over \d+ of 100", capsys.readouterr().out)
     assert int(order[1].replace(",", "")) > 10_000
+    content = json.loads((tmp_path / "order.json").read_text())
+    assert sum(row["allocated_images"] for row in content["classes"]) > 10_000
+    assert content["required_images"][0]["target"] == 0.33
 
 
 def test_a_study_is_compared_with_a_file(capsys):

@@ -1,5 +1,7 @@
 """Near duplicates: planted copies are found, others are not, and leaks are measured."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,7 +149,7 @@ def test_the_command_writes_pairs_and_a_picture(workplace, capsys):
     assert "of different classes" in text
 
 
-def test_leaks_of_a_study_are_measured_in_its_stored_answers(study, monkeypatch):
+def test_leaks_of_a_study_are_measured_in_its_stored_answers(study, tmp_path, monkeypatch):
     monkeypatch.chdir(study)
     directory = StudyDirectory.find(study / "checkpoints")
     data = open_data(directory.record.recipe, directory.record.machine)
@@ -165,6 +167,14 @@ def test_leaks_of_a_study_are_measured_in_its_stored_answers(study, monkeypatch)
         assert effect.error == pytest.approx(np.mean(errors))
         assert effect.num_runs == len(runs)
     assert effects[-1][1].num_twins == 20
+    leaks = leaks.assign(split_1="train", split_2="test")
+    text = data_command._describe_leaks(leaks, data, directory, None)
+    assert text.count(" images: ") == len(sizes)
+    (tmp_path / "s").mkdir()
+    for _ in range(2):  # not evaluated; evaluated elsewhere, without the answers
+        text = data_command._describe_leaks(leaks, data, directory, tmp_path)
+        assert text.endswith(f"run eval.py first; its answers are not in {tmp_path / 's'}.")
+        shutil.copy(study / "results" / "s" / "metrics.json", tmp_path / "s")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         points.py             measured points: mean over seeds, binomial and seed variance
         laws.py               LAWS: power law, with floor, from chance level, M4, broken power law
         priors.py             priors of the laws, their parameters, drift and scatter
+        starts.py             what a classifier starts from, as the help names it; no scipy
         sampling.py           posterior draws: tempered sampling, importance sampling, evidence
         fitting.py            points -> average over laws weighted by posterior probability
         posterior.py          Posterior: draws of curves

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataworth.storage import files
+from dataworth.storage.epoch_log import EpochRow, append_epoch
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.storage.snapshots import load_snapshot
 from tests.conftest import ROOT
@@ -207,3 +208,20 @@ def test_a_file_is_on_the_disk_before_it_is_visible_and_its_folder_before_it_cou
     files.write_whole(workplace / "file", b"content")
     folder = workplace.name
     assert calls == [("fsync", ".tmp"), ("replace", "file"), ("fsync", folder)]
+
+
+@pytest.mark.fault(10)
+def test_rows_of_metrics_csv_are_on_the_disk_before_a_snapshot_counts_on_them(
+    workplace, monkeypatch
+):
+    append_epoch(workplace, EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0))
+    synced, sync = [], os.fsync
+
+    def fsync(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    RunDirectory(workplace).save_last({"epoch": 1})
+    assert synced[0] == "metrics.csv"
+    assert (workplace / "last.pt").exists()

@@ -18,7 +18,7 @@ from dataworth.config import Machine, Recipe
 from dataworth.data import prepare
 from dataworth.data.prepare import open_data
 from dataworth.storage import snapshots
-from dataworth.storage.epoch_log import EpochRow, append_epoch
+from dataworth.storage.epoch_log import EpochRow, append_epoch, sync_epochs
 from tests.conftest import PATHS, evaluate, train
 from tests.faults.conftest import FIRST, TINY, finish
 from tests.faults.victims import Victim
@@ -70,9 +70,11 @@ def test_a_row_of_metrics_csv_that_does_not_reach_the_disk_is_an_error_of_the_fi
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    sync_epochs(tmp_path)  # there is no row yet
+    append_epoch(tmp_path, EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="free on the disk") as error:
-        append_epoch(tmp_path, EpochRow(1, 2.0, 0.5, None, 2.0, 0.5, None, 0.01, 1.0, 100.0))
+        sync_epochs(tmp_path)
     assert error.value.filename == str(tmp_path / "metrics.csv")
 
 

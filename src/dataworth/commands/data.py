@@ -120,10 +120,11 @@ def _describe_leaks(
     if leaks.empty:
         return "No test image has a near duplicate in train: nothing leaks into the test error."
     folder = study.results_dir(results_dir)
-    try:
-        effects = _leak_effects(leaks, data, study, folder)
-    except FileNotFoundError:
-        return f"What they do to the test error: run eval.py first; nothing is in {folder} yet."
+    effects = _leak_effects(leaks, data, study, folder)
+    if effects is None:
+        return (
+            f"What they do to the test error: run eval.py first; its answers are not in {folder}."
+        )
     if not effects:
         return "No run has test images with a near duplicate in its training images, and others."
     lines = [
@@ -142,8 +143,10 @@ def _describe_leaks(
 
 
 def _percent(error: float, interval: tuple[float, float]) -> str:
-    low, high = (100 * end for end in interval)
-    return f"{100 * error:.1f} % ({low:.1f} to {high:.1f})"
+    from ..findings.sentences import percent, percentage_points
+
+    low, high = map(percentage_points, interval)
+    return f"{percent(error)} ({low} to {high})"
 
 
 def _points(value: float, interval: tuple[float, float]) -> str:
@@ -153,35 +156,32 @@ def _points(value: float, interval: tuple[float, float]) -> str:
 
 def _leak_effects(
     leaks: pd.DataFrame, data: PreparedData, study: StudyDirectory, results_dir: Path
-) -> list[tuple[str, LeakEffect]]:
-    """Measure the effect of leaks on every size of every variant.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the study was not evaluated.
-    """
+) -> list[tuple[str, LeakEffect]] | None:
+    """Measure the effect of leaks on every size of every variant; None if it was not evaluated."""
     import numpy as np
 
     from ..evaluation.leaks import leak_effect
     from ..evaluation.results import FILE as METRICS
     from ..evaluation.results import read_results
+    from ..storage.predictions import has_predictions
 
     if not (results_dir / METRICS).exists():
-        raise FileNotFoundError(results_dir / METRICS)
+        return None
     results = read_results(results_dir / METRICS)
     subsets = {run.path: d.subset() for run, d in study.run_directories().items() if d.usable}
+    runs = [run for run in results.complete_runs if run.path in subsets]
+    if not all(has_predictions(results_dir, run.path) for run in runs):
+        return None
     groups: dict[tuple[str, int], list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]] = {}
-    for run in results.complete_runs:
-        if run.path in subsets:
-            in_subset = np.isin(leaks["index_1"].to_numpy(), subsets[run.path])
-            twins = np.zeros(len(data.dataset.splits["test"]), dtype=bool)
-            twins[leaks["index_2"].to_numpy()[in_subset]] = True
-            answers = _wrong_answers(results_dir, run.path, data)
-            groups.setdefault((run.variant, run.num_images), []).append((answers, twins))
+    for run in runs:
+        in_subset = np.isin(leaks["index_1"].to_numpy(), subsets[run.path])
+        twins = np.zeros(len(data.dataset.splits["test"]), dtype=bool)
+        twins[leaks["index_2"].to_numpy()[in_subset]] = True
+        answers = _wrong_answers(results_dir, run.path, data)
+        groups.setdefault((run.variant, run.num_images), []).append((answers, twins))
     effects = {
-        (name, size): leak_effect(size, *zip(*runs, strict=True))
-        for (name, size), runs in groups.items()
+        (name, size): leak_effect(size, *zip(*answered, strict=True))
+        for (name, size), answered in groups.items()
     }
     return [(name, effect) for (name, _), effect in effects.items() if effect is not None]
 

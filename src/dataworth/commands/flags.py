@@ -11,6 +11,7 @@ from pydantic import Field
 from ..config import Alpha, Jobs, Machine, Recipe, Record, Study, StudyName
 from ..forecaster.flags import ReadFlags
 from ..prediction.flags import ModelFlags
+from ..scaling.starts import Start
 
 
 class TrainFlags(Record):
@@ -139,7 +140,7 @@ class ForecastFlags(PriceFlags):
     chance: float | None = Field(
         None, gt=0, le=1, description="chance level: error of guessing (default: 1)"
     )
-    start: Literal["unknown", "scratch", "pretrained", "tabular"] | None = Field(
+    start: Start | None = Field(
         None,
         description="what the classifier starts from: decides how probable each law is at first "
         "(default: as the study's recipe says, or unknown)",

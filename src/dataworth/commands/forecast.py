@@ -14,7 +14,7 @@ from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings.classes import FILE as PER_CLASS_FILE
-from ..findings.classes import class_gains, describe_gains, read_class_errors
+from ..findings.classes import ClassGains, class_gains, describe_gains, read_class_errors
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
 from ..findings.training import TrainingFindings, describe_training, training_findings
@@ -32,8 +32,8 @@ from ..scaling.experiment_design import (
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.priors import Start
 from ..scaling.purchases import Purchase, plan_purchase
+from ..scaling.starts import Start
 from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
 from ..storage.files import write_json
@@ -60,7 +60,11 @@ def _forecast(words: Sequence[str] | None) -> int:
     file = _points_file(flags.points)
     flags = flags.replace(points=file)
     if flags.by_class and not flags.order:
-        return _by_class(flags, file, flags.buy)
+        classes = _class_gains(flags, flags.buy)
+        say(printable(describe_gains(classes)))
+        if flags.json_file is not None:
+            _write_numbers(flags.json_file, {"classes": classes.table.to_dict("records")})
+        return DONE
     analysis, name = _analyse(file, flags)
     _require_sizes(file, analysis.points)
     has_worth = flags.compare is not None and analysis.posterior is not None
@@ -69,17 +73,12 @@ def _forecast(words: Sequence[str] | None) -> int:
     say(_text(analysis, name, flags, worth))
     if training is not None:
         say(f"\n{describe_training(training, WIDTH)}")
+    gains = None
+    if flags.by_class and (purchase := _purchase(analysis, flags)) and purchase.order:
+        gains = _class_gains(flags, flags.buy or int(purchase.order))
+        say(f"\n{printable(describe_gains(gains))}")
     if flags.json_file is not None:
-        targets = () if flags.target is None else (flags.target,)
-        content = to_dict(analysis, flags.at, targets)
-        if worth is not None:
-            content["worth"] = numbers(worth).to_dict("records")
-        if training is not None:
-            content["training"] = training_to_dict(training.analysis)
-        write_json(flags.json_file, content)
-        say(f"numbers  {flags.json_file}")
-    if flags.by_class and (order := _order_size(analysis, flags)):
-        _by_class(flags.replace(json_file=None), file, flags.buy or order)
+        _write_numbers(flags.json_file, _numbers(analysis, flags, worth, training, gains))
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
@@ -150,35 +149,46 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
     return "\n\n".join(paragraphs)
 
 
-def _by_class(flags: ForecastFlags, path: Path, budget: int) -> int:
-    """Print which class gains most from more images, and the allocation of a budget."""
-    file = path
-    if path.name == METRICS_FILE:
-        file = path.parent / (flags.variant or "") / PER_CLASS_FILE
+def _class_gains(flags: ForecastFlags, budget: int) -> ClassGains:
+    """Return which class gains most from more images, and the allocation of a budget."""
+    file = flags.points
+    assert file is not None, "the caller checks"
+    if file.name == METRICS_FILE:
+        file = file.parent / (flags.variant or "") / PER_CLASS_FILE
     if not file.is_file():
         raise InputError(f"--by-class: no {file}; eval.py --full writes it")
-    gains = class_gains(*read_class_errors(file), budget)
-    say(
-        f"\n{printable(describe_gains(gains))}" if flags.order else printable(describe_gains(gains))
-    )
-    if flags.json_file is not None:
-        write_json(flags.json_file, {"classes": gains.table.to_dict("records")})
-        say(f"numbers  {flags.json_file}")
-    return DONE
+    return class_gains(*read_class_errors(file), budget)
 
 
-def _order_size(analysis: Analysis, flags: ForecastFlags) -> int:
-    """Images of the recommended order; 0 without one."""
-    purchase = None if analysis.posterior is None else _purchase(analysis, flags)
-    return 0 if purchase is None else int(purchase.order)
+def _numbers(
+    analysis: Analysis,
+    flags: ForecastFlags,
+    worth: OptionsWorth | None,
+    training: TrainingFindings | None,
+    gains: ClassGains | None,
+) -> dict[str, object]:
+    """Return the content of the file of ``--json``."""
+    targets = () if flags.target is None else (flags.target,)
+    content: dict[str, object] = {**to_dict(analysis, flags.at, targets)}
+    if worth is not None:
+        content["worth"] = numbers(worth).to_dict("records")
+    if training is not None:
+        content["training"] = training_to_dict(training.analysis)
+    if gains is not None:
+        content["classes"] = gains.table.to_dict("records")
+    return content
+
+
+def _write_numbers(path: Path, content: Mapping[str, object]) -> None:
+    write_json(path, content)
+    say(f"numbers  {path}")
 
 
 def _purchase(analysis: Analysis, flags: ForecastFlags) -> Purchase | None:
-    """Plan how many images to buy now; None if the target is reached."""
+    """Plan how many images to buy now; None without a law, and if the target is reached."""
     posterior, points, target = analysis.posterior, analysis.points, flags.target
-    assert posterior is not None, "the caller checks"
-    assert target is not None, "as above"
-    if points.means[-1] <= target:
+    assert target is not None, "the caller checks"
+    if posterior is None or points.means[-1] <= target:
         return None
     return plan_purchase(
         posterior,

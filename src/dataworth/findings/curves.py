@@ -11,7 +11,7 @@ import pandas as pd
 from ..evaluation.records import StudyResults
 from ..scaling.analysis import Analysis, analyse, to_dict
 from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.priors import Start
+from ..scaling.starts import Start
 
 METRICS = ("top_1_error", "top_5_error")
 

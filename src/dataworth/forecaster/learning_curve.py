@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..scaling.analysis import analyse
 from ..scaling.laws import Array
 from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.priors import Start
+from ..scaling.starts import Start
 from .fitted_curve import FittedCurve, to_numbers
 
 TO_ERROR = {"error": (0.0, 1.0), "accuracy": (1.0, -1.0), "neg_error": (0.0, -1.0)}  # a + b score

@@ -24,7 +24,8 @@ from .forecasting import (
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
-from .priors import VAGUE_PRIOR, Start
+from .priors import VAGUE_PRIOR
+from .starts import Start
 
 FORECAST_FACTORS = (2.0, 4.0, 8.0)  # times the largest size: the sizes forecast by default
 UNKNOWN_FLOOR_SHARE = 0.8  # a floor is unknown if its interval spans this share of the last error

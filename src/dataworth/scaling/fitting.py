@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .laws import LAWS, Array
 from .points import NotIdentifiableError, Points
 from .posterior import LawDraws, Posterior
-from .priors import LATE_DRIFT, SCATTER_PRIOR, Component, Start, forecast_prior
+from .priors import LATE_DRIFT, SCATTER_PRIOR, Component, forecast_prior
 from .sampling import sample_posterior
+from .starts import Start
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
 MIN_SIZES = 3  # distinct subset sizes needed for a fit

@@ -11,7 +11,7 @@ from .fitting import MIN_SIZES, fit, too_few_sizes
 from .laws import Array
 from .points import NotIdentifiableError, Points
 from .posterior import Posterior
-from .priors import Start
+from .starts import Start
 
 INTERVAL_LEVEL = 0.9  # nominal coverage of every interval, by default
 RELIABLE_FACTOR = 4.0  # times the largest size; forecasts beyond it are marked as unreliable

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from .laws import LAWS, Array
+from .starts import Start
 
 MAX_EXPONENT = 2.0
 LATE_DRIFT = 0.3  # change of the slope per doubling, where it begins beyond the largest size
@@ -25,7 +26,6 @@ LEVEL_DEVIATION = 0.7  # of the log error at the largest size, around the measur
 # Standard deviation of a size around the law, of the log error -> prior probability. A property of
 # the measurements, so the same under every law.
 SCATTER_PRIOR: Mapping[float, float] = {0.003: 0.53, 0.006: 0.27, 0.012: 0.13, 0.024: 0.07}
-Start = Literal["unknown", "scratch", "pretrained", "tabular"]
 
 
 @dataclass(frozen=True)

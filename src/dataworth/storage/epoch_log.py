@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row per epoch, written before the snapshot of that epoch."""
+"""metrics.csv of a run: one row per epoch, on the disk before the snapshot of that epoch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EpochRow:
 
 
 def append_epoch(folder: Path, row: EpochRow) -> None:
-    """Append the measurements of one epoch and wait until they are on the disk."""
+    """Append the measurements of one epoch; :func:`sync_epochs` waits for the disk."""
     descriptor = open_in_place(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with (
         named_errors(folder / FILE),
@@ -40,8 +40,18 @@ def append_epoch(folder: Path, row: EpochRow) -> None:
         if file.tell() == 0:
             writer.writeheader()
         writer.writerow(asdict(row))
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def sync_epochs(folder: Path) -> None:
+    """Wait until the rows are on the disk: a snapshot, or the end of a run, counts on them."""
+    if not (folder / FILE).exists():  # within the first epoch
+        return
+    descriptor = open_in_place(folder / FILE, os.O_RDONLY)
+    try:
+        with named_errors(folder / FILE):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:

@@ -70,6 +70,11 @@ def read_predictions(results_dir: Path, run_path: Path, split: str) -> tuple[Log
         return file[f"{split}_logits"], file[f"{split}_labels"]
 
 
+def has_predictions(results_dir: Path, run_path: Path) -> bool:
+    """Whether the logits of a run are stored; parameters as in :func:`read_predictions`."""
+    return _file(results_dir, run_path).exists()
+
+
 def remove_temporary_predictions(results_dir: Path) -> None:
     """Remove temporary files of killed processes; only while holding the lock of the folder."""
     remove_temporary_files(*(path for path in (results_dir / FOLDER).rglob("*") if path.is_dir()))

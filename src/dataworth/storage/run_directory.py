@@ -33,7 +33,7 @@ from ..config import Machine, Run
 from ..console import warn
 from ..errors import DamagedError, InputError, short_repr
 from .epoch_log import FILE as LOG_FILE
-from .epoch_log import is_whole, keep_epochs
+from .epoch_log import is_whole, keep_epochs, sync_epochs
 from .files import (
     read_json,
     read_stored,
@@ -287,6 +287,7 @@ class RunDirectory:
         metadata : mapping
             Identity of the run; ``epoch`` of the weights; ``classes``, the class names.
         """
+        sync_epochs(self.path)
         metadata = {**metadata, "pixel_moments": self.config.get("pixel_moments")}
         write_verified(self.path / WEIGHTS_FILE, encode_weights(best_weights, metadata))
         write_whole(self.path / "done", f"{status}\n".encode())

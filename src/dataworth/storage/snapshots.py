@@ -16,6 +16,7 @@ from typing import Any
 
 from ..console import warn
 from ..errors import DamagedError
+from .epoch_log import sync_epochs
 from .files import (
     Content,
     digest_path,
@@ -31,7 +32,8 @@ Snapshot = dict[str, Any]  # tensors and plain types by name
 
 
 def save_snapshot(folder: Path, content: Content) -> None:
-    """Write the newest snapshot and keep the one before."""
+    """Write the newest snapshot and keep the one before; the rows of its epochs come first."""
+    sync_epochs(folder)
     last, previous = (folder / name for name in SNAPSHOTS)
     with staged(last, content) as temporary:
         digest = read_digest(last)
