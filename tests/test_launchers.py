@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataworth.commands import train as train_command
 from dataworth.commands.parsing import parse_train
 from dataworth.commands.planning import plan_run, plan_study
 from dataworth.config import Machine, Recipe, Study
@@ -381,6 +382,29 @@ def test_jobs_are_for_one_process_on_this_machine(workplace, capsys, monkeypatch
     flags = parse_train([*map(str, TWO), "--jobs", "2"])
     with pytest.raises(InputError, match="--jobs 2 works in one process; start it without torchr"):
         plan_study(flags, StudyDirectory(workplace / "s"))
+
+
+def test_a_server_for_workers_is_started_only_where_they_may_train(study, monkeypatch):
+    monkeypatch.setattr("dataworth.data.decoding.num_cores", lambda: 4)
+    monkeypatch.setattr(train_command, "GPU_FILES", ())
+
+    def may_use_workers(name, *words):
+        flags = parse_train([*STUDY, *words])
+        directory = StudyDirectory.read(study / "checkpoints" / name)
+        return train_command._may_use_workers(flags, directory)
+
+    assert may_use_workers("new")
+    assert not may_use_workers("s"), "all its runs are complete"
+    assert not may_use_workers("new", "--jobs", "1")
+    assert not may_use_workers("new", "--launcher", "slurm")
+    assert not may_use_workers("new", "--subset-sizes", "1.0", "--seeds", "1")
+    monkeypatch.setattr(train_command, "GPU_FILES", (__file__,))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert not may_use_workers("new")
+    assert may_use_workers("new", "--jobs", "2")
+    assert may_use_workers("new", "--device", "cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert may_use_workers("new")
 
 
 @pytest.mark.slow

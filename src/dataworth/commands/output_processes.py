@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import parent_process
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..evaluation.records import StudyResults
+    from ..findings.curves import Curve
     from ..findings.study import VariantFindings
     from ..findings.training import TrainingFindings
     from ..findings.worth import OptionsWorth
 
-NUM_PROCESSES = 2  # a study of one variant has two curves
+METRICS = ("top_1_error", "top_5_error")  # of each variant, a curve each
+MAX_PROCESSES = 8  # of 0.2 GB each
 IMPORTS = (
     "dataworth.commands.exit_codes",
     "dataworth.commands.eval_output",
@@ -54,36 +56,35 @@ class Findings:
     training: TrainingFindings | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
-    """What the output of an evaluation is made of."""
+    """What the output of an evaluation is made of; sent to each process once."""
 
     results: StudyResults
     directories: Sequence[RunDirectory]  # of the evaluated runs
     flags: EvalFlags
     notes: Sequence[str]  # from eval_output.add_scores
     folder: Path  # of the results
-    fitted: Sequence[bytes] = ()  # answers to Fit, which are unpickled where they are needed
+    fitted: Mapping[tuple[str, str], Curve] | None = None  # of variant and metric; None: not yet
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The content of epochs.csv."""
         return epochs_table(self.directories)
 
+    @cached_property
     def variants(self) -> list[VariantFindings]:
-        """Analyse every variant, from the laws that are fitted already."""
+        """The analysis of every variant, from the laws that are fitted already."""
         from ..findings.study import analyse_variants
 
-        # Bytes of another process of this command, never of a file.
-        fitted = [item for part in self.fitted for item in pickle.loads(part).items()]
-        return analyse_variants(self.results, self.epochs, dict(fitted))
+        return analyse_variants(self.results, self.epochs, self.fitted)
 
     def write(self) -> Findings:
         """Write the tables, the laws and metrics.json; return what was found."""
         from ..findings.training import training_findings
         from .eval_output import describe_findings, find_worth, write_files
 
-        results, variants = self.results, self.variants()
+        results, variants = self.results, self.variants
         worth = find_worth(variants, self.flags)
         training = training_findings({results.experiment_id: results})
         write_files(results, variants, self.epochs, self.folder, worth, training)
@@ -91,20 +92,17 @@ class Output:
         return Findings(text, variants, worth, training)
 
 
-@dataclass(frozen=True)
 class Request:
     """A request to a worker. An error of the disk is an answer too, which the caller raises."""
 
-    output: Output
-
-    def __call__(self, _context: Any, _report: Callable[[Any], None]) -> Any:
+    def __call__(self, output: Output, _report: Callable[[Any], None]) -> Any:
         """Answer in the worker's process."""
         try:
-            return self.answer()
+            return self.answer(output)
         except OSError as error:
             return error
 
-    def answer(self) -> Any:
+    def answer(self, output: Output) -> Any:
         """Do the work."""
         raise NotImplementedError
 
@@ -116,12 +114,12 @@ class Fit(Request):
     name: str
     metric: str
 
-    def answer(self) -> bytes:
+    def answer(self, output: Output) -> bytes:
         """Fit all that is fitted on first use too."""
         from ..evaluation.tables import runs_table
         from ..findings.curves import curves, start_of
 
-        part = self.output.results.variants()[self.name]
+        part = output.results.variants()[self.name]
         fitted = curves(runs_table(part), part.chance, start_of(part), [self.metric])
         for curve in fitted.values():
             _ = curve.analysis.vague_posterior, curve.analysis.backtests
@@ -129,13 +127,25 @@ class Fit(Request):
 
 
 @dataclass(frozen=True)
+class Keep(Request):
+    """Keep the laws that all processes have fitted; asked of each process once."""
+
+    fitted: Sequence[bytes]  # answers to Fit: of processes of this command, never of a file
+
+    def answer(self, output: Output) -> None:
+        """Unpickle them."""
+        curves = [item for part in self.fitted for item in pickle.loads(part).items()]
+        output.fitted = dict(curves)
+
+
+@dataclass(frozen=True)
 class Write(Request):
     """Write all files but the figures; the answer are the findings."""
 
-    def answer(self) -> Findings:
+    def answer(self, output: Output) -> Findings:
         """Write them."""
-        findings = self.output.write()
-        if self.output.flags.report:
+        findings = output.write()
+        if output.flags.report:
             return findings
         return replace(findings, variants=(), worth=None, training=None)  # to be unpickled soon
 
@@ -146,9 +156,9 @@ class Draw(Request):
 
     index: int
 
-    def answer(self) -> None:
+    def answer(self, output: Output) -> None:
         """Draw it."""
-        draw(self.output.variants(), self.output.folder / "figures", self.index)
+        draw(output.variants, output.folder / "figures", self.index)
 
 
 class OutputProcesses:
@@ -183,12 +193,17 @@ class OutputProcesses:
         return findings
 
     def _make_apart(self, output: Output) -> Findings:
-        self.pool.start(NUM_PROCESSES, num_threads=1)
-        names, metrics = list(output.results.variants()), ("top_1_error", "top_5_error")
-        fitted = self._ask([Fit(output, name, metric) for name in names for metric in metrics])
-        output = replace(output, fitted=fitted)
+        from ..data.decoding import num_cores
+
+        names = list(output.results.variants())
+        fits = [Fit(name, metric) for name in names for metric in METRICS]
+        num_processes = min(num_cores(), len(fits), MAX_PROCESSES)
+        self.pool.context = output
+        self.pool.start(num_processes, num_threads=1)
+        fitted = self._ask(fits)
+        self._ask([Keep(fitted) for _ in range(num_processes)])
         num_figures = 3 * len(names) + (2 if len(names) > 1 else 0)
-        findings, *_ = self._ask([Write(output), *(Draw(output, i) for i in range(num_figures))])
+        findings, *_ = self._ask([Write(), *(Draw(i) for i in range(num_figures))])
         assert isinstance(findings, Findings), "the answer to Write"
         return findings
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Machine
@@ -27,10 +29,13 @@ from .planning import (
     plan_study,
     resolve_study,
     study_name,
+    unfinished,
 )
 
 if TYPE_CHECKING:
     from ..data.prepare import PreparedData
+
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA, in Windows' Linux, of AMD
 
 
 def train(words: Sequence[str] | None = None) -> None:
@@ -54,7 +59,7 @@ def _train(words: Sequence[str] | None) -> int:
         say(to_yaml(flags.recipe, flags.study, flags.machine).rstrip("\n"))
         return DONE
     if not flags.list:
-        _start_workers_server(flags.machine)
+        _start_workers_server(flags, study)
     with local_rank_zero_first():
         plan = plan_study(flags, study)
     say(plan.describe())
@@ -67,14 +72,34 @@ def _train(words: Sequence[str] | None) -> int:
     return _launch(plan, flags)
 
 
-def _start_workers_server(machine: Machine) -> None:
+def _start_workers_server(flags: TrainFlags, study: StudyDirectory) -> None:
     """Let another core import what workers need, while this one plans the study."""
-    from ..data.decoding import num_cores
     from ..launching.side_by_side import start_server
 
-    is_local = machine.launcher == "local" and machine.jobs != 1 and world_size() == 1
-    if is_local and num_cores() > 1 and "torch" not in sys.modules and parent_process() is None:
+    if parent_process() is None and "torch" not in sys.modules and _may_use_workers(flags, study):
         start_server("dataworth.launching.local", "torch.utils.tensorboard")
+
+
+def _may_use_workers(flags: TrainFlags, study: StudyDirectory) -> bool:
+    """Whether several runs may be trained at a time, as far as files tell.
+
+    Those of ``--jobs auto`` on a GPU are not.
+    """
+    from ..data.decoding import num_cores
+
+    machine = flags.machine
+    if machine.launcher != "local" or world_size() > 1:
+        return False
+    runs = {*flags.study.runs(flags.recipe), *(study.planned_runs() if flags.resume else ())}
+    jobs = machine.jobs if machine.jobs != "auto" else num_cores() * _is_cpu(machine.device)
+    return min(jobs, num_cores(), len(unfinished(study, list(runs)))) > 1
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether a device is the CPU, as far as files tell: torch is not imported yet."""
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    has_gpu = not is_hidden and any(Path(file).exists() for file in GPU_FILES)
+    return device == "cpu" or (device == "auto" and not has_gpu)
 
 
 def _launch(plan: StudyPlan, flags: TrainFlags) -> int:
