@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,7 @@ def blocks() -> dict[Path, str]:
     return {path: f"{BEGIN}\n\n{text}\n\n{END}" for path, text in parts.items()}
 
 
+@cache
 def _findings(name: str) -> list[VariantFindings]:
     return analyse_variants(_read(name), read_epochs(ROOT / "results" / name))
 

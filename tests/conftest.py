@@ -1,9 +1,11 @@
 """One small study of the embedded digits, trained and evaluated once by the real commands."""
 
+import hashlib
 import os
 import pickle
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ from hypothesis import settings
 
 from dataworth.commands import eval as eval_command
 from dataworth.commands import train as train_command
+from dataworth.data import prepare
 from dataworth.figures import files
 from dataworth.scaling import analysis, forecasting, worth
 from dataworth.scaling.fitting import fit
+from dataworth.storage.files import write_whole
 
 settings.register_profile("steady", deadline=None, max_examples=50)  # a busy machine is no failure
 settings.load_profile("steady")
@@ -88,17 +92,53 @@ def without_pdf():
         yield
 
 
+def shared_folder(tmp_path_factory):
+    """Return the temporary folder of all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(autouse=True, scope="session")
-def laws_fitted_once():
-    """Fit the laws to the same points once in a worker: many tests read the same studies."""
-    posteriors = {}
+def digits_decoded_once(tmp_path_factory):
+    """Copy the cache of the digits to each new place: decoding takes longer than training a run."""
+    kept, build = shared_folder(tmp_path_factory) / "decoded", prepare.build_cache
+
+    def copy_or_build(folder, dataset, *settings):
+        whole, own = kept / folder.name, kept / f"{folder.name}.{os.getpid()}"
+        is_new = dataset.name == "digits" and not folder.exists()
+        if is_new and whole.exists() and not folder.parent.is_file():
+            shutil.copytree(whole, folder)
+        build(folder, dataset, *settings)
+        if is_new and not whole.exists():
+            shutil.copytree(folder, own)
+            with suppress(OSError):  # another worker was faster
+                own.rename(whole)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "build_cache", copy_or_build)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_syncs():
+    """Do not wait for the disk: no test can take the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def laws_fitted_once(tmp_path_factory):
+    """Fit the laws to the same points once for all workers: many tests read the same studies."""
+    folder = shared_folder(tmp_path_factory) / "posteriors"
+    folder.mkdir(exist_ok=True)
 
     def fit_once(points, chance, prior=None, start="unknown"):
-        measured = (points.n, points.error, points.num_test, points.unbounded)
-        key = (pickle.dumps(measured), chance, repr(prior), start)
-        if key not in posteriors:
-            posteriors[key] = fit(points, chance, prior, start)
-        return posteriors[key]
+        key = pickle.dumps(astuple(points)) + repr((chance, prior, start)).encode()
+        path = folder / hashlib.sha256(key).hexdigest()
+        if not path.exists():
+            write_whole(path, pickle.dumps(fit(points, chance, prior, start)))
+        return pickle.loads(path.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (analysis, forecasting, worth):
@@ -115,8 +155,7 @@ def workplace(tmp_path, monkeypatch):
 
 def built_once(tmp_path_factory, name, build):
     """Return a folder that ``build`` fills, once for all workers of pytest-xdist."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    base = shared_folder(tmp_path_factory)
     folder, done = base / name, base / f"{name}.done"
     with FileLock(base / f"{name}.lock"):
         if not done.exists():

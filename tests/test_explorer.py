@@ -327,7 +327,7 @@ def test_uploads_are_one_bounded_file_and_nothing_is_fetched(site):
     assert request(site, "POST", "upload", form, multipart(BOMB, BOMB))[0] == 413
     assert request(site, "POST", "upload", form, multipart(bytes(6_000_000)))[0] == 413
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
-        elsewhere.settimeout(3)
+        elsewhere.settimeout(1)
         address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/a.png"
         file = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
         content = {"data": [file, ""], "fn_index": 0, "session_hash": "s"}

@@ -143,7 +143,8 @@ def test_a_run_with_a_budget_of_steps_is_resumed_to_the_same_bits(digits, workpl
     run = Run(recipe=recipe, subset_size=0.25, seed=1)
 
     def weights(folder, *stops):
-        bench = Trainer.build(recipe, Machine(checkpoint_seconds=0), digits)
+        machine = Machine(checkpoint_seconds=0 if stops else 3600)
+        bench = Trainer.build(recipe, machine, digits)
         for stop in stops:
             with pytest.raises(KeyboardInterrupt):
                 bench.train(plan_run(run, bench.data, workplace / folder), stop)

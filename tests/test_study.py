@@ -137,14 +137,14 @@ def test_stored_predictions_give_the_stored_errors(study):
 
 def test_runs_scored_side_by_side_have_the_scores_of_runs_alone(study, workplace):
     words = ["--checkpoint-dir", study / "checkpoints", "--cache-dir", study / "cache"]
-    for jobs in (1, 3):
-        assert evaluate(*words, "--results-dir", str(jobs), "--jobs", jobs) == 0
-    alone, together = (read_results(workplace / jobs / "s/metrics.json") for jobs in ("1", "3"))
-    assert alone.runs == together.runs
-    files = [file for file in Path("1").rglob("*") if file.suffix in (".npz", ".csv")]
+    assert evaluate(*words, "--results-dir", "r", "--jobs", 3) == 0
+    alone = study / "results"  # with one thread of torch, one run at a time
+    runs, same = (read_results(folder / "s/metrics.json").runs for folder in (Path("r"), alone))
+    assert runs == same
+    files = [file for file in Path("r").rglob("*") if file.suffix in (".npz", ".csv")]
     assert len(files) == 6 + 2
     for file in files:
-        assert file.read_bytes() == (Path("3") / file.relative_to("1")).read_bytes()
+        assert file.read_bytes() == (alone / file.relative_to("r")).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -290,23 +290,22 @@ def test_an_interrupted_run_ends_with_the_same_bits(study, workplace, monkeypatc
 @pytest.mark.fault(1, 23)
 def test_a_killed_study_is_finished_by_resume(study, workplace):
     words = [sys.executable, ROOT / "train.py", *STUDY, "--experiment-id", "s"]
-    words += ["--subset-sizes", "0.25", "0.5"]
+    words += ["--subset-sizes", "0.25"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if line.startswith("run 2/4"):
+            if line.startswith("run 2/2"):
                 process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert evaluate() == 3  # some runs are there
     assert train("--resume") == 0
     weights = digests(workplace / "checkpoints" / "s")
-    assert len(weights) == 8
+    assert len(weights) == 4
     assert weights.items() <= digests(study / "checkpoints" / "s").items()
     assert evaluate() == 0
     ours, theirs = (
         [run.splits for run in read_results(f / "results" / "s" / "metrics.json").runs]
         for f in (workplace, study)
     )
-    assert ours == theirs[:4]
+    assert ours == theirs[:2]
 
 
 @pytest.fixture
@@ -431,7 +430,6 @@ def test_one_failed_run_does_not_stop_the_others(workplace, monkeypatch, capsys)
     assert "Traceback" not in captured.err
     monkeypatch.setattr(Trainer, "train_epoch", original)
     assert train(*words, "--epochs", "1") == 0
-    assert evaluate() == 0
 
 
 @pytest.mark.fault(28)
