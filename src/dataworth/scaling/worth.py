@@ -268,13 +268,19 @@ def _crossing(
 
 
 def _law_draws(analysis: Analysis, n: Array, own: float, rng: np.random.Generator) -> Array:
-    """Draw the expected error at each size, shape (draws, len(n)), without shared test noise."""
+    """Draw the expected error at each size, shape (draws, len(n)), without shared test noise.
+
+    Below the smallest measured size, where a draw may drift either way, fewer images err no less.
+    """
     points, posterior = _with_own_noise(analysis.points, own), analysis.posterior
     assert posterior is not None
     if points is not analysis.points:
         posterior = fit(points, analysis.chance, start=analysis.start)
     draws = curve_draws(posterior.thinned(THINNING), points, n, rng)
     shuffled: Array = draws[rng.permutation(NUM_PAIRED)]
+    last = int(np.searchsorted(n, points.sizes[0]))
+    below = shuffled[:, last::-1]
+    shuffled[:, last::-1] = np.maximum.accumulate(below, axis=1)
     return shuffled
 
 
