@@ -283,15 +283,7 @@ def _simulated_design(flags: ForecastFlags) -> str:
     if flags.expect >= chance:
         raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
     design = simulate_design(sizes, flags.seeds, flags.num_test, chance, flags.expect)
-    return (
-        f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {flags.seeds} seeds, "
-        f"{flags.num_test:,} test images; medians over simulated studies:\n"
-        f"forecast at {RELIABLE_FACTOR:.0f}x the largest size: width of the 90 % interval "
-        f"{100 * design.forecast_width:.0f} % of the error\n"
-        f"exponent: width of the 90 % interval {design.exponent_width:.2f}\n"
-        f"coverage: the forecast interval contained the measured error in "
-        f"{100 * design.coverage:.0f} % of the simulated studies"
-    )
+    return sentences.simulated(design, sizes, flags.seeds, flags.num_test)
 
 
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:

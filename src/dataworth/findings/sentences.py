@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..scaling.analysis import Analysis, Forecast, forecasts
-from ..scaling.experiment_design import CandidateRun, RunBeforeOrder
+from ..scaling.experiment_design import CandidateRun, RunBeforeOrder, StudyDesignPrecision
 from ..scaling.forecasting import (
     MAX_FACTOR,
     RELIABLE_FACTOR,
@@ -314,3 +314,27 @@ def next_runs(candidates: Sequence[CandidateRun], quantity: str) -> str:
         "per training image first:"
     )
     return "\n".join([title, *lines])
+
+
+def simulated(
+    design: StudyDesignPrecision, sizes: Sequence[float], seeds: int, num_test: int
+) -> str:
+    """Describe how precise a planned study would be.
+
+    Parameters
+    ----------
+    design : StudyDesignPrecision
+    sizes : sequence of float
+        Training images, ascending.
+    seeds, num_test : int
+        Of each size; test images.
+    """
+    return (
+        f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {seeds} seeds, "
+        f"{num_test:,} test images; medians over simulated studies:\n"
+        f"forecast at {RELIABLE_FACTOR:.0f}x the largest size: width of the 90 % interval "
+        f"{100 * design.forecast_width:.0f} % of the error\n"
+        f"exponent: width of the 90 % interval {design.exponent_width:.2f}\n"
+        f"coverage: the forecast interval contained the measured error in "
+        f"{100 * design.coverage:.0f} % of the simulated studies"
+    )
