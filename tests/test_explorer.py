@@ -348,7 +348,8 @@ def test_no_answer_shows_a_path_of_the_server(site, explored):
     with urllib.request.urlopen(f"{site[0]}config") as answer:
         config = answer.read().decode()
     functions = json.loads(config)["dependencies"]
-    index = next(f["id"] for f in functions if ["upload"] in [t[1:] for t in f["targets"]])
+    on_upload = [f for f in functions if ["upload"] in [t[1:] for t in f["targets"]]]
+    index = next(f["id"] for f in on_upload if f["backend_fn"])
     headers = {"Content-Type": "application/json"}
     for name, refused in ((path, False), (f"{site[1]}/a.png", True), ("uploads/../a.png", True)):
         file = {"path": name, "meta": {"_type": "gradio.FileData"}}

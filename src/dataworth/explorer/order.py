@@ -78,7 +78,8 @@ def order_panel(
     text = sentences.purchase(plan, at_hand, price, miss_cost > 0, "a cost of missing of")
     orders = np.unique([*np.round((FACTORS - 1) * at_hand), plan.order])
     orders = orders[orders > 0]
-    reached = (posterior.expected_error(at_hand + orders) <= target).mean(axis=0)
+    below = posterior.expected_error(at_hand + orders) <= target
+    reached = np.logical_or.accumulate(below, axis=1).mean(axis=0)  # there or before, as planned
     rows = {
         "order now": [
             f"{sentences.rounded(n)}{' (planned)' if n == plan.order else ''}" for n in orders
