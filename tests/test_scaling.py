@@ -25,7 +25,13 @@ from dataworth.scaling.fitting import fit
 from dataworth.scaling.forecasting import forecast, interval, required_images
 from dataworth.scaling.laws import LAWS
 from dataworth.scaling.points import NotIdentifiableError, Points
-from dataworth.scaling.priors import FORECAST_PRIOR, SCATTER_PRIOR, VAGUE_PRIOR, Component
+from dataworth.scaling.priors import (
+    FORECAST_PRIOR,
+    LATE_DRIFT,
+    SCATTER_PRIOR,
+    VAGUE_PRIOR,
+    Component,
+)
 from dataworth.scaling.sampling import sample_posterior
 
 N = np.array([3125, 6250, 12500, 25000, 50000.0])
@@ -347,7 +353,10 @@ def _simulated(members, rng):
     n = np.append(N, 4 * N[-1])
     scatter = rng.choice(list(SCATTER_PRIOR), p=list(SCATTER_PRIOR.values()))
     rate = LAWS[member.law].formula(n / N[-1], 0.95, *parameters)[0]
-    rate = np.minimum(rate * np.exp(scatter * rng.standard_normal(len(n))), 0.95)
+    rate = rate * np.exp(scatter * rng.standard_normal(len(n)))
+    late = LATE_DRIFT if rng.random() < member.late_drift else 0.0
+    rate[-1] *= np.exp(late * np.sqrt(2**3 / 3) * rng.standard_normal())  # two doublings ahead
+    rate = np.minimum(rate, 0.95)
     error = rng.binomial(5000, rate) / 5000
     posterior = fit(points(error[:-1]), 0.95, members)
     if members is VAGUE_PRIOR:
