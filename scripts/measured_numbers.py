@@ -26,7 +26,7 @@ from dataworth.findings.study import (
     read_epochs,
 )
 from dataworth.findings.training import training_findings
-from dataworth.findings.worth import factor, worth_of_variants
+from dataworth.findings.worth import crossing, factor, worth_of_variants
 from dataworth.scaling.analysis import forecasts
 from dataworth.scaling.forecasting import interval
 from dataworth.scaling.worth import compare
@@ -194,6 +194,8 @@ def options_worth() -> str:
     }
     first = min(row.n for row in worth.comparisons["pretrained"].rows)
     last = max(row.n for row in worth.comparisons["pretrained"].rows if row.measured)
+    end = worth.comparisons["pretrained"].crossing
+    assert end is not None, "both have laws"
 
     def told(name: str, n: float, unit: str = " times the images") -> str:
         worth = factors[name, n]
@@ -203,7 +205,7 @@ def options_worth() -> str:
         f"At {last:,.0f} images, twice the epochs are worth {told('twice-the-epochs', last)}, and "
         f"20 % wrong labels leave them {told('noise-20', last, ' of their worth')}. Pretraining on "
         f"50 other classes is worth {told('pretrained', first)} at {first:,.0f} images, "
-        f"{told('pretrained', last, ' times')} at {last:,.0f}."
+        f"{told('pretrained', last, ' times')} at {last:,.0f}; {crossing(end)}."
     )
 
 
