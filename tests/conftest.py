@@ -6,6 +6,7 @@ import pickle
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from hypothesis import settings
 
 from dataworth.commands import eval as eval_command
 from dataworth.commands import train as train_command
-from dataworth.data import prepare
 from dataworth.figures import files
 from dataworth.scaling import analysis, forecasting, worth
 from dataworth.scaling.fitting import fit
@@ -101,6 +101,11 @@ def shared_folder(tmp_path_factory):
 @pytest.fixture(autouse=True, scope="session")
 def digits_decoded_once(tmp_path_factory):
     """Copy the cache of the digits to each new place: decoding takes longer than training a run."""
+    if find_spec("torch") is None:  # an environment of the forecaster alone
+        yield
+        return
+    from dataworth.data import prepare
+
     kept, build = shared_folder(tmp_path_factory) / "decoded", prepare.build_cache
 
     def copy_or_build(folder, dataset, *settings):
