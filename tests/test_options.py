@@ -22,7 +22,7 @@ from dataworth.data.label_noise import noisy_labels, training_subset
 from dataworth.data.prepare import open_data
 from dataworth.data.subsets import stratified_order
 from dataworth.errors import InputError
-from dataworth.evaluation.evaluator import Models, evaluate_run
+from dataworth.evaluation.evaluator import evaluate_run
 from dataworth.launching.remote import Task
 from dataworth.launching.split import Estimate, Split
 from dataworth.models.pretrained import check_inits, find_weights, read_pretrained
@@ -68,10 +68,6 @@ def planned(recipe, folder, data, size=60):
 
 def trainer_of(run, data):
     return Trainer.build(run.run.recipe, CPU, data, run.init_file)
-
-
-def models_of(data):
-    return Models(len(data.dataset.classes), torch.device("cpu"), threading.Event())
 
 
 OPTIONS = {
@@ -143,7 +139,7 @@ def test_a_run_trains_on_its_wrong_labels_and_is_scored_on_correct_ones(place, m
     num_changed = int((wrong != split.labels[run.indices]).sum())
     assert 10 < num_changed < 26
     assert run.directory.config["num_changed_labels"] == num_changed
-    scores = evaluate_run(run.directory, trainer.pixels, 100, place, models_of(data))
+    scores = evaluate_run(run.directory, trainer.pixels, 100, place, threading.Event())
     assert (scores.label_noise, scores.num_changed_labels) == (0.3, num_changed)
     classifier = from_file(run.directory.path / "best.safetensors", trainer.device)
     answers = classifier.logits(data.images["train"][split.rows[run.indices]]).argmax(1)
@@ -228,7 +224,7 @@ def test_a_task_of_a_cluster_finds_the_weights_and_their_normalisation_travels_o
     monkeypatch.chdir(place / "elsewhere")
     assert task(data) == ""
     (place / SOURCE).unlink()  # no longer needed
-    evaluate_run(run.directory, trainer_of(run, data).pixels, 500, place, models_of(data))
+    evaluate_run(run.directory, trainer_of(run, data).pixels, 500, place, threading.Event())
     with np.load(place / "predictions" / run.run.path.parent / "seed-1.npz") as file:
         logits = file["test_logits"]
     classifier = from_file(run.directory.path / "best.safetensors", torch.device("cpu"))

@@ -39,6 +39,8 @@ from dataworth.scaling.worth import (
     Estimate,
     SharedTest,
     Worth,
+    _law_draws,
+    _pair,
     compare,
 )
 from tests.conftest import ROOT, command
@@ -397,3 +399,23 @@ def test_intervals_cover_known_factors():
     table = np.array([covered(simulate(rng, 2, 5000)) for _ in range(20)])
     assert 0.8 < np.nanmean(table[:, :5]) <= 1
     assert 0.8 < np.nanmean(table) <= 1
+
+
+def test_draws_whose_factor_bends_are_paired_less_often():
+    rng = np.random.default_rng(0)
+    n, largest = np.geomspace(10, 1e5, 120), 1000.0
+    sizes = n[np.searchsorted(n, [largest / 4, largest, 4 * largest])]
+    bends = rng.uniform(-1, 1, 2000)  # of the log factor per doubling, beyond the largest size
+    factor = np.exp(bends[:, None] * np.log2(np.maximum(n / sizes[1], 1)))
+    weak, strong = np.tile(5 * n**-0.3, (2000, 1)), 5 * (factor * n) ** -0.3
+    chosen = _pair(n, weak, strong, sizes, rng)[1]
+    spread, before = (np.std(np.log(errors[:, -1])) for errors in (chosen, strong))
+    assert len(chosen) == 2000
+    assert spread < 0.5 * before
+
+
+def test_below_the_smallest_size_fewer_images_err_no_less(baseline):
+    n = np.geomspace(baseline.points.sizes[0] / 16, baseline.points.sizes[-1], 60)
+    draws = _law_draws(baseline, n, 0.0, np.random.default_rng(0))
+    below = draws[:, n <= baseline.points.sizes[0]]
+    assert (np.diff(below, axis=1) <= 1e-12).all()

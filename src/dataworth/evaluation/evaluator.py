@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
-from threading import Event, local
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -108,13 +108,12 @@ def evaluate_runs(
     for recipe in dict.fromkeys(directory.run().recipe for directory in directories):
         check_inference_memory(recipe, len(dataset.classes), num_images, stores.device)
     stopped, outcomes = Event(), dict[Path, RunScores | DamagedError]()
-    models = Models(len(dataset.classes), stores.device, stopped)
     with tqdm(total=len(directories), desc="evaluating", unit="run", disable=None) as progress:
 
         def score_run(directory: RunDirectory) -> None:
             try:
                 outcome: RunScores | DamagedError = evaluate_run(
-                    directory, stores, batch_size, results_dir, models
+                    directory, stores, batch_size, results_dir, stopped
                 )
             except DamagedError as error:
                 outcome = error
@@ -126,7 +125,6 @@ def evaluate_runs(
             smallest, *others = group
             score_run(smallest)
             most = num_jobs(jobs, stores.device, private_bytes() - before)
-            models.forget()
             _in_threads(score_run, others[::-1], max(1, min(most, len(others))), stopped)
     runs = [outcomes[directory.path] for directory in directories]
     failures = {
@@ -190,7 +188,7 @@ def evaluate_run(
     stores: PixelStores,
     batch_size: int,
     results_dir: Path,
-    models: Models,
+    stopped: Event,
 ) -> RunScores:
     """Score the best weights of a finished run on every split; store test and validation logits.
 
@@ -205,17 +203,20 @@ def evaluate_run(
         Images per forward pass.
     results_dir : Path
         Receives the logits.
-    models : Models
-        For the classes of the data and the device of the stores.
+    stopped : Event
+        Set by another thread if no further batch is to be scored.
 
     Raises
     ------
     DamagedError
         If the weights are not those that the run wrote, or give infinite or NaN logits.
     """
-    run, data, subset = directory.run(), stores.data, directory.subset()
+    run, data, device = directory.run(), stores.data, stores.device
     recipe, config = run.recipe.replace(batch_size=batch_size), directory.config
-    model, best_epoch = _load_model(directory, models)
+    classes, subset = data.dataset.classes, directory.subset()
+    model, best_epoch = _load_model(directory, len(classes))
+    model = model.to(device).to(memory_format=torch.channels_last)
+    model.register_forward_pre_hook(lambda *_: _check_stopped(stopped))
     stats = read_channel_stats(directory.path / CONFIG_FILE, config) if recipe.init else None
     train_split = data.dataset.splits["train"].take(subset)
     predictions = {
@@ -258,46 +259,15 @@ def _drawn(subset: Split) -> Mapping[str, Any]:
     return {} if subset.groups is None else grouped
 
 
-class Models(local):
-    """The model that a thread has built last, for all its runs of one architecture.
-
-    Parameters
-    ----------
-    num_classes : int
-    device : torch.device
-    stopped : Event
-        Set by another thread if no further batch is to be scored.
-    """
-
-    def __init__(self, num_classes: int, device: torch.device, stopped: Event) -> None:
-        self.num_classes, self.device, self.stopped = num_classes, device, stopped
-        self.forget()
-
-    def forget(self) -> None:
-        """Release the memory of this thread's model."""
-        self.architecture: tuple[str, int] | None = None
-        self.model: nn.Module = nn.Identity()
-
-    def of(self, recipe: Recipe) -> nn.Module:
-        """Return a model of the recipe's architecture, whatever its weights."""
-        architecture, stopped = (recipe.model, recipe.image_size), self.stopped
-        if self.architecture != architecture:
-            self.forget()
-            model = build_model(recipe.model, self.num_classes, recipe.image_size)
-            self.model = model.to(self.device).to(memory_format=torch.channels_last)
-            self.model.register_forward_pre_hook(lambda *_: _check_stopped(stopped))
-            self.architecture = architecture
-        return self.model
-
-
-def _load_model(directory: RunDirectory, models: Models) -> tuple[nn.Module, int]:
+def _load_model(directory: RunDirectory, num_classes: int) -> tuple[nn.Module, int]:
     """Load the best weights of a run into its model; return their epoch too."""
     recipe = directory.run().recipe
-    model, (weights, best_epoch) = models.of(recipe), directory.load_best()
+    model = build_model(recipe.model, num_classes, recipe.image_size)
+    weights, best_epoch = directory.load_best()
     try:
         model.load_state_dict(weights)
     except RuntimeError:  # names or shapes
-        reason = f"the weights do not fit {recipe.model} with {models.num_classes} classes"
+        reason = f"the weights do not fit {recipe.model} with {num_classes} classes"
         raise DamagedError(f"{directory.path}: {reason}; {TRAIN_AGAIN}") from None
     return model, best_epoch
 
