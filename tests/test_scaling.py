@@ -173,6 +173,25 @@ def test_many_sizes_are_condensed_without_bias():
     assert np.median(posterior.law_error(at), axis=0) == pytest.approx(30 * at**-0.5, rel=0.005)
 
 
+def test_a_law_that_begins_late_ignores_the_sizes_before_it():
+    at, error = np.array([2e5]), np.array([0.38, 0.33, 0.19, 0.184, 0.182])
+    with_it, without = (
+        np.median(fit(points(error, num_test=None), 0.95, prior).law_error(at))
+        for prior in (FORECAST_PRIOR, FORECAST_PRIOR[:-1])
+    )
+    assert without < 0.15  # the two steep steps at the start count
+    assert 0.17 < with_it < 0.182
+
+
+def test_a_law_that_begins_late_hardly_moves_the_forecast_of_a_smooth_curve():
+    at, measured = np.array([1e5, 2e5]), points(0.05 + 11 * N**-0.5, num_test=None)
+    with_it, without = (
+        np.median(fit(measured, 0.95, prior).law_error(at), axis=0)
+        for prior in (FORECAST_PRIOR, FORECAST_PRIOR[:-1])
+    )
+    assert with_it == pytest.approx(without, rel=0.01)
+
+
 @pytest.mark.parametrize(("n", "error"), [(0, 0.5), (np.nan, 0.5), (np.inf, 0.5), (9, np.nan)])
 def test_what_is_no_measurement_is_refused(n, error):
     with pytest.raises(ValueError, match="above 0"):

@@ -17,18 +17,24 @@ from .sampling import sample_posterior
 from .starts import Start
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
+# Of the log error of a size that a law ignores: anything within a factor of 20. Without the
+# constant that the normal densities of the others lack.
+IGNORED_LOG_DENSITY = np.log(2 * np.pi) / 2 - np.log(np.log(20))
 MIN_SIZES = 3  # distinct subset sizes needed for a fit
 
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """Gaussian likelihood of the log errors, on a grid of drifts and scatters."""
+    """Gaussian likelihood of the log errors, on a grid of drifts, scatters and starts of the law.
+
+    A block of the grid has one scatter and one start: the sizes below it, which are ignored.
+    """
 
     x: Array  # (sizes,): of the points, relative to the largest
     y: Array  # (sizes,): mean log errors
     last_error: float  # at the largest size
-    rotate: Array  # (sizes, scatters * sizes): transforms residuals to uncorrelated numbers
-    precision: Array  # (grid, scatters * sizes): of these numbers at each node; 0: of other nodes
+    rotate: Array  # (sizes, blocks * sizes): transforms residuals to uncorrelated numbers
+    precision: Array  # (grid, blocks * sizes): of these numbers at each node; 0: of other nodes
     constant: Array  # (grid, 1): log prior and log determinant
 
     @classmethod
@@ -40,17 +46,23 @@ class _Likelihood:
         far = np.maximum.outer(doublings, doublings)
         drift_covariance = near**2 * (3 * far - near) / 6  # integrated Brownian motion
         drifts, drift_weights = np.array(list(component.drift_prior.items())).T
-        scatters, scatter_weights = np.array(list(SCATTER_PRIOR.items())).T
-        rotations = []
-        precision = np.zeros((len(drifts), len(scatters), len(scatters), len(y)))
-        constant = np.log(np.outer(drift_weights, scatter_weights))
-        for i, scatter in enumerate(scatters):
-            root = 1 / np.sqrt(scatter**2 + variance)  # then every drift has the same eigenvectors
-            share, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)
-            variances = 1 + np.outer(drifts**2, np.maximum(share, 0))
+        rotations, variances = [], []
+        constant = np.zeros((len(drifts), 0))
+        starts = component.starts(len(y))
+        for (scatter, share), (ignored, chance) in product(SCATTER_PRIOR.items(), starts.items()):
+            root = 1 / np.sqrt(scatter**2 + variance)
+            root[:ignored] = 0
+            # Every drift has the same eigenvectors.
+            drift, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)
             rotations.append(root[:, None] * vectors)
-            precision[:, i, i] = 1 / variances
-            constant[:, i] += np.log(root).sum() - np.log(variances).sum(axis=1) / 2
+            variances.append(1 + np.outer(drifts**2, np.maximum(drift, 0)))
+            log_density = np.log(root[ignored:]).sum() + ignored * IGNORED_LOG_DENSITY
+            log_prior = np.log(drift_weights * share * chance)
+            column = log_prior + log_density - np.log(variances[-1]).sum(axis=1) / 2
+            constant = np.column_stack([constant, column])
+        precision = np.zeros((len(drifts), len(rotations), len(rotations), len(y)))
+        for block, values in enumerate(variances):
+            precision[:, block, block] = 1 / values
         x = np.exp(np.round(log_n - largest, 12))  # rounded: the unit of n must not matter
         return cls(
             x,
@@ -157,7 +169,8 @@ def _deviations(
 ) -> Array:
     """Draw drift and scatter of each law, shape (draws, 2)."""
     grid = likelihood.on_grid(LAWS[component.law].formula(likelihood.x, chance, *parameters))
-    nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR)))
+    starts = component.starts(len(likelihood.x))
+    nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR, starts)))[:, :2]
     drawn: Array = nodes[sample_columns(grid.T, rng)]
     return drawn
 

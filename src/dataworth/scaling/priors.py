@@ -22,6 +22,8 @@ from .starts import Start
 
 MAX_EXPONENT = 2.0
 LATE_DRIFT = 0.3  # change of the slope per doubling, where it begins beyond the largest size
+# Sizes that a law which begins late does not ignore; how many numbers of ignored ones are tried.
+MIN_KEPT, MAX_STARTS = 2, 6
 LEVEL_DEVIATION = 0.7  # of the log error at the largest size, around the measured one
 # Standard deviation of a size around the law, of the log error -> prior probability. A property of
 # the measurements, so the same under every law.
@@ -54,6 +56,14 @@ class Component:
     priors: Mapping[str, ParameterPrior]
     drift_prior: Mapping[float, float]  # drift of the slope per doubling -> prior probability
     late_drift: float = 0.0  # probability of a LATE_DRIFT, which no measured size can tell of
+    begins_late: bool = False  # the law ignores the smallest sizes, at least one of them
+
+    def starts(self, num_sizes: int) -> dict[int, float]:
+        """Return how many of the smallest sizes the law may ignore -> prior probability."""
+        if not self.begins_late:
+            return {0: 1.0}
+        numbers = np.unique(np.linspace(1, num_sizes - MIN_KEPT, MAX_STARTS).round().astype(int))
+        return dict.fromkeys(numbers.tolist(), 1 / len(numbers))
 
     def parameters(self, z: Array, last_error: float, chance: float) -> tuple[Array, ...]:
         """Transform standard normal numbers to parameters of the law.
@@ -104,6 +114,10 @@ SCRATCH_PRIORS = {
     "bend": ParameterPrior("log", -0.3, 0.8),
 }
 
+# Any exponent, any floor.
+_VAGUE_EXPONENT = ParameterPrior("log", np.log(0.4), 0.8)
+_VAGUE_PRIORS = {"exponent": _VAGUE_EXPONENT, "floor": ParameterPrior("probit", 0.0, 1.0)}
+
 # Deviations from the law. Drift: the slope changes by this much per doubling, away from the largest
 # size; a straight line drifts more than a curve with a bend of its own.
 SMALL_DRIFTS = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
@@ -138,6 +152,8 @@ FORECAST_PRIOR = (
     Component(
         "power law from chance", 0.05, FLAT_START_WIDE_PRIORS, SMALL_DRIFTS, STRAIGHT_LATE_DRIFT
     ),
+    # A classifier that learns nothing up to some size, then much at once, and then little.
+    Component("power law with floor", 0.002, _VAGUE_PRIORS, LARGE_DRIFTS, STRAIGHT_LATE_DRIFT, True),
 )
 
 
@@ -149,9 +165,9 @@ def _weighted(*weights: float) -> tuple[Component, ...]:
 
 PRIORS: Mapping[Start, Sequence[Component]] = {
     "unknown": FORECAST_PRIOR,
-    "pretrained": _weighted(0.55, 0.25, 0.05, 0.04, 0.03, 0.08),
+    "pretrained": _weighted(0.55, 0.25, 0.05, 0.04, 0.03, 0.08, 0.002),
     "scratch": (
-        *_weighted(0.05, 0.05, 0.25, 0.20, 0.05, 0.10),
+        *_weighted(0.05, 0.05, 0.25, 0.20, 0.05, 0.10, 0.002),
         Component("power law from chance", 0.30, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
     ),
     "tabular": tuple(
@@ -160,8 +176,6 @@ PRIORS: Mapping[Start, Sequence[Component]] = {
 }
 
 # For estimates of exponent and floor, which must not depend on what is typical.
-_VAGUE_EXPONENT = ParameterPrior("log", np.log(0.4), 0.8)
-_VAGUE_PRIORS = {"exponent": _VAGUE_EXPONENT, "floor": ParameterPrior("probit", 0.0, 1.0)}
 VAGUE_PRIOR = (
     Component("power law", 0.2, {"exponent": _VAGUE_EXPONENT}, SMALL_DRIFTS),
     Component("power law with floor", 0.4, _VAGUE_PRIORS, SMALL_DRIFTS),
