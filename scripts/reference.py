@@ -164,11 +164,12 @@ def priors_table() -> str:
         f"|---|{'---|' * len(PRIORS)}---|---|---|---|",
     ]
     for place, component in enumerate(PRIORS["scratch"]):  # has all components
-        weights = [f"{p[place].weight:.2f}" if place < len(p) else "0" for p in PRIORS.values()]
+        weights = [f"{p[place].weight:.2g}" if place < len(p) else "0" for p in PRIORS.values()]
         exponent, floor = (_range(component, name) for name in ("exponent", "floor"))
         drift = sum(size * weight for size, weight in component.drift_prior.items())
         lines.append(
-            f"| {component.law} | {' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
+            f"| {component.law}{', begins late' if component.begins_late else ''} | "
+            f"{' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
             f"{component.late_drift:.2f} |"
         )
     notes = (

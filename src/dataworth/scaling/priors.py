@@ -153,7 +153,9 @@ FORECAST_PRIOR = (
         "power law from chance", 0.05, FLAT_START_WIDE_PRIORS, SMALL_DRIFTS, STRAIGHT_LATE_DRIFT
     ),
     # A classifier that learns nothing up to some size, then much at once, and then little.
-    Component("power law with floor", 0.002, _VAGUE_PRIORS, LARGE_DRIFTS, STRAIGHT_LATE_DRIFT, True),
+    Component(
+        "power law with floor", 0.002, _VAGUE_PRIORS, LARGE_DRIFTS, STRAIGHT_LATE_DRIFT, True
+    ),
 )
 
 
