@@ -40,6 +40,11 @@ def data_of(curve: str) -> str:
     return re.split("[ -]", curve)[0]
 
 
+def known_start(kind: str) -> Start:
+    """Return what the classifiers of a kind of curve start from."""
+    return "tabular" if kind.startswith("classical") else "scratch"
+
+
 def measure_forecasts() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return errors of the forecasts and coverage of the intervals.
 
@@ -94,8 +99,7 @@ def _score(fitted: pd.DataFrame, later: pd.Series, kind: str) -> list[dict[str, 
         "times_largest": 2.0 ** np.round(np.log2(at / points.sizes[-1])),
         "line_error": np.abs(np.log(line / truth)),
     }
-    known: Start = "tabular" if kind.startswith("classical") else "scratch"
-    starts: dict[str, Start] = {"": "unknown", "_known_start": known}
+    starts: dict[str, Start] = {"": "unknown", "_known_start": known_start(kind)}
     for suffix, start in starts.items():
         posterior = fit(points, chance, start=start)
         lower, upper = interval(posterior.run_error(at, num_test, seeds))

@@ -24,6 +24,9 @@ from dataworth.scaling.fitting import fit
 from dataworth.scaling.laws import LAWS
 from dataworth.scaling.points import Points
 from dataworth.scaling.purchases import plan_purchase
+from dataworth.scaling.starts import Start
+
+from .forecasts import known_start
 
 Array = NDArray[np.float64]
 CURVES = Path(__file__).parent / "curves.csv"
@@ -44,6 +47,7 @@ class Curve:
     num_test: float | None
     n: Array
     error: Array
+    start: Start  # which whoever buys images knows
 
     def error_at(self, n: float) -> float:
         """Error at a number of images, interpolated in logarithms."""
@@ -64,7 +68,7 @@ def own_curves(path: Path = CURVES) -> list[Curve]:
     """Read the curves of ``bench/curves.csv``."""
     return [
         _curve(str(name).split()[0], f"{kind} {name}", float(rows.chance.iloc[0]),
-               float(rows.num_test.iloc[0]), rows.groupby("n").error.mean())
+               float(rows.num_test.iloc[0]), rows.groupby("n").error.mean(), known_start(str(kind)))
         for (kind, name), rows in pd.read_csv(path).groupby(["kind", "curve"])
     ]  # fmt: skip
 
@@ -78,7 +82,12 @@ def public_curves(folder: Path) -> list[Curve]:
             chance = 1 - largest if classes < 50 else 1 - 1 / classes
             curves.append(
                 _curve(
-                    str(data), f"{data} {learner}", chance, None, rows.groupby("n").test_err.mean()
+                    str(data),
+                    f"{data} {learner}",
+                    chance,
+                    None,
+                    rows.groupby("n").test_err.mean(),
+                    "tabular",
                 )
             )
     return curves
@@ -90,9 +99,11 @@ def draw(curves: Sequence[Curve], count: int) -> list[Curve]:
     return [curves[i] for i in order[:count].tolist()]
 
 
-def _curve(data: str, name: str, chance: float, num_test: float | None, means: pd.Series) -> Curve:
+def _curve(
+    data: str, name: str, chance: float, num_test: float | None, means: pd.Series, start: Start
+) -> Curve:
     error = np.minimum.accumulate(np.maximum(means.to_numpy(dtype=float), 1e-4))
-    return Curve(data, name, chance, num_test, means.index.to_numpy(dtype=float), error)
+    return Curve(data, name, chance, num_test, means.index.to_numpy(dtype=float), error, start)
 
 
 def cases(curves: Sequence[Curve]) -> Iterator[Case]:
@@ -141,8 +152,8 @@ class Planner:
     def __call__(self, points: Points, case: Case, rounds: int) -> float:
         """Return the images to have after the next order."""
         purchase = plan_purchase(
-            fit(points, case.curve.chance), case.target, rounds, 1.0, self.miss_cost, MISS_CHANCE,
-            case.curve.num_test,
+            fit(points, case.curve.chance, start=case.curve.start), case.target, rounds, 1.0,
+            self.miss_cost, MISS_CHANCE, case.curve.num_test,
         )  # fmt: skip
         self.miss_cost = purchase.miss_cost
         return float(points.sizes[-1] + purchase.order)

@@ -150,7 +150,7 @@ FORECAST_PRIOR = (
         },
     ),
     Component(
-        "power law from chance", 0.05, FLAT_START_WIDE_PRIORS, SMALL_DRIFTS, STRAIGHT_LATE_DRIFT
+        "power law from chance", 0.05, FLAT_START_WIDE_PRIORS, LARGE_DRIFTS, STRAIGHT_LATE_DRIFT
     ),
     # A classifier that learns nothing up to some size, then much at once, and then little.
     Component(
@@ -172,8 +172,10 @@ PRIORS: Mapping[Start, Sequence[Component]] = {
         *_weighted(0.05, 0.05, 0.25, 0.20, 0.05, 0.10, 0.002),
         Component("power law from chance", 0.30, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
     ),
+    # Learners of tables leave the chance level faster or slower, to any floor.
     "tabular": tuple(
-        replace(c, late_drift=max(c.late_drift, TABULAR_LATE_DRIFT)) for c in FORECAST_PRIOR
+        replace(c, late_drift=max(c.late_drift, TABULAR_LATE_DRIFT))
+        for c in _weighted(0.10, 0.05, 0.08, 0.06, 0.03, 0.70, 0.002)
     ),
 }
 
