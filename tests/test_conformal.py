@@ -23,7 +23,8 @@ from dataworth.conformal.scores import (
     threshold,
 )
 from dataworth.conformal.thresholds import (
-    check_disjoint,
+    calibration_identity,
+    check_calibration_images,
     read_thresholds,
     uniform_draws,
     warn_small_calibration_set,
@@ -216,13 +217,27 @@ def test_thresholds_serve_only_what_they_were_made_for(extended):
         read_thresholds(run_dir, right, 0.3, "lac")
 
 
-def test_calibrating_on_tested_images_is_refused():
-    split = Split("test", np.arange(3), np.array([0, 1, 0]))
-    splits = {"validation": split, "test": split}
+def data_with_validation(first):
+    """Three test images, and three validation images from the ``first`` of six on."""
+    labels = np.array([0, 1, 0])
+    splits = {
+        "validation": Split("all", np.arange(first, first + 3), labels),
+        "test": Split("all", np.arange(3), labels),
+    }
     dataset = ImageDataset("d", "f", None, ("a", "b"), splits, {}, None, ())
-    digests = {"test": np.arange(96, dtype=np.uint8).reshape(3, 32)}
-    with pytest.raises(InputError, match="3 images are in validation and in test"):
-        check_disjoint(PreparedData(dataset, {}, digests))
+    return PreparedData(dataset, {}, {"all": np.arange(192, dtype=np.uint8).reshape(6, 32)})
+
+
+def test_tested_images_calibrate_nothing(tmp_path, capsys):
+    with pytest.raises(InputError, match="all 3 validation images are also in test"):
+        check_calibration_images(data_with_validation(0))
+    check_calibration_images(data_with_validation(3))
+    assert not capsys.readouterr().err
+    data = data_with_validation(2)
+    check_calibration_images(data)
+    assert "1 of 3 validation images are also in test; they are left out" in capsys.readouterr().err
+    (tmp_path / "best.safetensors.sha256").write_text("0" * 64)
+    assert calibration_identity(tmp_path, data)["calibration"]["num_images"] == 2
 
 
 def coverage_table(misses, total=36):

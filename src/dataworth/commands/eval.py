@@ -128,9 +128,9 @@ def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:
     Raises
     ------
     InputError
-        If ``--conformal`` would calibrate on test images.
+        If ``--conformal`` could calibrate on test images only.
     """
-    from ..conformal.thresholds import check_disjoint
+    from ..conformal.thresholds import check_calibration_images
     from ..data.pixels import PixelStores
     from ..data.prepare import open_data
     from ..devices import pick_device, prepare_process
@@ -141,7 +141,7 @@ def _open_stores(flags: EvalFlags, study: StudyDirectory) -> PixelStores:
     machine = study.machine(lambda stored: stored.replace(**changes), "cache_dir")
     data = open_data(study.pinned(study.record.recipe), machine)
     if flags.conformal:
-        check_disjoint(data)
+        check_calibration_images(data)
     return PixelStores(data, device)
 
 

@@ -29,33 +29,41 @@ Stored = list[float | None]  # thresholds in JSON; None is infinity, a full set
 Thresholds = dict[str, dict[str, Stored]]  # method -> mode
 
 
-def check_disjoint(data: PreparedData) -> None:
-    """Refuse to calibrate on test images.
+def check_calibration_images(data: PreparedData) -> None:
+    """Warn of validation images that are also in test: they calibrate nothing.
 
     Raises
     ------
     InputError
-        If validation and test share images, with their number.
+        If no other image is left.
     """
-    if shared := data.duplicates("validation", "test"):
+    distinct = data.distinct_validation
+    if not distinct.any():
         raise InputError(
-            f"--conformal: {shared} images are in validation and in test; the coverage of sets "
-            "calibrated on test images would be overestimated; give the data a separate test split"
+            f"--conformal: all {len(distinct)} validation images are also in test; the coverage of "
+            "sets calibrated on test images would be overestimated; give the data a separate test "
+            "split"
+        )
+    if shared := int((~distinct).sum()):
+        warn(
+            f"--conformal: {shared} of {len(distinct)} validation images are also in test; they "
+            "are left out of the calibration"
         )
 
 
 def calibration_identity(run_dir: Path, data: PreparedData) -> dict[str, object]:
     """Return digests of the weights and the calibration images that thresholds belong to."""
-    split, digest = data.dataset.splits["validation"], hashlib.sha256()
-    digest.update(data.digests[split.source][split.rows].tobytes())
-    digest.update(split.labels.astype("<i8").tobytes())
+    split, kept = data.dataset.splits["validation"], data.distinct_validation
+    digest = hashlib.sha256()
+    digest.update(data.digests[split.source][split.rows][kept].tobytes())
+    digest.update(split.labels[kept].astype("<i8").tobytes())
     return {
         "schema_version": SCHEMA,
         "weights_sha256": read_digest(run_dir / "best.safetensors"),
         "data_sha256": data.digest,
         "calibration": {
             "split": "validation",
-            "num_images": len(split),
+            "num_images": int(kept.sum()),
             "sha256": digest.hexdigest(),
         },
         "raps": {"penalty": PENALTY, "free_ranks": FREE_RANKS},

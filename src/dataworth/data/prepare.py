@@ -91,6 +91,11 @@ class PreparedData:
         """Whether each test image is in no other split, byte for byte; shape (n,)."""
         return ~(self._is_in("test", "train") | self._is_in("test", "validation"))
 
+    @cached_property
+    def distinct_validation(self) -> NDArray[np.bool_]:
+        """Whether each validation image is not in test, byte for byte; shape (n,)."""
+        return ~self._is_in("validation", "test")
+
     def _is_in(self, name: str, other: str) -> NDArray[np.bool_]:
         digests, others = (
             np.ascontiguousarray(self.digests[split.source][split.rows]).view("S32")[:, 0]
