@@ -273,14 +273,16 @@ def speed_text() -> str:
     measured = _json("train-*.json")
     lines = ["| | dataworth | torchvision recipe | ratio |", "|---|---|---|---|"]
     for kind, title in SPEEDS.items():
-        rates = [measured[kind]["median_rate"][name] for name in ("ours", "torchvision recipe")]
-        ratio = measured[kind]["median_ratio"]["torchvision recipe"]
+        row = measured[f"{kind}, 1 cores"]
+        rates = [row["median_rate"][name] for name in ("ours", "torchvision recipe")]
+        ratio = row["median_ratio"]["torchvision recipe"]
         lines.append(f"| {title} | {_rate(rates[0])} | {_rate(rates[1])} | {_ratio(ratio)} |")
     return "\n".join(lines)
 
 
 def tables() -> str:
     """Return the measured numbers of docs/results.md."""
+    main = _read(MAIN_STEPS).variants()
     return "\n\n".join(
         [
             "### Top-5 error of two models (95 % interval)",
@@ -295,12 +297,12 @@ def tables() -> str:
             intervals_text(),
             "### Equal epochs against equal optimiser steps (top-5 error)",
             "mini-ImageNet, one seed:",
-            steps_text(*_read(MAIN_STEPS).variants().values(), 20, 7820),
+            steps_text(main["epochs"], main["steps"], 20, 7820),
             "Tiny-ImageNet, three seeds:",
             steps_text(_read(EPOCHS), _read(STEPS), 15, 5280),
             "### Accuracy of forecasts (mean absolute log error)",
             forecast_text(),
-            "### Speed on two CPU cores (images per CPU-second)",
+            "### Speed on one CPU core, AlexNet at 227 pixels (images per CPU-second)",
             speed_text(),
         ]
     )

@@ -174,8 +174,8 @@ def priors_table() -> str:
         )
     notes = (
         "The columns after the law are its prior weights, by what the classifier starts from. "
-        "Ranges are 90 % intervals of the prior; late drift: its probability, with tabular at "
-        "least 0.10."
+        "Ranges are 90 % intervals of the prior; late drift: its probability, with tabular "
+        "always 0.10."
     )
     return "\n".join([*lines, "", notes])
 

@@ -174,7 +174,7 @@ PRIORS: Mapping[Start, Sequence[Component]] = {
     ),
     # Learners of tables leave the chance level faster or slower, to any floor.
     "tabular": tuple(
-        replace(c, late_drift=max(c.late_drift, TABULAR_LATE_DRIFT))
+        replace(c, late_drift=TABULAR_LATE_DRIFT)
         for c in _weighted(0.10, 0.05, 0.08, 0.06, 0.03, 0.70, 0.002)
     ),
 }
