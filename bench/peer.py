@@ -54,7 +54,9 @@ def measure_peer(
                 samples[name].append(timed(commands, place, trained))
                 print(f"{name}: {samples[name][-1]}", flush=True)
     title = f"study of {len(SHARES)} sizes, {num_train} images, {epochs} epochs, {size} pixels"
-    return {"wall": report(title, samples, "wall")}  # CPU-seconds of killed workers are not known
+    return {
+        "wall": report(title, samples, "wall")
+    }  # the system does not count the CPU-seconds of workers
 
 
 def _commands(images: Path, epochs: int, size: int, batch: int) -> list[list[list[str]]]:

@@ -47,7 +47,7 @@ class Curve:
     num_test: float | None
     n: Array
     error: Array
-    start: Start  # which whoever buys images knows
+    start: Start  # of the classifiers: the planner is told
 
     def error_at(self, n: float) -> float:
         """Error at a number of images, interpolated in logarithms."""

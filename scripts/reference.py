@@ -164,7 +164,7 @@ def priors_table() -> str:
         f"|---|{'---|' * len(PRIORS)}---|---|---|---|",
     ]
     for place, component in enumerate(PRIORS["scratch"]):  # has all components
-        weights = [f"{p[place].weight:.2g}" if place < len(p) else "0" for p in PRIORS.values()]
+        weights = [_weight(p[place].weight) if place < len(p) else "0" for p in PRIORS.values()]
         exponent, floor = (_range(component, name) for name in ("exponent", "floor"))
         drift = sum(size * weight for size, weight in component.drift_prior.items())
         lines.append(
@@ -178,6 +178,10 @@ def priors_table() -> str:
         "always 0.10."
     )
     return "\n".join([*lines, "", notes])
+
+
+def _weight(weight: float) -> str:
+    return f"{weight:.2f}" if weight >= 0.005 else f"{weight:.3f}"
 
 
 def _range(component: Component, name: str) -> str:

@@ -56,7 +56,7 @@ def evaluate_conformal(
 ) -> ConformalEvaluation:
     """Calibrate every run of one variant on validation, and measure its sets on test.
 
-    Validation images that are also in test are left out.
+    Validation images that are also in test are left out of the calibration.
 
     Reports for other alphas, of an earlier command and the same scores, are kept.
 
@@ -78,10 +78,8 @@ def evaluate_conformal(
     rows: list[dict[str, object]] = []
     for run in results.runs:
         run_dir = run_dirs[run.path]
-        logits, labels = (
-            values[data.distinct_validation]
-            for values in read_predictions(results_dir, run.path, "validation")
-        )
+        logits, labels = read_predictions(results_dir, run.path, "validation")
+        logits, labels = logits[data.distinct_validation], labels[data.distinct_validation]
         identity = calibration_identity(run_dir, data)
         thresholds = calibrate(run_dir, identity, probabilities(logits), labels, alphas)
         test = read_predictions(results_dir, run.path, "test")

@@ -17,17 +17,17 @@ from .sampling import sample_posterior
 from .starts import Start
 
 NUM_DRAWS = 8000  # of the posterior, over all laws
-# Of the log error of a size that a law ignores: anything within a factor of 20. Without the
-# constant that the normal densities of the others lack.
+# Log density of the log error of an ignored size: uniform over a factor of 20. The normal densities
+# of the other sizes leave out -log(2 pi) / 2, so it is added here.
 IGNORED_LOG_DENSITY = np.log(2 * np.pi) / 2 - np.log(np.log(20))
 MIN_SIZES = 3  # distinct subset sizes needed for a fit
 
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """Gaussian likelihood of the log errors, on a grid of drifts, scatters and starts of the law.
+    """Gaussian likelihood of the log errors, on a grid of drifts, scatters and ignored sizes.
 
-    A block of the grid has one scatter and one start: the sizes below it, which are ignored.
+    A block of the grid has one scatter and one number of ignored smallest sizes.
     """
 
     x: Array  # (sizes,): of the points, relative to the largest
@@ -48,16 +48,18 @@ class _Likelihood:
         drifts, drift_weights = np.array(list(component.drift_prior.items())).T
         rotations, variances = [], []
         constant = np.zeros((len(drifts), 0))
-        starts = component.starts(len(y))
-        for (scatter, share), (ignored, chance) in product(SCATTER_PRIOR.items(), starts.items()):
+        ignored = component.num_ignored(len(y))
+        for (scatter, share), (count, probability) in product(
+            SCATTER_PRIOR.items(), ignored.items()
+        ):
             root = 1 / np.sqrt(scatter**2 + variance)
-            root[:ignored] = 0
+            root[:count] = 0
             # Every drift has the same eigenvectors.
-            drift, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)
+            eigenvalues, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)
             rotations.append(root[:, None] * vectors)
-            variances.append(1 + np.outer(drifts**2, np.maximum(drift, 0)))
-            log_density = np.log(root[ignored:]).sum() + ignored * IGNORED_LOG_DENSITY
-            log_prior = np.log(drift_weights * share * chance)
+            variances.append(1 + np.outer(drifts**2, np.maximum(eigenvalues, 0)))
+            log_density = np.log(root[count:]).sum() + count * IGNORED_LOG_DENSITY
+            log_prior = np.log(drift_weights * share * probability)
             column = log_prior + log_density - np.log(variances[-1]).sum(axis=1) / 2
             constant = np.column_stack([constant, column])
         precision = np.zeros((len(drifts), len(rotations), len(rotations), len(y)))
@@ -169,8 +171,8 @@ def _deviations(
 ) -> Array:
     """Draw drift and scatter of each law, shape (draws, 2)."""
     grid = likelihood.on_grid(LAWS[component.law].formula(likelihood.x, chance, *parameters))
-    starts = component.starts(len(likelihood.x))
-    nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR, starts)))[:, :2]
+    ignored = component.num_ignored(len(likelihood.x))  # sizes behind the largest: nothing to draw
+    nodes = np.array(list(product(component.drift_prior, SCATTER_PRIOR, ignored)))[:, :2]
     drawn: Array = nodes[sample_columns(grid.T, rng)]
     return drawn
 
@@ -183,7 +185,7 @@ def too_few_sizes(points: Points) -> str:
 def _marginal_log_likelihood(
     component: Component, likelihood: _Likelihood, chance: float
 ) -> Callable[[Array], Array]:
-    """Return the log likelihood of standard normal numbers, summed over drifts and scatters."""
+    """Return the log likelihood of standard normal numbers, summed over the grid."""
     law, last_error = LAWS[component.law], likelihood.last_error
 
     def log_likelihood(z: Array) -> Array:

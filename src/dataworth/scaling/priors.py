@@ -22,8 +22,8 @@ from .starts import Start
 
 MAX_EXPONENT = 2.0
 LATE_DRIFT = 0.3  # change of the slope per doubling, where it begins beyond the largest size
-# Sizes that a law which begins late does not ignore; how many numbers of ignored ones are tried.
-MIN_KEPT, MAX_STARTS = 2, 6
+# A law that begins late keeps at least so many sizes; so many numbers of ignored sizes are tried.
+MIN_KEPT, MAX_NUMBERS = 2, 6
 LEVEL_DEVIATION = 0.7  # of the log error at the largest size, around the measured one
 # Standard deviation of a size around the law, of the log error -> prior probability. A property of
 # the measurements, so the same under every law.
@@ -58,11 +58,11 @@ class Component:
     late_drift: float = 0.0  # probability of a LATE_DRIFT, which no measured size can tell of
     begins_late: bool = False  # the law ignores the smallest sizes, at least one of them
 
-    def starts(self, num_sizes: int) -> dict[int, float]:
+    def num_ignored(self, num_sizes: int) -> dict[int, float]:
         """Return how many of the smallest sizes the law may ignore -> prior probability."""
         if not self.begins_late:
             return {0: 1.0}
-        numbers = np.unique(np.linspace(1, num_sizes - MIN_KEPT, MAX_STARTS).round().astype(int))
+        numbers = np.unique(np.linspace(1, num_sizes - MIN_KEPT, MAX_NUMBERS).round().astype(int))
         return dict.fromkeys(numbers.tolist(), 1 / len(numbers))
 
     def parameters(self, z: Array, last_error: float, chance: float) -> tuple[Array, ...]:
@@ -98,7 +98,7 @@ FLAT_START_PRIORS = {
     "floor": ParameterPrior("probit", 0.3, 0.4),  # 90 % within 36 to 83 % of the last error
     "bend": ParameterPrior("log", np.log(0.28), 0.3),
 }
-# The same with any floor and bend: weighty only where the typical values fit the points badly.
+# The same with any floor and bend: for images, weighty only where the typical values fit badly.
 FLAT_START_WIDE_PRIORS = {
     "exponent": ParameterPrior("log", np.log(0.3), 0.5),  # 90 % within 0.13 to 0.68
     "floor": ParameterPrior("probit", 0.3, 1.0),
@@ -119,7 +119,7 @@ _VAGUE_EXPONENT = ParameterPrior("log", np.log(0.4), 0.8)
 _VAGUE_PRIORS = {"exponent": _VAGUE_EXPONENT, "floor": ParameterPrior("probit", 0.0, 1.0)}
 
 # Deviations from the law. Drift: the slope changes by this much per doubling, away from the largest
-# size; a straight line drifts more than a curve with a bend of its own.
+# size; a straight line drifts more than a curve of typical bend, and so do curves of any bend.
 SMALL_DRIFTS = {0.0: 0.58, 0.008: 0.28, 0.025: 0.11, 0.075: 0.03}
 LARGE_DRIFTS = {0.0: 0.2, 0.017: 0.3, 0.05: 0.28, 0.15: 0.22}
 # The slope may begin to drift beyond the largest size, however straight the curve was before.
