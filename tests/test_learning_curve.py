@@ -56,7 +56,7 @@ def check_consistency(curve, level, runs=1):
     target = float(curve.predict(16_000))
     required = curve.required_n(target, level, runs)
     assert required.lower <= required.estimate <= required.upper
-    assert curve.predict(required.estimate) == pytest.approx(target, rel=0.03)
+    assert curve.predict(required.estimate) == pytest.approx(target, rel=0.045)  # a grid of sizes
     shares = {required.lower: (1 - level) / 2, required.estimate: 0.5}
     for n, share in (shares | {required.upper: (1 + level) / 2}).items():
         if np.isfinite(n):
