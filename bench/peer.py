@@ -54,9 +54,8 @@ def measure_peer(
                 samples[name].append(timed(commands, place, trained))
                 print(f"{name}: {samples[name][-1]}", flush=True)
     title = f"study of {len(SHARES)} sizes, {num_train} images, {epochs} epochs, {size} pixels"
-    return {
-        "wall": report(title, samples, "wall")
-    }  # the system does not count the CPU-seconds of workers
+    # Wall time alone: the system does not count the CPU-seconds of workers.
+    return {"wall": report(title, samples, "wall")}
 
 
 def _commands(images: Path, epochs: int, size: int, batch: int) -> list[list[list[str]]]:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from dataworth.data.splits import Split
 from dataworth.errors import InputError
 from dataworth.evaluation.calibration import probabilities
 from dataworth.evaluation.results import read_results
+from dataworth.storage.predictions import read_predictions
 from tests.conftest import evaluate
 
 ALPHA = 0.1
@@ -238,6 +240,20 @@ def test_tested_images_calibrate_nothing(tmp_path, capsys):
     assert "1 of 3 validation images are also in test; they are left out" in capsys.readouterr().err
     (tmp_path / "best.safetensors.sha256").write_text("0" * 64)
     assert calibration_identity(tmp_path, data)["calibration"]["num_images"] == 2
+
+
+def test_thresholds_come_from_the_images_that_are_left(extended, workplace, monkeypatch):
+    shutil.copytree(extended, workplace, dirs_exist_ok=True)
+    kept = np.arange(144) % 3 == 0
+    monkeypatch.setattr(PreparedData, "distinct_validation", kept)
+    assert evaluate("--conformal") == 0
+    run = Path("1.0") / "seed-1"
+    content = json.loads((workplace / "checkpoints" / "s" / run / "conformal.json").read_text())
+    assert content["calibration"]["num_images"] == 48
+    logits, labels = read_predictions(workplace / "results" / "s", run, "validation")
+    shares = probabilities(logits[kept])
+    expected = marginal_threshold(METHODS["lac"](shares, np.zeros(48)), labels[kept], 0.1)
+    assert content["alphas"]["0.1"]["lac"]["marginal"] == pytest.approx(expected.tolist())
 
 
 def coverage_table(misses, total=36):

@@ -59,6 +59,8 @@ def _finish_axes(ax: Axes, table: pd.DataFrame, label: str) -> Axes:
     sizes = sorted(table["num_images"].unique())
     ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
     ax.minorticks_off()
+    if len(sizes) == 1:  # else the shifts of the methods would span the axis
+        ax.set_xlim(sizes[0] / 2, sizes[0] * 2)
     ax.set_xlabel("training images")
     ax.set_ylabel(label)
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
