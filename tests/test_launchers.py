@@ -284,12 +284,13 @@ class MadeUp(Estimate):
         return Throughput(rate, 1e9)
 
 
-def split_of(rate, sizes, folder, **more):
+def split_of(rate, sizes, folder, measuring=0.0, **more):
     """The split that is chosen for runs of these sizes where ``rate`` is measured, on 8 cores."""
     machine = Machine(device="cpu", **more)
     recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=10**4)
     runs = Study(subset_sizes=sizes).runs(recipe)
-    return choose_split(MadeUp(runs, machine, load_dataset(recipe), rate, cores=8), folder)
+    data = load_dataset(recipe)
+    return choose_split(MadeUp(runs, machine, data, rate, cores=8, measuring=measuring), folder)
 
 
 IDLE = lambda split: 1000 * split.threads**0.7  # noqa: E731
@@ -339,6 +340,14 @@ def test_a_short_study_is_trained_one_run_after_another(workplace):
     busy = lambda split: 1.2e5 / split.threads  # noqa: E731
     assert split_of(busy, (100, 101), workplace) == Split(2, 1)  # no longer short
     assert split_of(lambda split: 8 * busy(split), (100, 101), workplace) == Split(1, 1)
+
+
+def test_a_measurement_that_takes_a_tenth_of_the_study_is_not_made(workplace):
+    """Eight runs take 102 s, or 10 s side by side; three other splits would be measured."""
+    sizes = (100, 101, 102, 103, 104, 105, 106, 107)
+    rate = lambda split: 8e4 * split.jobs**0.1  # noqa: E731
+    assert split_of(rate, sizes, workplace, measuring=0.1).jobs == 8
+    assert split_of(rate, sizes, workplace, measuring=10.0) == Split(1, 8)
 
 
 def test_a_measured_split_is_kept_unless_the_file_is_damaged(workplace):
@@ -452,7 +461,7 @@ def test_workers_are_forks_that_import_nothing_from_the_working_directory(workpl
 def test_auto_measures_real_processes_and_a_second_command_keeps_the_split(
     workplace, capsys, monkeypatch
 ):
-    for name in ("MIN_SECONDS", "MIN_SIDE_BY_SIDE", "SECONDS"):
+    for name in ("REPAYS", "SECONDS"):
         monkeypatch.setattr(split_module, name, 0.0)
     torch.set_num_threads(2)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ from .side_by_side import DEATH, RESULT, WorkerPool
 
 FILE = "jobs.json"  # in the study's folder: the measured split, so that a resumed study keeps it
 SECONDS = 0.4  # of training steps that are timed
-MIN_SECONDS = 10.0  # of a study: a shorter one does not repay the measurement of other splits,
-MIN_SIDE_BY_SIDE = 20.0  # nor the start of processes, which takes 3 s
+REPAYS = 10.0  # other splits are measured if the study lasts as many times the measurements,
+START_SECONDS = 3.0  # or with the start of processes, if several runs at a time are among them
 MIN_GAIN = 1.1  # of another split over one run at a time with all threads
 
 
@@ -83,10 +84,13 @@ class Estimate:
     pool: WorkerPool
     throughput: dict[tuple[Split, Recipe], Throughput] = field(default_factory=dict)  # of one run
     cores: int = field(default_factory=torch.get_num_threads)
+    measuring: float = 0.0  # seconds that the last measurement of a split took, all recipes
 
     def seconds(self, split: Split) -> float:
         """Return how long all runs take, the longest first if there are several at a time."""
+        began = time.perf_counter()
         durations = [self.run_seconds(run, split) for run in self.runs]
+        self.measuring = max(self.measuring, time.perf_counter() - began)
         return makespan(
             sorted(durations, reverse=True) if split.jobs > 1 else durations, split.jobs
         )
@@ -171,7 +175,7 @@ def choose_split(estimate: Estimate, study_dir: Path) -> Split:
     if stored := _stored_split(study_dir, estimate):
         return Split(min(stored.jobs, num_runs), stored.threads)
     try:
-        return _fastest(estimate, one) if estimate.seconds(one) > MIN_SECONDS else one
+        return _fastest(estimate, one)
     finally:
         forget_probe()
 
@@ -182,17 +186,21 @@ def _fastest(estimate: Estimate, one: Split) -> Split:
     Threads of one run wait for each other: where other processes are busy, fewer may be faster. One
     thread alone is no faster than several runs of one thread each.
     """
+    seconds = {one: estimate.seconds(one)}
     fixed = estimate.machine.cpus_per_run
     fitting = available_bytes() // max(1, private_bytes())  # this process has measured one run
     most = max(1, min(len(estimate.runs), estimate.cores // (fixed or 1), fitting))
-    most = most if estimate.seconds(one) > MIN_SIDE_BY_SIDE else 1
     numbers = sorted({most, *(2**i for i in range(most.bit_length()))})  # 1, 2, 4, ..., most
-    splits = [Split(n, fixed or estimate.cores // n) for n in numbers]
-    splits += [] if fixed else [Split(most, 1)]
-    seconds = {}
-    for split in dict.fromkeys([one, *splits]):
-        with suppress(InputError):  # one process too many for the memory
-            seconds[split] = estimate.seconds(split)
+    several = [Split(n, fixed or estimate.cores // n) for n in numbers]
+    several += [] if fixed else [Split(most, 1)]
+    alone = [] if fixed else [Split(1, 1)]
+    for splits, start in ((several, START_SECONDS), (alone, 0.0)):
+        others = [split for split in dict.fromkeys(splits) if split != one]
+        if seconds[one] > REPAYS * (len(others) * estimate.measuring + start):
+            for split in others:
+                with suppress(InputError):  # one process too many for the memory
+                    seconds[split] = estimate.seconds(split)
+            break
     best = min(seconds, key=seconds.__getitem__)
     return best if seconds[best] * MIN_GAIN < seconds[one] else one
 
