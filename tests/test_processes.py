@@ -121,6 +121,12 @@ def test_equal_weights_answer_with_equal_bits(alone, workplace, batch, size):
         assert torch.equal(found[1], labels)
 
 
+def test_processes_that_time_steps_make_the_same_number_of_them():
+    """One that began later would go on alone, and wait for the other for ten minutes."""
+    start_server()
+    ended(team("tests.faults.actors:time_steps", patience=20))
+
+
 def test_what_processes_cannot_share_is_refused(workplace, alone):
     (workplace / "cache").symlink_to(alone / "cache")
     first, second = team("dataworth.commands.train:train", [*TINY, "--batch-size", "1"])

@@ -20,6 +20,7 @@ from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
 from ..devices import autocast, free_memory
+from ..distributed.collectives import all_reduce_max
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
 
@@ -100,7 +101,8 @@ class Probe:
 
     def _rate(self, work: Callable[[], None], seconds: float) -> float:
         began, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - began < seconds:
+        # All ranks do the same work as often, or they would wait for each other without end.
+        while not count or all_reduce_max(time.perf_counter() - began < seconds)[0]:
             work()
             count += 1
         return count * len(self.loader.split) / (time.perf_counter() - began)
