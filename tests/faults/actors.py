@@ -146,7 +146,9 @@ def time_steps(_):
     from dataworth.training.throughput import Probe
 
     with process_group.joined_process_group():
-        probe = Probe(DIGITS.replace(model="alexnet-small", batch_size=8), Machine(device="cpu"), 10)
+        probe = Probe(
+            DIGITS.replace(model="alexnet-small", batch_size=8), Machine(device="cpu"), 10
+        )
         probe.throughput(0.0)
         time.sleep(0.3 * process_group.rank())
         assert probe.throughput(0.1).training > 0
