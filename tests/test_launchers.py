@@ -27,6 +27,7 @@ from dataworth.launching.local import run_threads
 from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
+from dataworth.launching.slurm import _settings, slurm_slots
 from dataworth.launching.split import Estimate, Split, choose_split, makespan
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
@@ -251,6 +252,35 @@ def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
         captured = capsys.readouterr().err
         assert message in captured
         assert captured.count("\n") == 1
+
+
+def test_slurm_settings_are_what_was_typed():
+    """A YAML parser makes 5,400 minutes of 1:30:00, account 83 of 0123, and false of no."""
+    texts = {
+        "slurm_time": "1:30:00", "slurm_account": "0123", "slurm_qos": "no", "slurm_mem": "1_0",
+        "slurm_constraint": "[a|b]", "slurm_nodelist": "n[1-3]", "slurm_comment": "a: b: c",
+        "slurm_exclude": "%x", "name": "2024-01-01",
+    }  # fmt: skip
+    words = tuple(f"{key}={value}" for key, value in texts.items())
+    assert _settings(Machine(slurm=words)) == texts
+    words = (
+        "timeout_min=90", "mem_gb=1.5", "slurm_use_srun=false", "slurm_gpus_per_node=null",
+        "slurm_qos=", "slurm_setup=[module load cuda, hostname]",
+        "slurm_additional_parameters={gres: a, n: 1}",
+    )  # fmt: skip
+    assert _settings(Machine(slurm=words)) == {
+        "timeout_min": 90,
+        "mem_gb": 1.5,
+        "slurm_use_srun": False,
+        "slurm_gpus_per_node": None,
+        "slurm_qos": None,
+        "slurm_setup": ["module load cuda", "hostname"],
+        "slurm_additional_parameters": {"gres": "a", "n": 1},
+    }
+    with pytest.raises(InputError, match=r"--slurm slurm_setup: .* is no list or mapping"):
+        _settings(Machine(slurm=("slurm_setup=[a",)))
+    with pytest.raises(InputError, match="slurm_array_parallelism=many: not a number of tasks"):
+        slurm_slots(Machine(slurm=("slurm_array_parallelism=many",)))
 
 
 @pytest.mark.cluster
