@@ -19,7 +19,7 @@ from ..data.loaders import get_train_loader
 from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
-from ..devices import autocast, free_memory
+from ..devices import autocast, available_memory
 from ..distributed.collectives import all_reduce_max
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
@@ -145,7 +145,7 @@ def describe_lack_of_memory(trainer: Trainer) -> str:
     if device.type != "cuda":
         return f"{text} --batch-size {max(1, batch_size // 2)}"
     torch.cuda.empty_cache()
-    available = free_memory(device) + torch.cuda.memory_allocated(device)
+    available = available_memory(device) + torch.cuda.memory_allocated(device)
     return f"{text} {fitting_batch_size(batch_size, available, partial(_peak_bytes, trainer))}"
 
 
