@@ -138,10 +138,17 @@ def _random_pixels(recipe: Recipe, num_classes: int) -> PreparedData:
     return PreparedData(dataset, {"noise": pixels}, {"noise": np.zeros((n, 32), np.uint8)})
 
 
-def describe_lack_of_memory(trainer: Trainer) -> str:
-    """Say which batch size did not fit into the device's memory, and which would."""
-    batch_size, device = trainer.recipe.batch_size, trainer.device
-    text = f"{device} is out of memory with --batch-size {batch_size}; try"
+def describe_lack_of_memory(trainer: Trainer, num_images: int) -> str:
+    """Say which batch size did not fit into the device's memory, and which would.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    num_images : int
+        Of the run's subset: a batch has no more.
+    """
+    batch_size, device = min(trainer.recipe.batch_size, num_images), trainer.device
+    text = f"{device} is out of memory with --batch-size {trainer.recipe.batch_size}; try"
     if device.type != "cuda":
         return f"{text} --batch-size {max(1, batch_size // 2)}"
     torch.cuda.empty_cache()
