@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -29,6 +30,7 @@ from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
 from dataworth.launching.slurm import _settings, slurm_slots
 from dataworth.launching.split import Estimate, Split, choose_split, makespan
+from dataworth.storage import locks
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
 from dataworth.training.throughput import Throughput
@@ -252,6 +254,21 @@ def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
         captured = capsys.readouterr().err
         assert message in captured
         assert captured.count("\n") == 1
+
+
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(workplace, monkeypatch):
+    lock, removed = locks._lock, []
+
+    def lock_late(descriptor, path, wait):
+        lock(descriptor, path, wait)
+        if not removed:
+            removed.append(path.unlink())
+
+    monkeypatch.setattr(locks, "_lock", lock_late)
+    monkeypatch.setattr(Path, "exists", lambda _: True)  # it still was, a moment ago
+    with lock_folder(workplace):
+        assert removed
+        assert (workplace / "lock").is_file()
 
 
 def test_slurm_settings_are_what_was_typed():
