@@ -29,11 +29,12 @@ from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
 from dataworth.launching.slurm import _settings, slurm_slots
-from dataworth.launching.split import Estimate, Split, choose_split, makespan
+from dataworth.launching.split import Estimate, Split, choose_split, keep_split, makespan
 from dataworth.storage import locks
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
 from dataworth.training.throughput import Throughput
+from dataworth.variants import combinations
 from tests.conftest import PATHS, QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
@@ -404,11 +405,33 @@ def test_a_measured_split_is_kept_unless_the_file_is_damaged(workplace):
     file.write_text(json.dumps(stored))
     assert split_of(None, sizes, workplace) == Split(2, 3)
     assert split_of(None, (100,), workplace) == Split(1, 3)
+    assert split_of(IDLE, sizes, workplace, cpus_per_run=3) == Split(2, 3)
+    assert split_of(IDLE, sizes, workplace, cpus_per_run=4) == Split(2, 4)  # measured anew
     for damage in ({"jobs": 10**9}, {"threads": 0}, {"jobs": "2"}, {"cores": 4}, {"recipes": []}):
         file.write_text(json.dumps({**stored, **damage}))
         assert split_of(IDLE, sizes, workplace) == measured
     file.write_text("[")
     assert split_of(IDLE, sizes, workplace) == measured
+
+
+class Hungry(Estimate):
+    """An estimate of two recipes, one of which fits into memory once only."""
+
+    def _measure(self, split, recipe, seconds):
+        if split.jobs > 1 and recipe.model == "resnet18":
+            raise InputError("--jobs: a process that measures its speed was killed by SIGKILL")
+        return Throughput(IDLE(split), 1e9)
+
+
+def test_a_split_that_one_of_two_recipes_does_not_fit_is_not_estimated(workplace):
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=10**4)
+    variants = combinations({"model": ["alexnet-small", "resnet18"]})
+    runs = Study(subset_sizes=(100, 101), variants=variants).runs(recipe)
+    estimate = Hungry(runs, Machine(device="cpu"), load_dataset(recipe), None, cores=8)
+    split = choose_split(estimate, workplace)
+    assert split == Split(1, 8)
+    keep_split(split, estimate, workplace)
+    assert estimate.measured() == [Split(1, 8)]
 
 
 def test_a_run_in_progress_keeps_its_number_of_threads(workplace):
