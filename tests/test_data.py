@@ -160,7 +160,11 @@ def crafted_two_labels():
             "5 in row 0",
         ),
         (lambda: {"train": table([0, 1] * 9), "test": table(FOUR)}, "2 classes that train lacks"),
-        (lambda: {"train": table([2] * 40)}, "1 class; two are needed"),
+        (lambda: {"train": table([2] * 40)}, "1 class; two are needed; no test split: 4 images"),
+        (
+            lambda: {"train": table([2])},
+            "no test split, and making one of the 1 images of train wo",
+        ),
         (lambda: {"test": table(FOUR)}, "no split named train (found: test)"),
         (lambda: {"train": table([])}, "no images"),
         (crafted_two_labels, "label columns: a, b; name one by --label-column"),
