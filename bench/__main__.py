@@ -40,8 +40,8 @@ def train(
                 "datasets recipe": partial(recipes.baseline, kind, "datasets", images, size, batch),
             }
             makes = {name: partial(recipes.on_cores, count, make) for name, make in makes.items()}
-            title = f"{kind}, {count} cores"
-            content[title] = report(f"{title}, AlexNet", alternate(makes, rounds, units))
+            title = f"{kind}, {count} {'core' if count == 1 else 'cores'}, AlexNet"
+            content[f"{kind}, {count} cores"] = report(title, alternate(makes, rounds, units))
     write("train", content)
 
 

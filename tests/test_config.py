@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dataworth.commands.flags import TrainFlags
+from dataworth.commands.flags import PredictFlags, TrainFlags
 from dataworth.commands.parsing import parse, parse_train, read_config, to_words, to_yaml
 from dataworth.config import Machine, Recipe, Run, Study
 from dataworth.errors import InputError
@@ -102,6 +102,15 @@ def test_size_in_the_path_is_never_rounded():
         assert isinstance(run, Run)
 
 
+def test_a_subset_size_may_be_a_fraction(tmp_path):
+    sizes = (1.0, 0.25, 1 / 64, 1 / 3, 5000)
+    words = ["--subset-sizes", "1/1", "1/4", "1/64", "1/3", "5000"]
+    assert parse_train(words).study.subset_sizes == sizes
+    (tmp_path / "c.yaml").write_text("subset_sizes: [1.0, 1/4, 1/64, 1/3, 5000]\n")
+    assert read_config(tmp_path / "c.yaml")[1].subset_sizes == sizes
+    assert parse(PredictFlags, ["--subset-size", "1/64"], PredictFlags()).subset_size == 1 / 64
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_config_is_valid_and_says_how_to_run_it(path):
     recipe, study, _ = read_config(path)
@@ -120,6 +129,11 @@ def test_every_config_is_valid_and_says_how_to_run_it(path):
         ("--subset-sizes inf", "inf"),
         ("--subset-sizes 50%", "--subset-sizes: '50%' is not a number; write 0.5"),
         ("--subset-sizes 0.5 0.50", "0.5 is given twice"),
+        ("--subset-sizes 1/2 0.5", "0.5 is given twice"),
+        ("--subset-sizes 3/2", "--subset-sizes: 3/2 is no share in (0, 1]"),
+        ("--subset-sizes 0/2", "--subset-sizes: 0/2 is no share in (0, 1]"),
+        ("--subset-sizes 1/0", "--subset-sizes: 1/0 is no share in (0, 1]"),
+        ("--subset-sizes 1/2/3", "--subset-sizes: '1/2/3' is not a number"),
         ("--subset-sizes", "--subset-sizes: give at least one value"),
         ("--seeds", "--seeds: give at least one value"),
         ("--seeds 1 1", "1 is given twice"),
@@ -155,10 +169,14 @@ def test_bad_words_are_one_line(words, message):
         ("epochs: many", "epochs"),
         ("epochs: [", "not a plain YAML file"),
         ("subset_sizes: [0.5, 0.5]", "0.5 is given twice"),
+        ("subset_sizes: [3/2]", "3/2 is no share in (0, 1]"),
         ("!!python/object/apply:os.system ['touch PWNED']", "not a plain YAML file"),
         ("just words", "expected lines such as"),
         ("3: 4", "unknown key 3"),
-        ("seeds: 1", "seeds"),
+        ("seeds: 1", "--seeds: input should be a list (got 1); write it as a list: [1]"),
+        ("subset_sizes: 1/4", "(got '1/4'); write it as a list: [1/4]"),
+        ("variants: {a: 1}", "--variants: input should be a mapping (got 1)"),
+        ("seeds: {a: 1}", "--seeds: input should be a list (got {'a': 1})"),
         ("dataset: null", "dataset"),
         ("epochs: true", "--epochs: true where a number or a text is wanted"),
         ("seeds: [true]", "--seeds: true where"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from importlib.util import find_spec
 
 import datasets as hf
@@ -159,7 +160,11 @@ def crafted_two_labels():
             "5 in row 0",
         ),
         (lambda: {"train": table([0, 1] * 9), "test": table(FOUR)}, "2 classes that train lacks"),
-        (lambda: {"train": table([2] * 40)}, "1 class; two are needed"),
+        (lambda: {"train": table([2] * 40)}, "1 class; two are needed; no test split: 4 images"),
+        (
+            lambda: {"train": table([2])},
+            "no test split, and making one of the 1 images of train wo",
+        ),
         (lambda: {"test": table(FOUR)}, "no split named train (found: test)"),
         (lambda: {"train": table([])}, "no images"),
         (crafted_two_labels, "label columns: a, b; name one by --label-column"),
@@ -498,10 +503,17 @@ def test_evaluation_sees_every_image_once_in_order(digits, residency):
 
 
 def test_pixels_that_do_not_fit_are_refused_with_both_sizes(digits, monkeypatch):
-    monkeypatch.setattr(pixels, "free_memory", lambda _: 1_000_000)
+    monkeypatch.setattr(pixels, "available_memory", lambda _: 1_000_000)
     with pytest.raises(InputError, match=r"take 0\.0 GB and cpu has 0\.0 GB free; use --residency"):
         pixels_on_device(digits, torch.device("cpu"), "device")
     assert not pixels_on_device(digits, torch.device("cpu"), "auto")
+
+
+def test_pixels_are_placed_where_the_system_counts_no_free_pages(digits, monkeypatch):
+    """As on macOS."""
+    monkeypatch.delitem(os.sysconf_names, "SC_AVPHYS_PAGES")
+    assert not pixels_on_device(digits, torch.device("cpu"), "auto")
+    assert pixels_on_device(digits, torch.device("cpu"), "device")
 
 
 def test_normalise_is_torchvisions():

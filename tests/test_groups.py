@@ -13,6 +13,7 @@ from dataworth.commands.planning import StudyPlan
 from dataworth.config import Recipe
 from dataworth.data.datasets import DATASETS, load
 from dataworth.data.groups import shared_groups
+from dataworth.data.splits import Split, assign_splits
 from dataworth.data.subsets import num_images, stratified_order, subset_indices
 from dataworth.errors import InputError
 from dataworth.evaluation.intervals import (
@@ -164,6 +165,12 @@ def crafted(monkeypatch):
 
 FRAMES = [(i // 5) % 4 for i in range(200)]  # 40 videos of five frames of one class
 VIDEOS = [i // 5 for i in range(200)]
+
+
+def test_no_split_can_be_carved_from_one_group():
+    split = Split("train", np.arange(40), np.arange(40) % 2, np.zeros(40, np.int64))
+    with pytest.raises(InputError, match=r"no test split, and .* 40 images of train \(groups: 1\)"):
+        assign_splits({"train": split}, Recipe(), 2)
 
 
 def test_validation_and_test_are_carved_in_whole_groups(crafted):

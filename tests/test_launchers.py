@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -27,10 +28,13 @@ from dataworth.launching.local import run_threads
 from dataworth.launching.ray_cluster import num_slots
 from dataworth.launching.registry import CHECKS, LAUNCHERS, SLOTS
 from dataworth.launching.remote import run_machine
-from dataworth.launching.split import Estimate, Split, choose_split, makespan
+from dataworth.launching.slurm import _settings, slurm_slots
+from dataworth.launching.split import Estimate, Split, choose_split, keep_split, makespan
+from dataworth.storage import locks
 from dataworth.storage.locks import lock_folder, lock_holder
 from dataworth.storage.study_directory import StudyDirectory
 from dataworth.training.throughput import Throughput
+from dataworth.variants import combinations
 from tests.conftest import PATHS, QUICK, ROOT, STUDY, train
 from tests.test_study import digests
 
@@ -253,6 +257,50 @@ def test_slurm_settings_that_mean_nothing_are_one_line(workplace, capsys):
         assert captured.count("\n") == 1
 
 
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(workplace, monkeypatch):
+    lock, removed = locks._lock, []
+
+    def lock_late(descriptor, path, wait):
+        lock(descriptor, path, wait)
+        if not removed:
+            removed.append(path.unlink())
+
+    monkeypatch.setattr(locks, "_lock", lock_late)
+    monkeypatch.setattr(Path, "exists", lambda _: True)  # it still was, a moment ago
+    with lock_folder(workplace):
+        assert removed
+        assert (workplace / "lock").is_file()
+
+
+def test_slurm_settings_are_what_was_typed():
+    """A YAML parser makes 5,400 minutes of 1:30:00, account 83 of 0123, and false of no."""
+    texts = {
+        "slurm_time": "1:30:00", "slurm_account": "0123", "slurm_qos": "no", "slurm_mem": "1_0",
+        "slurm_constraint": "[a|b]", "slurm_nodelist": "n[1-3]", "slurm_comment": "a: b: c",
+        "slurm_exclude": "%x", "name": "2024-01-01",
+    }  # fmt: skip
+    words = tuple(f"{key}={value}" for key, value in texts.items())
+    assert _settings(Machine(slurm=words)) == texts
+    words = (
+        "timeout_min=90", "mem_gb=1.5", "slurm_use_srun=false", "slurm_gpus_per_node=null",
+        "slurm_qos=", "slurm_setup=[module load cuda, hostname]",
+        "slurm_additional_parameters={gres: a, n: 1}",
+    )  # fmt: skip
+    assert _settings(Machine(slurm=words)) == {
+        "timeout_min": 90,
+        "mem_gb": 1.5,
+        "slurm_use_srun": False,
+        "slurm_gpus_per_node": None,
+        "slurm_qos": None,
+        "slurm_setup": ["module load cuda", "hostname"],
+        "slurm_additional_parameters": {"gres": "a", "n": 1},
+    }
+    with pytest.raises(InputError, match=r"--slurm slurm_setup: .* is no list or mapping"):
+        _settings(Machine(slurm=("slurm_setup=[a",)))
+    with pytest.raises(InputError, match="slurm_array_parallelism=many: not a number of tasks"):
+        slurm_slots(Machine(slurm=("slurm_array_parallelism=many",)))
+
+
 @pytest.mark.cluster
 def test_slurm_writes_no_logs_through_a_link(workplace, capsys):
     logs = workplace / "checkpoints/s/.slurm"
@@ -357,11 +405,33 @@ def test_a_measured_split_is_kept_unless_the_file_is_damaged(workplace):
     file.write_text(json.dumps(stored))
     assert split_of(None, sizes, workplace) == Split(2, 3)
     assert split_of(None, (100,), workplace) == Split(1, 3)
+    assert split_of(IDLE, sizes, workplace, cpus_per_run=3) == Split(2, 3)
+    assert split_of(IDLE, sizes, workplace, cpus_per_run=4) == Split(2, 4)  # measured anew
     for damage in ({"jobs": 10**9}, {"threads": 0}, {"jobs": "2"}, {"cores": 4}, {"recipes": []}):
         file.write_text(json.dumps({**stored, **damage}))
         assert split_of(IDLE, sizes, workplace) == measured
     file.write_text("[")
     assert split_of(IDLE, sizes, workplace) == measured
+
+
+class Hungry(Estimate):
+    """An estimate of two recipes, one of which fits into memory once only."""
+
+    def _measure(self, split, recipe, seconds):
+        if split.jobs > 1 and recipe.model == "resnet18":
+            raise InputError("--jobs: a process that measures its speed was killed by SIGKILL")
+        return Throughput(IDLE(split), 1e9)
+
+
+def test_a_split_that_one_of_two_recipes_does_not_fit_is_not_estimated(workplace):
+    recipe = Recipe(dataset="digits", model="alexnet-small", image_size=32, epochs=10**4)
+    variants = combinations({"model": ["alexnet-small", "resnet18"]})
+    runs = Study(subset_sizes=(100, 101), variants=variants).runs(recipe)
+    estimate = Hungry(runs, Machine(device="cpu"), load_dataset(recipe), None, cores=8)
+    split = choose_split(estimate, workplace)
+    assert split == Split(1, 8)
+    keep_split(split, estimate, workplace)
+    assert estimate.measured() == [Split(1, 8)]
 
 
 def test_a_run_in_progress_keeps_its_number_of_threads(workplace):

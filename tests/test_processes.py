@@ -121,12 +121,19 @@ def test_equal_weights_answer_with_equal_bits(alone, workplace, batch, size):
         assert torch.equal(found[1], labels)
 
 
+def test_processes_that_time_steps_make_the_same_number_of_them():
+    """One that began later would go on alone, and wait for the other for ten minutes."""
+    start_server()
+    ended(team("tests.faults.actors:time_steps", patience=20))
+
+
 def test_what_processes_cannot_share_is_refused(workplace, alone):
     (workplace / "cache").symlink_to(alone / "cache")
-    first, second = team("dataworth.commands.train:train", [*TINY, "--batch-size", "1"])
-    assert (first.end(), second.end()) == (2, 2)
-    assert "error: 399/seed-1: 2 processes cannot share a batch of 1 images" in first.text
-    assert second.text == ""
+    for words in (["--batch-size", "1"], ["--batch-size", "1", "--plan"]):
+        first, second = team("dataworth.commands.train:train", [*TINY, *words], patience=20)
+        assert (first.end(), second.end()) == (2, 2)
+        assert "error: 399/seed-1: 2 processes cannot share a batch of 1 images" in first.text
+        assert "error:" not in second.text
     first, second = team("dataworth.commands.eval:evaluate")
     assert (first.end(), second.end()) == (2, 2)
     assert "eval.py works in one process; start it without torchrun" in first.text

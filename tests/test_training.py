@@ -264,6 +264,9 @@ def test_out_of_memory_names_a_batch_size_and_the_study_goes_on(data, workplace,
     failures = local(planned_runs, Machine(), data)
     assert list(failures) == ["0.25/seed-1"]
     assert "out of memory with --batch-size 60; try --batch-size 30" in failures["0.25/seed-1"]
+    larger = [run.replace(recipe=RECIPE.replace(batch_size=10**5)) for run in runs]
+    failures = local([plan_run(run, data, workplace / "t") for run in larger], Machine(), data)
+    assert "with --batch-size 100000; try --batch-size 161" in failures["0.25/seed-1"]  # of 323
 
 
 def test_what_fits_into_memory_is_estimated_from_two_small_batches():

@@ -11,7 +11,7 @@ Map of the package; a module imports from its own folder and from folders of a l
     __main__.py               python -m dataworth: the same as the console script dataworth
     py.typed                  marks the package as typed
     config.py                 Recipe, Study, Run, Machine: frozen records with every default value
-    variants.py               named changes to a recipe (models, budgets): one curve each
+    variants.py               named changes to a recipe, one curve each; subset sizes
     errors.py                 exceptions for user mistakes and damaged files; wording of messages
     console.py                console output that cooperates with tqdm; closed and full streams
     signals.py                SIGINT, SIGTERM, SIGHUP: stop after the current step or at once

@@ -23,7 +23,7 @@ from pydantic import (
 from tyro.conf import Suppress
 
 from .errors import InputError, first_error_message
-from .variants import NAME, Pairs, VariantName, Variants
+from .variants import NAME, Pairs, Size, VariantName, Variants
 
 
 class Record(BaseModel):
@@ -174,10 +174,11 @@ class Recipe(Record):
 class Study(Record):
     """Which points of the learning curve to measure."""
 
-    subset_sizes: tuple[float | int, ...] = Field(
+    subset_sizes: tuple[Size, ...] = Field(
         (1.0, 0.5, 0.25, 0.125, 0.0625),
         min_length=1,
-        description="shares of the training set in (0, 1], or numbers of images above 1",
+        description="shares of the training set in (0, 1], such as 0.25 or 1/64, or numbers of "
+        "images above 1",
     )
     seeds: tuple[int, ...] = Field(
         (42,), min_length=1, description="training seeds, one curve each"
@@ -189,7 +190,7 @@ class Study(Record):
     @field_validator("subset_sizes")
     @classmethod
     def _check_sizes(cls, sizes: tuple[float | int, ...]) -> tuple[float | int, ...]:
-        return _distinct(tuple(_share_or_count(size) for size in sizes))
+        return _distinct(sizes)
 
     @field_validator("seeds")
     @classmethod
@@ -310,14 +311,6 @@ class Machine(Record):
     def min_jobs(self) -> int:
         """Runs at a time, as far as it is known before anything is measured."""
         return 1 if self.jobs == "auto" else self.jobs
-
-
-def _share_or_count(size: float) -> float | int:
-    if size > 1 and float(size).is_integer():
-        return int(size)
-    if 0 < size <= 1:
-        return float(size)
-    raise ValueError(f"{size} is neither a share in (0, 1] nor a whole number of images above 1")
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -96,16 +95,9 @@ def use_threads(number: int) -> None:
         torch.set_num_threads(number)
 
 
-def free_memory(device: torch.device) -> int:
-    """Free memory of the device, in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def available_memory(device: torch.device) -> int:
-    """Memory that this process can take, in bytes: on the host, that of its cgroup's limits."""
-    return free_memory(device) if device.type == "cuda" else available_bytes()
+    """Memory that this process can take, in bytes: on the host, within its cgroup's limits."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
 
 
 def prepare_process(device: torch.device) -> None:

@@ -64,14 +64,23 @@ def first_error_message(error: ValidationError, fields: Mapping[str, Any]) -> st
         return f"unknown key {short_repr(field)}{did_you_mean(field, fields)}"
     if details["type"] == "too_short":
         return f"--{field.replace('_', '-')}: give at least one value"
-    message = details["msg"].removeprefix("Value error, ")
+    structure = "mapping" if field == "variants" else "list"  # in YAML's words
+    message = details["msg"].removeprefix("Value error, ").replace("valid tuple", structure)
     got = "" if details["type"] == "value_error" else f" (got {short_repr(details['input'])})"
-    hint = _share_hint(details["input"]) if _is_below_one(details) else ""
+    hint = _share_hint(details["input"]) if _is_below_one(details) else _list_hint(details)
     return f"--{field.replace('_', '-')}: {message[:1].lower()}{message[1:]}{got}{hint}"
 
 
 def _is_below_one(details: ErrorDetails) -> bool:
     return 1 in {details.get("ctx", {}).get(limit) for limit in ("lt", "le")}
+
+
+def _list_hint(details: ErrorDetails) -> str:
+    """Say how to write a list of one value in a config file, where a list is needed."""
+    value, is_of_field = details["input"], len(details["loc"]) == 1
+    is_plain = isinstance(value, int | float | str) and details["loc"] != ("variants",)
+    is_asked = details["type"] == "tuple_type" and is_of_field and is_plain
+    return f"; write it as a list: [{short_repr(value).strip(chr(39))}]" if is_asked else ""
 
 
 def _share_hint(value: Any) -> str:

@@ -1,4 +1,8 @@
-"""Variants: named changes to a study's recipe, one curve each; stored as hashable pairs. Pure."""
+"""Types of a study's fields: variants of its recipe, subset sizes. Pure.
+
+Variants are named changes to the recipe, one curve each, stored as hashable pairs. A subset size is
+a share of the training set, which may be written as a fraction, or a number of images.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from tyro.constructors import PrimitiveConstructorSpec
 
 Value = bool | int | float | str | None
 Pairs = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]  # name -> field -> value
@@ -17,6 +22,7 @@ SHARED = (
     "validation_fraction", "image_size", "select_by",
 )  # fmt: skip  # the same for all variants, so that their errors are comparable
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # valid folder name
+FRACTION = re.compile(r"(\d{1,18})/(\d{1,18})")  # a share as a fraction, such as 1/64
 NOT_A_SIZE = r"(?![0-9.]+$)"  # folders of subset sizes may have the same parent
 
 
@@ -71,4 +77,38 @@ def check_variants(variants: Pairs) -> Pairs:
 VariantName = Annotated[str, AfterValidator(check_variant_name)]
 Variants = Annotated[
     Pairs, BeforeValidator(as_pairs), AfterValidator(check_variants), PlainSerializer(as_mapping)
+]
+
+
+def _parse_fraction(value: Any) -> Any:
+    """Return a fraction such as ``1/64`` as a number; anything else as it is, to be validated."""
+    if not isinstance(value, str) or not (match := FRACTION.fullmatch(value)):
+        return value
+    numerator, denominator = map(int, match.groups())
+    if not 0 < numerator <= denominator:
+        raise ValueError(f"{value} is no share in (0, 1]")
+    return numerator / denominator
+
+
+def _share_or_count(size: float) -> float | int:
+    if size > 1 and float(size).is_integer():
+        return int(size)
+    if 0 < size <= 1:
+        return float(size)
+    raise ValueError(f"{size} is neither a share in (0, 1] nor a whole number of images above 1")
+
+
+Size = Annotated[  # float: a share; int: a number of images
+    float | int,
+    BeforeValidator(_parse_fraction),
+    AfterValidator(_share_or_count),
+    PrimitiveConstructorSpec(  # of the command line
+        nargs=1,
+        metavar="FLOAT|INT",
+        instance_from_str=lambda words: (
+            words[0] if FRACTION.fullmatch(words[0]) else float(words[0])
+        ),
+        is_instance=lambda value: isinstance(value, float | int),
+        str_from_instance=lambda value: [str(value)],
+    ),
 ]

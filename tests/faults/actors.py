@@ -141,6 +141,20 @@ def keep_logits(words):
     torch.save(answers, f"logits-{os.environ.get('RANK', 'alone')}.pt")
 
 
+def time_steps(_):
+    """Time steps, one rank a little later than the other; say so when all are done."""
+    from dataworth.training.throughput import Probe
+
+    with process_group.joined_process_group():
+        probe = Probe(
+            DIGITS.replace(model="alexnet-small", batch_size=8), Machine(device="cpu"), 10
+        )
+        probe.throughput(0.0)
+        time.sleep(0.3 * process_group.rank())
+        assert probe.throughput(0.1).training > 0
+    print("timed", flush=True)
+
+
 def keep_double(words):
     """Make three steps in float64 with shares of a batch of 33; keep losses and weights."""
     import torch

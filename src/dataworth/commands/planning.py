@@ -277,37 +277,24 @@ def plan_run(
     return PlannedRun(run, directory, indices, identity, init_file)
 
 
-def check_runs(planned_runs: Sequence[PlannedRun], num_ranks: int) -> None:
+def check_runs(planned_runs: Sequence[PlannedRun]) -> None:
     """Compare planned runs with their directories; restore subset files and logs of finished ones.
-
-    Parameters
-    ----------
-    planned_runs : sequence of PlannedRun
-    num_ranks : int
-        World size: ranks that share each batch.
 
     Raises
     ------
     InputError
-        If a directory belongs to another run, naming each field; or if a batch has fewer images
-        than there are ranks.
+        If a directory belongs to another run, naming each field; or if batches are too small.
     """
     for planned in planned_runs:
         planned.directory.check(planned.identity)
-        if not planned.directory.status:  # bad images may have been left out since it was planned
-            _check_batches(planned.run, len(planned.indices))
         if planned.directory.status:
             planned.directory.keep_subset(planned.indices)
         if planned.directory.usable:
             planned.directory.repair_log(planned.run.recipe.epochs)
         if planned.directory.usable:
             planned.directory.repair_weights(planned.identity)
-        smallest_batch = _smallest_batch(len(planned.indices), planned.run.recipe.batch_size)
-        if smallest_batch < num_ranks:
-            raise InputError(
-                f"{planned.run.path}: {num_ranks} processes cannot share a batch of "
-                f"{smallest_batch} images; start fewer"
-            )
+        if not planned.directory.status:  # bad images may have been left out since it was planned
+            _check_batches(planned.run, len(planned.indices))
 
 
 def _smallest_batch(n: int, batch_size: int) -> int:
@@ -315,11 +302,18 @@ def _smallest_batch(n: int, batch_size: int) -> int:
 
 
 def _check_batches(run: Run, n: int) -> None:
-    """Refuse batches of one image where batch normalisation needs two."""
+    """Refuse batches smaller than the world size, or of one image where two are normalised over."""
+    from ..distributed.process_group import world_size
     from ..models.registry import needs_two_images
 
-    recipe = run.recipe
-    if _smallest_batch(n, recipe.batch_size) > 1 or recipe.freeze == "body":
+    recipe, num_ranks = run.recipe, world_size()
+    smallest_batch = _smallest_batch(n, recipe.batch_size)
+    if smallest_batch < num_ranks:
+        raise InputError(
+            f"{run.path}: {num_ranks} processes cannot share a batch of {smallest_batch} images; "
+            "start fewer"
+        )
+    if smallest_batch > 1 or recipe.freeze == "body":
         return
     if needs_two_images(recipe.model, recipe.image_size):
         larger = (

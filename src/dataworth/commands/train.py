@@ -113,7 +113,7 @@ def _launch(plan: StudyPlan, flags: TrainFlags) -> int:
         check(machine)
     data = _prepare_data(plan, machine)
     planned_runs = plan_runs(plan, data)
-    on_rank_zero(lambda: check_runs(planned_runs, world_size()))
+    on_rank_zero(lambda: check_runs(planned_runs))
     on_rank_zero(lambda: _write_study(plan, flags, data))
     failures = LAUNCHERS[machine.launcher](planned_runs, machine, data)
     num_complete = len(planned_runs) - len(failures)

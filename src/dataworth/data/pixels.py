@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..devices import free_memory
+from ..devices import available_memory
 from ..errors import InputError
 from .augmentation import AugmentedEpoch
 from .prepare import PreparedData
@@ -191,7 +191,7 @@ def pixels_on_device(
     InputError
         If ``residency`` is device and the pixels exceed its free memory.
     """
-    needed, free = copies * num_bytes(data), free_memory(device)
+    needed, free = copies * num_bytes(data), available_memory(device)
     if residency == "device" and needed > free:
         raise InputError(
             f"--residency device: the pixels take {needed / 1e9:.1f} GB and {device} has "

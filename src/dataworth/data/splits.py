@@ -78,7 +78,7 @@ def assign_splits(
         raise InputError(f"{recipe.dataset}: no split named train (found: {names})")
     if test is None:
         if validation is None:
-            test, rest = _hold_out(train, recipe.validation_fraction)
+            test, rest = _hold_out(train, recipe, "test")
             grouped = _describe_groups(test, train)
             notes.append(f"no test split: {len(test)} images of train serve as test{grouped}")
             train = rest
@@ -86,11 +86,13 @@ def assign_splits(
             test, validation = validation, None
             notes.append(f"no labelled test split: {test.source} ({len(test)} images) is the test")
     if validation is None:
-        validation, rest = _hold_out(train, recipe.validation_fraction)
+        validation, rest = _hold_out(train, recipe, "validation")
         grouped = _describe_groups(validation, train)
         notes.append(f"validation: {len(validation)} images carved from train, stratified{grouped}")
         train = rest
-    _check_classes(recipe.dataset, train, {"validation": validation, "test": test}, num_classes)
+    held_out = "".join(f"; {note}" for note in notes)
+    others = {"validation": validation, "test": test}
+    _check_classes(recipe.dataset, train, others, num_classes, held_out)
     return {"train": train, "validation": validation, "test": test}, tuple(notes)
 
 
@@ -122,10 +124,17 @@ def drop_rows(
     return remaining
 
 
-def _hold_out(train: Split, fraction: float) -> tuple[Split, Split]:
+def _hold_out(train: Split, recipe: Recipe, role: str) -> tuple[Split, Split]:
     """Split ``train`` into a stratified held-out part and the remainder, groups undivided."""
     order = stratified_order(train.labels, HELD_OUT_SEED, train.groups)
-    count = whole_groups(order, max(1, round(fraction * len(order))), train.groups)
+    wanted = max(1, round(recipe.validation_fraction * len(order)))
+    count = whole_groups(order, wanted, train.groups)
+    if count == len(order):
+        groups = f" (groups: {train.num_groups:,})" if train.num_groups else ""
+        raise InputError(
+            f"{recipe.dataset}: there is no {role} split, and making one of the {count:,} images "
+            f"of train{groups} would leave none to train on"
+        )
     return train.take(np.sort(order[:count])), train.take(np.sort(order[count:]))
 
 
@@ -137,13 +146,17 @@ def _describe_groups(part: Split, train: Split) -> str:
     return f" (whole groups: {part.num_groups:,}; class shares off by {points:.1f} points at most)"
 
 
-def _check_classes(name: str, train: Split, others: Mapping[str, Split], num_classes: int) -> None:
+def _check_classes(
+    name: str, train: Split, others: Mapping[str, Split], num_classes: int, held_out: str = ""
+) -> None:
     classes = np.unique(train.labels)
     if len(classes) < 2:
-        raise InputError(f"{name}: the training split has {len(classes)} class; two are needed")
+        raise InputError(
+            f"{name}: the training split has {len(classes)} class; two are needed{held_out}"
+        )
     for role, split in others.items():
         if len(unknown := np.setdiff1d(split.labels, classes)):
             raise InputError(
                 f"{name}: {role} has images of {len(unknown)} classes that train lacks, "
-                f"such as class {unknown[0]} of {num_classes}"
+                f"such as class {unknown[0]} of {num_classes}{held_out}"
             )

@@ -281,7 +281,7 @@ def train_run(
         reason = details = f"failed: {os_error_message(error)}"
     except Exception as error:
         reason, details = f"failed: {type(error).__name__}: {error}", traceback.format_exc()
-    reason = reason or f"failed: {describe_lack_of_memory(trainer)}"
+    reason = reason or f"failed: {describe_lack_of_memory(trainer, len(planned.indices))}"
     write_error(planned, details or reason)
     return reason, False
 

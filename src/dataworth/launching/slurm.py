@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,8 @@ from .remote import POLL_SECONDS, ProgressMonitor, Task, run_machine, split_fini
 
 LOGS = ".slurm"  # folder in the study directory; each command has a new one in it for submitit
 SOURCE = Path(__file__).parents[2]  # of the package: nodes import it from the shared storage
+STRUCTURES = ("_setup", "_teardown", "_srun_args", "_additional_parameters")  # keys of submitit
+SCALAR = re.compile(r"(true|false|null|(0|-?[1-9][0-9]*)(\.[0-9]+)?)?")
 MINUTES, MAX_TIMEOUTS = 24 * 60, 100  # of a task by default; how often it is queued again
 
 
@@ -92,15 +95,37 @@ def check_slurm(machine: Machine) -> None:
 def slurm_slots(machine: Machine) -> int:
     """Return the limit of tasks at a time; how many nodes are free, Slurm does not tell."""
     check_slurm(machine)
-    return int(_settings(machine).get("slurm_array_parallelism", 256))  # submitit's default
+    key = "slurm_array_parallelism"
+    limit = _settings(machine).get(key, 256)  # submitit's default
+    if not isinstance(limit, int) or limit < 1:
+        raise InputError(f"--slurm {key}={limit}: not a number of tasks")
+    return limit
 
 
 def _settings(machine: Machine) -> Mapping[str, Any]:
+    """Return the settings by key, with numbers, truth values and structures as such."""
     pairs = [word.partition("=") for word in machine.slurm]
     for key, equals, _ in pairs:
         if not (key and equals):
             raise InputError(f"--slurm {key}: write key=value, such as slurm_partition=gpu")
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    return {key: _value(key, text) for key, _, text in pairs}
+
+
+def _value(key: str, text: str) -> Any:
+    """Return a value as submitit wants it; what YAML alone takes for a number stays a text.
+
+    YAML reads 1:30:00 as 5,400 and the account 0123 as 83, and ``no`` as false.
+    """
+    is_structure = key.endswith(STRUCTURES) and text.startswith(("[", "{"))
+    if not (is_structure or SCALAR.fullmatch(text)):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"--slurm {key}: {text!r} is no list or mapping in YAML: {reason}"
+        ) from None
 
 
 def _executor(machine: Machine, study_dir: Path) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -111,6 +112,11 @@ class Estimate:
             self.throughput[split, recipe] = self._measure(split, recipe, SECONDS)
         return self.throughput[split, recipe]
 
+    def measured(self) -> list[Split]:
+        """Return the splits that all recipes were measured with."""
+        recipes_of = Counter(split for split, _ in self.throughput)
+        return [split for split, count in recipes_of.items() if count == max(recipes_of.values())]
+
     def _measure(self, split: Split, recipe: Recipe, seconds: float) -> Throughput:
         """Return the mean throughput of the runs of a split, measured at the same time."""
         num_classes = len(self.dataset.classes)
@@ -214,7 +220,7 @@ def keep_split(split: Split, estimate: Estimate, study_dir: Path) -> None:
     estimate : Estimate
     study_dir : Path
     """
-    measured = dict.fromkeys(split for split, _ in estimate.throughput)
+    measured = estimate.measured()
     if len(measured) < 2:
         if split.jobs > 1:
             say(f"runs: {split}")
@@ -243,6 +249,8 @@ def _stored_split(study_dir: Path, estimate: Estimate) -> Split | None:
         return None
     jobs, threads = (values.get(key) for key in ("jobs", "threads"))
     if stored_cores != cores or not isinstance(jobs, int) or not isinstance(threads, int):
+        return None
+    if estimate.machine.cpus_per_run not in (None, threads):
         return None
     return Split(jobs, threads) if min(jobs, threads) >= 1 and jobs * threads <= cores else None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ..config import Record, StudyName
+from ..variants import Size
 
 
 class ModelFlags(Record):
@@ -21,7 +22,7 @@ class ModelFlags(Record):
     variant: str | None = Field(
         None, description="name of the variant, in a study with several (default: the first)"
     )
-    subset_size: float | None = Field(
+    subset_size: Size | None = Field(
         None, description="training subset of the run (default: the largest)"
     )
     seed: int | None = Field(None, description="seed of the run (default: the smallest)")

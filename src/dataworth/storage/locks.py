@@ -65,8 +65,9 @@ def _acquire(path: Path, wait: bool) -> int:
         descriptor = open_in_place(path, os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor, path, wait)
-            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
+            with suppress(FileNotFoundError):  # removed, perhaps between two looks at it
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
         except BaseException:
             os.close(descriptor)
             raise

@@ -19,7 +19,8 @@ from ..data.loaders import get_train_loader
 from ..data.prepare import PreparedData, cache_side, missing_splits
 from ..data.splits import Split
 from ..data.subsets import num_images
-from ..devices import autocast, free_memory
+from ..devices import autocast, available_memory
+from ..distributed.collectives import all_reduce_max
 from ..evaluation.evaluator import predict
 from .trainer import Trainer
 
@@ -100,7 +101,8 @@ class Probe:
 
     def _rate(self, work: Callable[[], None], seconds: float) -> float:
         began, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - began < seconds:
+        # All ranks do the same work as often, or they would wait for each other without end.
+        while not count or all_reduce_max(time.perf_counter() - began < seconds)[0]:
             work()
             count += 1
         return count * len(self.loader.split) / (time.perf_counter() - began)
@@ -136,14 +138,21 @@ def _random_pixels(recipe: Recipe, num_classes: int) -> PreparedData:
     return PreparedData(dataset, {"noise": pixels}, {"noise": np.zeros((n, 32), np.uint8)})
 
 
-def describe_lack_of_memory(trainer: Trainer) -> str:
-    """Say which batch size did not fit into the device's memory, and which would."""
-    batch_size, device = trainer.recipe.batch_size, trainer.device
-    text = f"{device} is out of memory with --batch-size {batch_size}; try"
+def describe_lack_of_memory(trainer: Trainer, num_images: int) -> str:
+    """Say which batch size did not fit into the device's memory, and which would.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    num_images : int
+        Of the run's subset: a batch has no more.
+    """
+    batch_size, device = min(trainer.recipe.batch_size, num_images), trainer.device
+    text = f"{device} is out of memory with --batch-size {trainer.recipe.batch_size}; try"
     if device.type != "cuda":
         return f"{text} --batch-size {max(1, batch_size // 2)}"
     torch.cuda.empty_cache()
-    available = free_memory(device) + torch.cuda.memory_allocated(device)
+    available = available_memory(device) + torch.cuda.memory_allocated(device)
     return f"{text} {fitting_batch_size(batch_size, available, partial(_peak_bytes, trainer))}"
 
 
