@@ -23,6 +23,7 @@ from dataworth.findings.study import VariantFindings
 from dataworth.findings.worth import (
     OptionsWorth,
     cells,
+    crossing,
     describe_worth,
     numbers,
     sentences,
@@ -36,6 +37,7 @@ from dataworth.scaling.points import Points
 from dataworth.scaling.posterior import curve_draws
 from dataworth.scaling.worth import (
     Comparison,
+    Crossing,
     Estimate,
     SharedTest,
     Worth,
@@ -117,6 +119,21 @@ def test_the_crossing_of_two_curves_is_found(baseline):
         text = sentences(OptionsWorth("b", "error", {"o": comparison}))[0]
         beyond = "no longer worth anything beyond" if ends else "worth something only beyond"
         assert f"{beyond} about 16," in text or f"{beyond} about 15," in text
+
+
+@pytest.mark.parametrize(
+    ("upper", "text"),
+    [
+        (1000.0, "worth something at every size up to 512,000 images"),
+        (1400.0, "worth something from 1,400 images on (probability 95 %)"),
+        (np.inf, "worth something at the larger sizes measured"),
+    ],
+)
+def test_an_option_that_leads_ever_more_can_be_told_from_the_baseline(upper, text):
+    """Also where it is not surely better at the smallest size."""
+    sure = Crossing(False, Estimate(1000, 1000, upper), 0.98, 1000, 512_000, best=1.0, worst=0.56)
+    assert crossing(sure) == text
+    assert crossing(replace(sure, best=0.9)) == "the two curves cannot be told apart"
 
 
 def test_few_errors_of_seeds_that_differ_do_not_turn_the_order_round():

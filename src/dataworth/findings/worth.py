@@ -283,7 +283,12 @@ def crossing(curves: Crossing) -> str:
         within = f"up to at least {low} images (probability 95 %)"
         return f"worth something {within if curves.probability > 1 - TOLD else at_all_sizes}"
     if curves.worst > 1 - TOLD:
-        return "the two curves cannot be told apart"
+        if curves.best < TOLD:
+            return "the two curves cannot be told apart"
+        from_size = f"from {high} images on (probability 95 %)"
+        if np.isinf(images.upper):
+            from_size = "at the larger sizes measured"
+        return f"worth something {at_all_sizes if images.upper <= curves.first else from_size}"
     if about and not curves.ends:
         return f"worth something only beyond about {about} {interval}"
     return "worth less than its own images, or not more, at every size measured"
