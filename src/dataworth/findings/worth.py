@@ -9,6 +9,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
+from ..errors import InputError
 from ..evaluation.intervals import paired_intervals
 from ..evaluation.records import StudyResults
 from ..scaling.forecasting import RELIABLE_FACTOR
@@ -115,6 +116,30 @@ def shared_test(results: StudyResults, metric: str, baseline: str, option: str) 
     }
     pairs = [{baseline}, {option}, {baseline, option}]
     return SharedTest(*(stored.get(frozenset(pair), 0.0) for pair in pairs))
+
+
+def same_error(*curves: tuple[str, str]) -> list[str]:
+    """Return a note on each curve whose file does not say which error it holds.
+
+    Parameters
+    ----------
+    *curves : (str, str)
+        Name and error of each, such as top-5 error, or error alone.
+
+    Raises
+    ------
+    InputError
+        If they are different errors.
+    """
+    kinds = {error for _, error in curves} - {"error"}
+    if len(kinds) > 1:
+        held = ", ".join(f"{name} holds the {error}" for name, error in curves)
+        raise InputError(f"--compare: {held}; choose one by --metric of a study or --y-column")
+    return [
+        f"{name}: its error is taken for the {kind}."
+        for name, error in curves
+        for kind in kinds - {error}
+    ]
 
 
 def _paired_differences(
