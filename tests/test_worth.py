@@ -56,7 +56,7 @@ def measured(n, error, num_test=10**6, chance=1.0):
     n, error = np.atleast_1d(n).astype(float), np.atleast_1d(error).astype(float)
     points = Points(n, error, np.full(len(n), float(num_test)))
     posterior = fit(points, chance) if len(points.sizes) >= 3 else None
-    reason = "" if posterior else "1 sizes were measured and 3 are needed"
+    reason = "" if posterior else "1 size was measured and 3 are needed"
     return Analysis(points, chance, posterior, reason)
 
 
