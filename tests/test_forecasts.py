@@ -104,7 +104,9 @@ def test_errors_of_one_kind_are_compared(tmp_path, capsys):
 def test_a_plan_is_simulated(capsys, monkeypatch):
     monkeypatch.setattr(experiment_design, "NUM_STUDIES", 5)
     assert run("--simulate", 1000, 2000, 4000) == 0
-    assert "coverage: the forecast interval contained" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "coverage: the forecast interval contained" in output
+    assert "3 sizes up to 4,000 images, 1 seed, 5,000 test images" in output
 
 
 def test_needs_no_torch():

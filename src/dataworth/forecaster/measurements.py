@@ -90,7 +90,8 @@ def _measurements(table: Table, flags: ReadFlags, unbounded: bool) -> Measuremen
     if len(columns.errors) > 1:
         notes.append(f"{len(columns.errors)} columns as runs of each size")
     if runs.num_blank:
-        notes.append(f"{runs.num_blank} blank cells left out")
+        cells = "1 blank cell" if runs.num_blank == 1 else f"{runs.num_blank} blank cells"
+        notes.append(f"{cells} left out")
     if mark == ",":
         notes.append("decimal commas")
     try:
