@@ -245,6 +245,11 @@ def purchase(
     unit = "" if price else " images"
     miss = f"{plan.miss_cost:,.0f}{unit}"
     rounds = "in this round" if plan.rounds == 1 else f"in {plan.rounds} rounds"
+    if plan.order == 0 and plan.chance_now == 1:
+        return (
+            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand, "
+            "and what was measured above it is noise. Train another seed of the largest size."
+        )
     if plan.order == 0:
         return (
             f"Order nothing: to reach {percent(plan.target)} {rounds} is expected to cost more "
