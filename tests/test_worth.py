@@ -286,6 +286,20 @@ def test_stored_correlations_and_common_seeds_are_used(findings, worth):
     assert any("No size has two seeds of both" in note for note in alone.notes)
 
 
+def test_grouped_test_images_count_as_their_effective_number(findings, worth):
+    grouped = []
+    for finding in findings:
+        curve = finding.curves["top_1_error"]
+        runs = curve.runs.assign(top_1_effective_images=100.0)  # of 1,000
+        curve = replace(curve, runs=runs)
+        grouped.append(replace(finding, curves={"top_1_error": curve}))
+    narrow, wide = (
+        rows.comparisons["b"].rows[2].difference for rows in (worth, worth_of_variants(grouped))
+    )
+    assert wide.median == pytest.approx(narrow.median)
+    assert wide.upper - wide.lower > 2 * (narrow.upper - narrow.lower)
+
+
 def test_shared_test_images_narrow_the_interval(findings, worth):
     analyses = [variant.curves["top_1_error"].analysis for variant in findings]
     alone, paired = compare(*analyses), worth.comparisons["b"]

@@ -14,7 +14,7 @@ from ..evaluation.intervals import paired_intervals
 from ..evaluation.records import StudyResults
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.worth import Comparison, Crossing, Estimate, SharedTest, Worth, compare
-from .curves import METRICS, Curve, headline, metric_name
+from .curves import METRICS, Curve, headline, metric_name, points
 from .sentences import UNRELIABLE, rounded
 from .study import VariantFindings
 
@@ -153,14 +153,24 @@ def _paired_differences(
         curve.runs.pivot_table(index="num_train_images", columns="seed", values=curve.metric)
         for curve in (weaker, stronger)
     ]
-    pairs = {}
+    counts = [_test_images(curve) for curve in (weaker, stronger)]
+    pairs, num_test = {}, []
     for n in tables[0].index.intersection(tables[1].index):
         both = pd.concat([table.loc[n] for table in tables], axis=1, join="inner").dropna()
         if len(both):
             pairs[float(n)] = [(a, b) for a, b in both.to_numpy(float).tolist()]
-    num_test = int(stronger.runs["num_images"].max())
-    rows = paired_intervals(list(pairs.values()), num_test, shared.between) if pairs else None
+            num_test.append([count[float(n)] for count in counts])
+    if not pairs:
+        return {}
+    rows = paired_intervals(list(pairs.values()), np.array(num_test), shared.between)
     return {n: Estimate(*row) for n, row in zip(pairs, rows or (), strict=False)}
+
+
+def _test_images(curve: Curve) -> dict[float, float]:
+    """Return the test images at each size; of grouped images, their effective number."""
+    means = points(curve.runs, curve.metric).of_means
+    assert means.num_test is not None, "of a study"
+    return dict(zip(means.sizes.tolist(), means.num_test.tolist(), strict=True))
 
 
 def _notes(results: StudyResults, paired: bool) -> list[str]:
