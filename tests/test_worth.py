@@ -34,7 +34,7 @@ from dataworth.report.sections import worth_part
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
-from dataworth.scaling.posterior import curve_draws
+from dataworth.scaling.posterior import LawDraws, Posterior, curve_draws
 from dataworth.scaling.worth import (
     Comparison,
     Crossing,
@@ -189,8 +189,10 @@ def test_curves_pass_through_more_sizes_than_are_fitted_one_by_one():
     n = np.geomspace(100, 51_200, 73)
     wavy = 0.8 * (n / 100) ** -0.3 * np.exp(0.15 * np.sin(1.5 * np.log(n)))
     points = Points(n, wavy, np.full(len(n), 1e7))
-    posterior, rng = fit(points, 1.0).thinned(8), np.random.default_rng(0)
-    draws = curve_draws(posterior, points, n[5:-5:6], rng)
+    law = LawDraws("power law", (np.full((200, 1), wavy[-1]), np.full((200, 1), 0.3)))
+    drift, none = np.full(200, 0.1), np.zeros(200)
+    posterior = Posterior((law,), n[-1], 1.0, drift, none, 0.0, np.zeros((200, 2)))
+    draws = curve_draws(posterior, points, n[5:-5:6], np.random.default_rng(0))
     assert np.median(draws, axis=0) == pytest.approx(wavy[5:-5:6], rel=0.003)
 
 
