@@ -311,6 +311,18 @@ def test_grouped_test_images_count_as_their_effective_number(findings, worth):
     assert wide.upper - wide.lower > 2 * (narrow.upper - narrow.lower)
 
 
+def test_budgets_that_meet_at_all_images_are_worth_the_same_there(findings):
+    results = findings[0].results
+    budgets = {"a": {"budget": "epochs"}, "b": {"budget": "steps"}}
+    data = results.data.model_copy(update={"splits": {"train": 100_000}})
+    results = results.model_copy(update={"variant_settings": budgets, "data": data})
+    notes = worth_of_variants([replace(finding, results=results) for finding in findings]).notes
+    assert "b and a are the same run on all 100,000 training images: b is worth 1x" in notes[-1]
+    budgets["b"]["epochs"] = 99  # another recipe
+    notes = worth_of_variants([replace(finding, results=results) for finding in findings]).notes
+    assert not any("the same run" in note for note in notes)
+
+
 def test_shared_test_images_narrow_the_interval(findings, worth):
     analyses = [variant.curves["top_1_error"].analysis for variant in findings]
     alone, paired = compare(*analyses), worth.comparisons["b"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from textwrap import fill
 
@@ -95,7 +95,8 @@ def worth_of_variants(
             for row in comparison.rows
         ]
         comparisons[name] = replace(comparison, rows=tuple(rows))
-    return OptionsWorth(baseline, metric_name(metric), comparisons, _notes(results, paired))
+    notes = [*_notes(results, paired), *_same_runs(results, baseline, comparisons)]
+    return OptionsWorth(baseline, metric_name(metric), comparisons, notes)
 
 
 def shared_test(results: StudyResults, metric: str, baseline: str, option: str) -> SharedTest:
@@ -185,6 +186,26 @@ def _notes(results: StudyResults, paired: bool) -> list[str]:
         else "No size has two seeds of both: the error differences are from the laws."
     )
     return [test, seeds]
+
+
+def _same_runs(
+    results: StudyResults, baseline: str, comparisons: Mapping[str, Comparison]
+) -> Iterator[str]:
+    """Yield a note on each option that is the baseline itself at all of the training images.
+
+    Equal epochs and equal steps are one run there, which a forecast from smaller sizes cannot tell.
+    """
+    num_train = results.data.splits.get("train", np.inf)
+    for name, comparison in comparisons.items():
+        settings = [results.variant_settings.get(variant, {}) for variant in (baseline, name)]
+        first, second = (results.recipe | changes for changes in settings)
+        differences = {key for key in first if first[key] != second.get(key)}
+        forecast = [row.n for row in comparison.rows if not row.measured]
+        if differences == {"budget"} and forecast and forecast[-1] >= num_train:
+            yield (
+                f"{name} and {baseline} are the same run on all {num_train:,} training images: "
+                f"{name} is worth 1x there, whatever its forecast says."
+            )
 
 
 def numbers(worth: OptionsWorth) -> pd.DataFrame:
