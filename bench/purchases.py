@@ -176,7 +176,8 @@ def straight_line(points: Points, case: Case) -> float:
     """Images at which a line through the last three points, in logarithms, has the target."""
     x, y = np.log(points.sizes[-3:]), np.log(points.means[-3:])
     slope, level = np.polyfit(x, y, 1)
-    return float(np.exp((np.log(case.target) - level) / slope)) if slope < 0 else np.inf
+    needed = (np.log(case.target) - level) / slope if slope < 0 else np.inf
+    return float(np.exp(min(needed, 100.0)))
 
 
 def fitted_law(law: str) -> Callable[[Points, Case], float]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataworth import LearningCurve
 from dataworth.commands.forecast import forecast
-from dataworth.findings import sentences
+from dataworth.findings.orders import Terms, describe_order, order_sentence
+from dataworth.findings.sentences import rounded
 from dataworth.scaling import purchases
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.experiment_design import run_before_order
@@ -53,7 +56,7 @@ def test_without_doubt_one_order_reaches_the_target(rounds: int) -> None:
 
 def test_a_target_that_the_law_has_reached_needs_no_order() -> None:
     plan = plan_purchase(certain_law(0.5), 0.25, 1)  # where a noisy point lies above it
-    text = sentences.purchase(plan, 1000, 0, is_cost_given=False)
+    text = order_sentence(plan, 1000, 0, is_cost_given=False)
     assert "Order nothing: by the law 25.0 % is expected of the images at hand" in text
 
 
@@ -114,16 +117,37 @@ def test_money_scales(posterior: Posterior) -> None:
     assert two.expected_cost == pytest.approx(2 * one.expected_cost)
 
 
-def test_the_command_recommends_an_order(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(ROOT / "tests" / "data" / "points.csv")
+def test_the_command_recommends_an_order(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [str(ROOT / "tests" / "data" / "points.csv"), "--target", "0.1", "--order"]
+    file = tmp_path / "numbers.json"
     with pytest.raises(SystemExit) as ended:
-        forecast([path, "--target", "0.1", "--order", "--rounds", "2", "--price-image", "0.05"])
+        forecast([*words, "--rounds", "2", "--price-image", "0.05", "--json", str(file)])
     assert ended.value.code == 0
+    order = json.loads(file.read_text())["order"]
+    assert order["rounds"] == 2
     text = " ".join(capsys.readouterr().out.split())
+    assert f"Order {rounded(order['order'])} images now" in text
     assert re.search(r"Order [\d,]+ images now, [\d,]+ in all, for [\d,]+: probability", text)
     assert "reached in 2 rounds" in text
     assert "--miss-cost" in text
     assert "efore you order" in text
+
+
+def test_more_certainty_costs_more(posterior: Posterior) -> None:
+    analysis = Analysis(CURVE, 0.99, posterior, "")
+    told = describe_order(analysis, Terms(0.12, rounds=2))
+    rows = [
+        [float(word.replace(",", "")) for word in re.findall(r"[\d,]+", line)]
+        for line in told.splitlines()
+        if line.endswith(" images") and line.startswith("  ")
+    ]
+    assert len(rows) >= 3
+    for column in (0, 2, 3):  # chance, images, cost of a miss
+        values = [row[column] for row in rows]
+        assert values == sorted(values)
+    assert "certainty" not in describe_order(analysis, Terms(0.12, rounds=2, miss_cost=1e5))
 
 
 @pytest.mark.parametrize(

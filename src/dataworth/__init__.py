@@ -152,6 +152,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         sentences.py          law, backtest, forecasts and targets in words; percent
         tables.py             gains per doubling, comparison, exponents
         worth.py              what each option is worth in images: table and sentences
+        orders.py             how many images to order now: plan, sentences, what certainty costs
         training.py           collect or train longer? from several epochs or budgets
         costs.py              with prices: cost of an option and of the images that it replaces
         classes.py            which class gains most from more images: table and sentences

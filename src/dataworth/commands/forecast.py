@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from ..console import printable, printable_name, say
@@ -18,6 +19,7 @@ from ..findings.classes import FILE as PER_CLASS_FILE
 from ..findings.classes import ClassGains, class_gains, describe_gains, read_class_errors
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
+from ..findings.orders import Terms, describe_order, plan_order
 from ..findings.training import TrainingFindings, describe_training, training_findings
 from ..findings.worth import OptionsWorth, describe_worth, numbers
 from ..forecaster.learning_curve import LearningCurve
@@ -27,13 +29,11 @@ from ..scaling.analysis import Analysis, to_dict
 from ..scaling.experiment_design import (
     ASSUMED_SEED_DEVIATION,
     rank_next_runs,
-    run_before_order,
     simulate_design,
 )
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.purchases import Purchase, plan_purchase
 from ..scaling.starts import Start
 from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
@@ -75,7 +75,7 @@ def _forecast(words: Sequence[str] | None) -> int:
     if training is not None:
         say(f"\n{describe_training(training, WIDTH)}")
     gains = None
-    if flags.by_class and (purchase := _purchase(analysis, flags)) and purchase.order:
+    if flags.by_class and (purchase := plan_order(analysis, _terms(flags))) and purchase.order:
         gains = _class_gains(flags, flags.buy or int(purchase.order))
         say(f"\n{printable(describe_gains(gains))}")
     if flags.json_file is not None:
@@ -136,7 +136,7 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
         return "\n".join(paragraphs)
     paragraphs.append(sentences.outlook(analysis, name, flags.at))
     if flags.order:
-        paragraphs.append(_order(analysis, flags))
+        paragraphs.append(describe_order(analysis, _terms(flags)))
     if flags.plan:
         quantity = f"the forecast at {RELIABLE_FACTOR:.0f}x the largest size"
         if flags.target is not None:
@@ -171,6 +171,8 @@ def _numbers(
     """Return the content of the file of ``--json``."""
     targets = () if flags.target is None else (flags.target,)
     content: dict[str, object] = {**to_dict(analysis, flags.at, targets)}
+    if flags.order and (purchase := plan_order(analysis, _terms(flags))):
+        content["order"] = asdict(purchase)
     if worth is not None:
         content["worth"] = numbers(worth).to_dict("records")
     if training is not None:
@@ -185,33 +187,11 @@ def _write_numbers(path: Path, content: Mapping[str, object]) -> None:
     say(f"numbers  {path}")
 
 
-def _purchase(analysis: Analysis, flags: ForecastFlags) -> Purchase | None:
-    """Plan how many images to buy now; None without a law, and if the target is reached."""
-    posterior, points, target = analysis.posterior, analysis.points, flags.target
-    assert target is not None, "the caller checks"
-    if posterior is None or points.means[-1] <= target:
-        return None
-    return plan_purchase(
-        posterior,
-        target,
-        flags.rounds,
-        flags.price_image + flags.price_label or 1.0,
-        flags.miss_cost,
-        flags.miss_chance,
-        points.last_num_test,
-    )
-
-
-def _order(analysis: Analysis, flags: ForecastFlags) -> str:
-    """Recommend how many images to buy now."""
-    purchase = _purchase(analysis, flags)
-    if purchase is None:
-        return f"No order: {sentences.percent(flags.target or 0)} is reached already."
+def _terms(flags: ForecastFlags) -> Terms:
+    """Return the terms of the order."""
+    assert flags.target is not None, "the caller checks"
     price = flags.price_image + flags.price_label
-    last = analysis.points.sizes[-1]
-    text = sentences.purchase(purchase, last, price, flags.miss_cost is not None)
-    run = run_before_order(analysis, purchase, price or 1.0)
-    return f"{text} {sentences.run_before_order(run, purchase, price)}".rstrip()
+    return Terms(flags.target, flags.rounds, price, flags.miss_cost, flags.miss_chance)
 
 
 def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:

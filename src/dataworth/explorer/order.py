@@ -9,7 +9,8 @@ import pandas as pd
 
 from ..findings import sentences
 from ..findings.curves import Curve
-from ..scaling.purchases import NUM_DRAWS, plan_purchase
+from ..findings.orders import Terms, order_sentence, plan_order
+from ..scaling.purchases import NUM_DRAWS
 from .components import escape
 from .law import NOT_EVALUATED, PRIVATE, WIDTH, Question, law_of, sliders
 from .study import ExplorerStudy
@@ -68,14 +69,13 @@ def order_panel(
     """
     points, posterior, target = curve.analysis.points, curve.analysis.posterior, percent / 100
     assert posterior is not None, "the caller checks"
-    if points.means[-1] <= target:
+    chance = max(miss, 1) / 100
+    terms = Terms(target, min(int(rounds), MAX_ROUNDS), price, miss_cost or None, chance)
+    plan = plan_order(curve.analysis, terms)
+    if plan is None:
         return escape(f"No order: {sentences.percent(target)} is reached already."), None
-    plan = plan_purchase(
-        posterior, target, min(int(rounds), MAX_ROUNDS), price or 1.0, miss_cost or None,
-        max(miss, 1) / 100, points.last_num_test,
-    )  # fmt: skip
     at_hand = points.sizes[-1]
-    text = sentences.purchase(plan, at_hand, price, miss_cost > 0, "a cost of missing of")
+    text = order_sentence(plan, at_hand, price, miss_cost > 0, "a cost of missing of")
     orders = np.unique([*np.round((FACTORS - 1) * at_hand), plan.order])
     orders = orders[orders > 0]
     draws = posterior.thinned(max(1, len(posterior.drift) // NUM_DRAWS))  # those of the plan

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..scaling.analysis import Analysis, Forecast, forecasts
-from ..scaling.experiment_design import CandidateRun, RunBeforeOrder, StudyDesignPrecision
+from ..scaling.experiment_design import CandidateRun, StudyDesignPrecision
 from ..scaling.forecasting import (
     MAX_FACTOR,
     RELIABLE_FACTOR,
@@ -18,11 +18,9 @@ from ..scaling.forecasting import (
 )
 from ..scaling.laws import Array
 from ..scaling.points import Points
-from ..scaling.purchases import Purchase
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
-WORTHWHILE_SAVING = 0.01  # of the expected cost of an order: a run that saves less is not named
 UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
 
@@ -219,92 +217,6 @@ def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -
     """
     title = f"Forecast {name} of a new run (90 % interval):"
     return f"{backtest(analysis)}\n\n{title}\n{forecast_lines(forecasts(analysis, at))}"
-
-
-def purchase(
-    plan: Purchase,
-    num_images: float,
-    price: float,
-    is_cost_given: bool,
-    miss_cost_name: str = "--miss-cost",
-) -> str:
-    """Describe how many images to buy now, and what to expect.
-
-    Parameters
-    ----------
-    plan : Purchase
-    num_images : float
-        Training images at hand.
-    price : float
-        Of one image; 0: unknown, costs are in images.
-    is_cost_given : bool
-        Whether the user gave the cost of missing the target.
-    miss_cost_name : str
-        How the user gives it.
-    """
-    unit = "" if price else " images"
-    miss = f"{plan.miss_cost:,.0f}{unit}"
-    rounds = "in this round" if plan.rounds == 1 else f"in {plan.rounds} rounds"
-    if plan.order == 0 and plan.chance_now == 1:
-        return (
-            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand, "
-            "and what was measured above it is noise. Train another seed of the largest size."
-        )
-    if plan.order == 0:
-        return (
-            f"Order nothing: to reach {percent(plan.target)} {rounds} is expected to cost more "
-            f"than to miss it, {miss}."
-        )
-    paid = f", for {price * plan.order:,.0f}" if price else ""
-    text = (
-        f"Order {rounded(plan.order)} images now, {rounded(num_images + plan.order)} in all{paid}: "
-        f"probability {100 * plan.chance_now:.0f} % that {percent(plan.target)} is reached then"
-    )
-    if plan.rounds > 1:
-        text += (
-            f", and {100 * plan.chance:.0f} % that it is reached {rounds}, each planned again from "
-            "what was measured"
-        )
-    expected = f"{rounded(plan.expected_images)} images are expected to be bought"
-    if is_cost_given:
-        return (
-            f"{text}. {expected}; with the cost of missing, {plan.expected_cost:,.0f}{unit} are "
-            f"expected, and to stop now costs {miss}."
-        )
-    paid = f" for {price * plan.expected_images:,.0f}" if price else ""
-    return (
-        f"{text}. {expected}{paid}. Plan the next rounds with {miss_cost_name} "
-        f"{float(f'{plan.miss_cost:.4g}'):.12g}, which is what a miss must cost for this plan."
-    )
-
-
-def run_before_order(run: RunBeforeOrder, plan: Purchase, price: float) -> str:
-    """Describe the further run of images at hand that would make the order cheaper.
-
-    Parameters
-    ----------
-    run : RunBeforeOrder
-    plan : Purchase
-        Without the run. Where it orders nothing, the text is empty.
-    price : float
-        Of one image; 0 where costs are counted in images.
-    """
-    if plan.order == 0:
-        return ""
-    share = run.saving / plan.expected_cost
-    if share < WORTHWHILE_SAVING:
-        return (
-            "A further run of the images at hand, before you order, would lower the expected cost "
-            f"by less than {100 * WORTHWHILE_SAVING:.0f} %."
-        )
-    unit = "" if price else " images"
-    kind = "a run of" if run.is_new_size else "another seed at"
-    return (
-        f"Before you order, {kind} {rounded(run.n)} images, which needs no new ones, is expected "
-        f"to save {rounded(run.saving)}{unit} ({100 * share:.0f} % of the expected cost of images "
-        "and of missing), because the order then fits the curve better: worth it if its training "
-        "costs less."
-    )
 
 
 def next_runs(candidates: Sequence[CandidateRun], quantity: str) -> str:
