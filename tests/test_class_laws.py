@@ -153,7 +153,7 @@ def test_the_command_names_the_class_that_stands_out(tmp_path, capsys):
     assert command(forecast_command.forecast, path, *words) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert (
-        "1 of 12 classes stand out (95 % sure to gain more than the mean class): class 0." in text
+        "1 of 12 classes stands out (95 % sure to gain more than the mean class): class 0." in text
     )
     assert "An order of 900 images over" in text
     rows = json.loads((tmp_path / "gains.json").read_text())["classes"]

@@ -237,7 +237,7 @@ def test_tested_images_calibrate_nothing(tmp_path, capsys):
     assert not capsys.readouterr().err
     data = data_with_validation(2)
     check_calibration_images(data)
-    assert "1 of 3 validation images are also in test; they are left out" in capsys.readouterr().err
+    assert "1 of 3 validation images is also in test; it is left out" in capsys.readouterr().err
     (tmp_path / "best.safetensors.sha256").write_text("0" * 64)
     assert calibration_identity(tmp_path, data)["calibration"]["num_images"] == 2
 
@@ -272,13 +272,15 @@ def test_as_many_misses_as_chance_explains_are_one_calm_line():
     assert "1.8 are expected by chance" in text
     assert "assumption" not in text.lower()
     assert text.count("\n") == 2  # the title, the only method, the misses
+    assert "1 of 36 intervals misses its target" in describe(coverage_table(1))
     assert "miss" not in describe(coverage_table(0))
 
 
-def test_more_misses_than_chance_explains_are_a_broken_assumption():
+def test_more_misses_than_independent_intervals_have_may_be_a_broken_assumption():
     text = describe(coverage_table(9))
     assert "9 of 36" in text
-    assert "Broken assumption" in text
+    assert "Perhaps a broken assumption" in text
+    assert "these share their images and miss together" in text
     assert "exchangeable" in text
     assert text.count("\n") == 2
 

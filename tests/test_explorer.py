@@ -151,6 +151,9 @@ def test_an_order_is_planned_and_compared_with_others(measured):
     assert "Plan the next rounds with a cost of missing of" in plain(text)
     planned = table[table["order now"].str.contains("planned")]
     assert planned["order now"].item().startswith(order[1][:2])
+    text, table = order_panel(curve, 37, 1, 0, 10, 0)  # most draws are near it at hand
+    chance = re.search(r"probability (\d+ %)", plain(text))[1]
+    assert table.loc[table["order now"].str.contains("planned"), "target reached"].item() == chance
     chances = table["target reached"].str.removesuffix(" %").astype(int)
     assert chances.is_monotonic_increasing
     assert chances.max() > 80

@@ -83,13 +83,30 @@ def test_an_order_is_spread_over_the_classes(tmp_path, capsys):
 
 def test_a_study_is_compared_with_a_file(capsys):
     assert run(STUDY, "--metric", "top_1_error", "--compare", POINTS) == 0
-    assert "points.csv against tiny-imagenet-100: worth more than" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "points.csv against tiny-imagenet-100: worth more than" in output
+    assert "points.csv: its error is taken for the top-1 error." in output
+
+
+def test_errors_of_one_kind_are_compared(tmp_path, capsys):
+    assert run(POINTS, "--compare", STUDY) == 0
+    output = capsys.readouterr().out
+    assert "Worth in images, top-1 error" in output
+    assert "points.csv: its error is taken for the top-1 error." in output
+    table = tmp_path / "top1.csv"
+    table.write_text("n,top-1 error,num_test\n703,0.9,5000\n2813,0.8,5000\n11250,0.6,5000\n")
+    assert run(STUDY, "--compare", table) == 2  # the headline of the study is the top-5 error
+    message = capsys.readouterr().err
+    assert "holds the top-5 error, top1.csv holds the top-1 error; choose one by" in message
+    assert run(STUDY, "--metric", "top_1_error", "--compare", table) == 0
 
 
 def test_a_plan_is_simulated(capsys, monkeypatch):
     monkeypatch.setattr(experiment_design, "NUM_STUDIES", 5)
     assert run("--simulate", 1000, 2000, 4000) == 0
-    assert "coverage: the forecast interval contained" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "coverage: the forecast interval contained" in output
+    assert "3 sizes up to 4,000 images, 1 seed, 5,000 test images" in output
 
 
 def test_needs_no_torch():

@@ -170,6 +170,15 @@ def test_a_fit_that_fails_leaves_nothing_behind():
         curve.plot()
 
 
+@pytest.mark.parametrize("last", [0, 7])  # not identifiable without num_test; no share
+def test_a_fit_that_is_refused_leaves_no_earlier_one(last):
+    curve = LearningCurve().fit([1, 2, 4], [0.4, 0.3, 0.2])
+    with pytest.raises((NotIdentifiableError, ValueError)):
+        curve.fit([1, 2, 4], [0.4, 0.3, last])
+    with pytest.raises(NotFittedError):
+        curve.predict(8)
+
+
 # Metrics without an upper bound, and AUROC.
 
 

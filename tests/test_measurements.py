@@ -15,7 +15,7 @@ from dataworth import LearningCurve
 from dataworth.commands import forecast as forecast_command
 from dataworth.errors import InputError
 from dataworth.forecaster import json_tables, rows, tables, workbooks
-from dataworth.forecaster.columns import is_num_test, is_size, meaning_of, words
+from dataworth.forecaster.columns import is_count, is_num_test, is_size, meaning_of, words
 from dataworth.forecaster.flags import ReadFlags
 from dataworth.forecaster.measurements import read_measurements
 from tests.conftest import command
@@ -150,6 +150,9 @@ REFUSED = {
     "deviation.csv": ("n,acc\n1,0.5 ± 0.1\n", "not a number; write the mean alone"),
     "splits.csv": ("n,split,acc\n1,test,0.5\n1,train,1\n", "choose with --where split=test"),
     "twice.csv": ("n,error,error\n1,0.5,0.4\n", "several columns error; keep one"),
+    "counts.csv": ("n,num_errors,num_test\n1,60,1000\n2,50,1000\n", "numbers of answers: write sh"),
+    "test_share.csv": ("n,acc,test_size\n1,0.5,0.2\n", "row 2: test_size is a share: write the"),
+    "log.csv": ("n,epoch,acc\n1,1,0.2\n1,2,0.3\n1,3,0.4\n", "choose with --where epoch=NUMBER"),
     "excel.csv": (b"PK\x03\x04rest", "a zip archive or workbook; name it .xlsx"),
     "old.xls": (b"\xd0\xcf\x11\xe0rest", "an old or encrypted Excel file"),
     "binary.csv": (bytes(range(256)), "not text"),
@@ -218,6 +221,17 @@ def test_num_test_is_found_by_its_name(tmp_path):
 )  # fmt: skip
 def test_names_are_understood_by_their_words(name, size, num_test, meaning):
     assert (is_size(name), is_num_test(name), meaning_of(name)) == (size, num_test, meaning)
+
+
+def test_numbers_of_answers_are_known_by_their_names():
+    assert all(map(is_count, ("n_errors", "num wrong", "Number of errors", "error count")))
+    assert not any(map(is_count, ("errors", "error rate", "n", "mean error", "error (n = 5)", "")))
+
+
+def test_best_epochs_of_seeds_are_no_log(tmp_path):
+    path = tmp_path / "best.csv"
+    path.write_text("n,epoch,acc\n1000,88,0.4\n1000,90,0.5\n1000,71,0.6\n2000,90,0.7\n")
+    assert len(read_measurements(path, ReadFlags()).points.n) == 4
 
 
 def test_ranks_are_one_word_in_every_spelling():

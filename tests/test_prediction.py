@@ -20,6 +20,7 @@ from torch import nn
 
 from dataworth.commands import export as export_command
 from dataworth.commands import predict as predict_command
+from dataworth.commands.flags import PredictFlags
 from dataworth.config import Recipe
 from dataworth.conformal.scores import prediction_sets
 from dataworth.conformal.thresholds import read_thresholds
@@ -89,6 +90,13 @@ def test_sets_follow_the_stored_thresholds(at_study, extended, photos, capsys):
         assert row["set_size"] == len(row["set"])
     assert predict(*words, "--alpha", 0.3) == 2
     assert "holds alpha 0.1, 0.2, not 0.3" in capsys.readouterr().err
+
+
+def test_a_set_of_one_class_is_one_class():
+    row = {"top_1": "7", "top_1_probability": 1.0, "set": ["7"], "set_size": 1}
+    classifier = Classifier("", None, None, ("7",), torch.device("cpu"), Path(), {})
+    *_, line = predict_command._lines(row, classifier, PredictFlags())
+    assert line == "  prediction set of 1 class, 90 % coverage: 7"
 
 
 def test_thresholds_of_other_weights_are_refused(at_study, extended, photos, capsys):

@@ -12,7 +12,7 @@ import pytest
 
 from dataworth import LearningCurve
 from dataworth.commands.forecast import forecast
-from dataworth.findings.orders import Terms, describe_order
+from dataworth.findings.orders import Terms, describe_order, order_sentence
 from dataworth.findings.sentences import rounded
 from dataworth.scaling import purchases
 from dataworth.scaling.analysis import Analysis
@@ -52,6 +52,12 @@ def test_without_doubt_one_order_reaches_the_target(rounds: int) -> None:
     assert plan.order == pytest.approx(3000, abs=1)
     assert plan.chance_now == plan.chance == 1
     assert plan.expected_images == pytest.approx(3000)
+
+
+def test_a_target_that_the_law_has_reached_needs_no_order() -> None:
+    plan = plan_purchase(certain_law(0.5), 0.25, 1)  # where a noisy point lies above it
+    text = order_sentence(plan, 1000, 0, is_cost_given=False)
+    assert "Order nothing: by the law 25.0 % is expected of the images at hand" in text
 
 
 def test_an_order_that_costs_more_than_the_miss_is_not_made() -> None:

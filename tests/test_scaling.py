@@ -267,7 +267,8 @@ def test_required_images_invert_the_law():
     ("error", "n", "reason"),
     [
         ([0.5, 0.4], N[:2], "2 sizes were measured and 3 are needed"),
-        ([0.5], N[:1], "1 sizes were measured and 3 are needed"),
+        ([0.5], N[:1], "1 size was measured and 3 are needed"),
+        ([0.3, 0.2, 0.3], N[:3], "the error is 30.0 % both at 3,125 images and at 12,500"),
         ([0.3, 0.35, 0.4, 0.45, 0.5], N, "the error rises from 30.0 % at 3,125 images to 50.0 %"),
         (
             [0.949, 0.95, 0.948, 0.95, 0.947],

@@ -114,7 +114,7 @@ def describe_reason(grid):
         (lambda n, steps: n > 4000, "2 sizes were measured and 3 are needed"),
         (lambda n, steps: steps == n / 5, "fewer than 2 sizes were trained for different"),
         (lambda n, steps: (steps == n / 5) | (n == 1000), "fewer than 2 sizes were trained"),
-        (lambda n, steps: n < 0, "0 sizes"),
+        (lambda n, steps: n < 0, "1 size"),
     ],
 )
 def test_cells_that_do_not_tell_images_and_training_apart_are_named(kept, reason):
@@ -122,7 +122,7 @@ def test_cells_that_do_not_tell_images_and_training_apart_are_named(kept, reason
     mask = kept(grid.n, grid.steps)
     if not mask.any():
         mask[0] = True
-        reason = "1 sizes"
+        reason = "1 size was measured"
     assert reason in describe_reason(grid.select(mask))
 
 

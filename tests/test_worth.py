@@ -23,6 +23,7 @@ from dataworth.findings.study import VariantFindings
 from dataworth.findings.worth import (
     OptionsWorth,
     cells,
+    crossing,
     describe_worth,
     numbers,
     sentences,
@@ -33,9 +34,10 @@ from dataworth.report.sections import worth_part
 from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.points import Points
-from dataworth.scaling.posterior import curve_draws
+from dataworth.scaling.posterior import LawDraws, Posterior, curve_draws
 from dataworth.scaling.worth import (
     Comparison,
+    Crossing,
     Estimate,
     SharedTest,
     Worth,
@@ -54,7 +56,7 @@ def measured(n, error, num_test=10**6, chance=1.0):
     n, error = np.atleast_1d(n).astype(float), np.atleast_1d(error).astype(float)
     points = Points(n, error, np.full(len(n), float(num_test)))
     posterior = fit(points, chance) if len(points.sizes) >= 3 else None
-    reason = "" if posterior else "1 sizes were measured and 3 are needed"
+    reason = "" if posterior else "1 size was measured and 3 are needed"
     return Analysis(points, chance, posterior, reason)
 
 
@@ -119,6 +121,21 @@ def test_the_crossing_of_two_curves_is_found(baseline):
         assert f"{beyond} about 16," in text or f"{beyond} about 15," in text
 
 
+@pytest.mark.parametrize(
+    ("upper", "text"),
+    [
+        (1000.0, "worth something at every size up to 512,000 images"),
+        (1400.0, "worth something from 1,400 images on (probability 95 %)"),
+        (np.inf, "worth something at the larger sizes measured"),
+    ],
+)
+def test_an_option_that_leads_ever_more_can_be_told_from_the_baseline(upper, text):
+    """Also where it is not surely better at the smallest size."""
+    sure = Crossing(False, Estimate(1000, 1000, upper), 0.98, 1000, 512_000, best=1.0, worst=0.56)
+    assert crossing(sure) == text
+    assert crossing(replace(sure, best=0.9)) == "the two curves cannot be told apart"
+
+
 def test_few_errors_of_seeds_that_differ_do_not_turn_the_order_round():
     def analysis(n, wrong):  # of 360 test images, two seeds; measured on the digits
         points = Points(np.repeat(n, 2), np.array(wrong) / 360, np.full(len(wrong), 360.0))
@@ -166,6 +183,17 @@ def test_curves_pass_through_precise_points(baseline):
     error = np.abs(np.median(draws[:, np.isin(n, N)], axis=0) / wavy - 1)
     law = np.abs(np.median(posterior.law_error(N), axis=0) / wavy - 1)
     assert error.mean() < law.mean()
+
+
+def test_curves_pass_through_more_sizes_than_are_fitted_one_by_one():
+    n = np.geomspace(100, 51_200, 73)
+    wavy = 0.8 * (n / 100) ** -0.3 * np.exp(0.15 * np.sin(1.5 * np.log(n)))
+    points = Points(n, wavy, np.full(len(n), 1e7))
+    law = LawDraws("power law", (np.full((200, 1), wavy[-1]), np.full((200, 1), 0.3)))
+    drift, none = np.full(200, 0.1), np.zeros(200)
+    posterior = Posterior((law,), n[-1], 1.0, drift, none, 0.0, np.zeros((200, 2)))
+    draws = curve_draws(posterior, points, n[5:-5:6], np.random.default_rng(0))
+    assert np.median(draws, axis=0) == pytest.approx(wavy[5:-5:6], rel=0.003)
 
 
 def test_differences_are_a_paired_t_test_where_test_images_abound():
@@ -267,6 +295,32 @@ def test_stored_correlations_and_common_seeds_are_used(findings, worth):
     ]
     alone = worth_of_variants(one_seed)
     assert any("No size has two seeds of both" in note for note in alone.notes)
+
+
+def test_grouped_test_images_count_as_their_effective_number(findings, worth):
+    grouped = []
+    for finding in findings:
+        curve = finding.curves["top_1_error"]
+        runs = curve.runs.assign(top_1_effective_images=100.0)  # of 1,000
+        curve = replace(curve, runs=runs)
+        grouped.append(replace(finding, curves={"top_1_error": curve}))
+    narrow, wide = (
+        rows.comparisons["b"].rows[2].difference for rows in (worth, worth_of_variants(grouped))
+    )
+    assert wide.median == pytest.approx(narrow.median)
+    assert wide.upper - wide.lower > 2 * (narrow.upper - narrow.lower)
+
+
+def test_budgets_that_meet_at_all_images_are_worth_the_same_there(findings):
+    results = findings[0].results
+    budgets = {"a": {"budget": "epochs"}, "b": {"budget": "steps"}}
+    data = results.data.model_copy(update={"splits": {"train": 100_000}})
+    results = results.model_copy(update={"variant_settings": budgets, "data": data})
+    notes = worth_of_variants([replace(finding, results=results) for finding in findings]).notes
+    assert "b and a are the same run on all 100,000 training images: b is worth 1x" in notes[-1]
+    budgets["b"]["epochs"] = 99  # another recipe
+    notes = worth_of_variants([replace(finding, results=results) for finding in findings]).notes
+    assert not any("the same run" in note for note in notes)
 
 
 def test_shared_test_images_narrow_the_interval(findings, worth):

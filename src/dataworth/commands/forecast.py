@@ -14,13 +14,14 @@ from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
 from ..findings import sentences
+from ..findings import worth as findings_worth
 from ..findings.classes import FILE as PER_CLASS_FILE
 from ..findings.classes import ClassGains, class_gains, describe_gains, read_class_errors
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
 from ..findings.orders import Terms, describe_order, plan_order
 from ..findings.training import TrainingFindings, describe_training, training_findings
-from ..findings.worth import INDEPENDENT, OptionsWorth, describe_worth, numbers, shared_test
+from ..findings.worth import OptionsWorth, describe_worth, numbers
 from ..forecaster.learning_curve import LearningCurve
 from ..forecaster.measurements import read_measurements
 from ..forecaster.runs import MAX_SIZE
@@ -198,30 +199,30 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     path, points = flags.compare, flags.points
     assert path is not None, "the caller checks"
     assert points is not None, "as above"
-    results, same = (
-        read_results(path) if _is_study(path) else None,
-        path.resolve() == points.resolve(),
-    )
+    results = read_results(path) if _is_study(path) else None
+    same = path.resolve() == points.resolve()
     baseline = points.name
     if _is_study(points):
         study = results if same and results is not None else read_results(points)
         baseline = flags.variant or study.experiment_id
-    if results is None:  # has a single error, whatever the metric of the study
-        option, _ = _analyse(path, flags.replace(metric=None, variant=None))
-        comparison = compare(analysis, option)
-        worth = OptionsWorth(baseline, name, {path.name: comparison}, [INDEPENDENT])
+    if results is None:  # a table has a single error
+        option, own_error = _analyse(path, flags.replace(metric=None, variant=None))
+        notes = findings_worth.same_error((baseline, name), (path.name, own_error))
+        notes.append(findings_worth.INDEPENDENT)
+        worth = OptionsWorth(baseline, name, {path.name: compare(analysis, option)}, notes)
         return _with_costs(worth, {baseline: analysis, path.name: option}, flags)
-    metric = {metric_name(metric): metric for metric in METRICS}.get(name, flags.metric)
+    metric = {metric_name(metric): metric for metric in METRICS}.get(name, METRICS[0])
+    notes = findings_worth.same_error((baseline, name), (path.name, metric_name(metric)))
     variants, comparisons, analyses = results.variants(), {}, {baseline: analysis}
     for variant in variants:
         if same and len(variants) > 1 and variant == flags.variant:
             continue
         option, name = _analyse_variant(path, variants, metric, variant, flags)
-        shared = shared_test(results, metric or METRICS[0], baseline, variant) if same else None
+        shared = findings_worth.shared_test(results, metric, baseline, variant) if same else None
         title = variant if len(variants) > 1 else results.experiment_id
         comparisons[title] = compare(analysis, option, shared)
         analyses[title] = option
-    notes = [] if same and results.answer_correlations else [INDEPENDENT]
+    notes += [] if same and results.answer_correlations else [findings_worth.INDEPENDENT]
     worth = OptionsWorth(baseline, name, comparisons, notes)
     return _with_costs(worth, analyses, flags)
 

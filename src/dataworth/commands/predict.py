@@ -166,5 +166,6 @@ def _lines(row: Mapping[str, Any], classifier: Classifier, flags: PredictFlags) 
     if "set" in row:
         coverage = f"{100 * (1 - flags.alpha):.4g} % coverage"
         members = ", ".join(row["set"]) or "none above the threshold"
-        lines.append(f"  prediction set of {row['set_size']} classes, {coverage}: {members}")
+        size = "1 class" if row["set_size"] == 1 else f"{row['set_size']} classes"
+        lines.append(f"  prediction set of {size}, {coverage}: {members}")
     return [printable_name(line) for line in lines]

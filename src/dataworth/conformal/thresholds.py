@@ -45,9 +45,10 @@ def check_calibration_images(data: PreparedData) -> None:
             "split"
         )
     if shared := int((~distinct).sum()):
+        are, they = ("is", "it is") if shared == 1 else ("are", "they are")
         warn(
-            f"--conformal: {shared} of {len(distinct)} validation images are also in test; they "
-            "are left out of the calibration"
+            f"--conformal: {shared} of {len(distinct)} validation images {are} also in test; "
+            f"{they} left out of the calibration"
         )
 
 

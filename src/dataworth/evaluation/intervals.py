@@ -206,7 +206,7 @@ def _seed_half_widths(
 
 def paired_intervals(
     pairs: Sequence[Sequence[tuple[float, float]]],
-    num_test: int,
+    num_test: int | NDArray[np.float64],
     correlation: float = 0.0,
     level: float = 0.9,
 ) -> list[tuple[float, float, float]] | None:
@@ -220,8 +220,8 @@ def paired_intervals(
     ----------
     pairs : sequence of sequence of tuple of float
         Of each size: the errors of the baseline and of the option, for each common seed.
-    num_test : int
-        Test images.
+    num_test : int or ndarray of shape (sizes, 2)
+        Test images, as in :func:`wilson_interval`; an array: of the baseline and the option.
     correlation : float
         Of right and wrong answers between the two; 0 if it is not known.
     level : float

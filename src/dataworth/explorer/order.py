@@ -10,6 +10,7 @@ import pandas as pd
 from ..findings import sentences
 from ..findings.curves import Curve
 from ..findings.orders import Terms, order_sentence, plan_order
+from ..scaling.purchases import NUM_DRAWS
 from .components import escape
 from .law import NOT_EVALUATED, PRIVATE, WIDTH, Question, law_of, sliders
 from .study import ExplorerStudy
@@ -77,8 +78,12 @@ def order_panel(
     text = order_sentence(plan, at_hand, price, miss_cost > 0, "a cost of missing of")
     orders = np.unique([*np.round((FACTORS - 1) * at_hand), plan.order])
     orders = orders[orders > 0]
-    below = posterior.expected_error(at_hand + orders) <= target
-    reached = np.logical_or.accumulate(below, axis=1).mean(axis=0)  # there or before, as planned
+    draws = posterior.thinned(max(1, len(posterior.drift) // NUM_DRAWS))  # those of the plan
+    error = draws.expected_error(np.array([at_hand, *at_hand + orders]))
+    missed = error[:, 0] > target  # at hand, as was measured: the plan keeps these alone
+    below = np.logical_or.accumulate(error[missed, 1:] <= target, axis=1)
+    chances = below.mean(axis=0) if len(below) else np.ones(len(orders))
+    reached = np.where(orders == plan.order, plan.chance_now, chances)
     rows = {
         "order now": [
             f"{sentences.rounded(n)}{' (planned)' if n == plan.order else ''}" for n in orders

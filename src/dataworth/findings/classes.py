@@ -159,9 +159,10 @@ def describe_gains(gains: ClassGains) -> str:
         _standing_out(table),
     ]
     if not table["reliable"].all():
+        few = (~table["reliable"]).sum()
         lines.append(
-            f"{(~table['reliable']).sum()} classes have so few images that {NEXT_IMAGES} more are "
-            f"beyond {RELIABLE_FACTOR:.0f} times of them: their gains are unreliable."
+            f"{few} {'class has' if few == 1 else 'classes have'} so few images that {NEXT_IMAGES} "
+            f"more are beyond {RELIABLE_FACTOR:.0f} times of them: the gain is unreliable there."
         )
     return "\n".join([*lines, *([_allocation(gains)] if most else [])])
 
@@ -183,8 +184,8 @@ def _standing_out(table: pd.DataFrame) -> str:
         )
     listed = ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else ".")
     return (
-        f"{len(names)} of {len(table)} classes stand out (95 % sure to gain more than the mean "
-        f"class): {listed}"
+        f"{len(names)} of {len(table)} classes {'stands' if len(names) == 1 else 'stand'} out "
+        f"(95 % sure to gain more than the mean class): {listed}"
     )
 
 

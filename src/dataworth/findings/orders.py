@@ -95,6 +95,11 @@ def order_sentence(
     unit = "" if price else " images"
     miss = f"{plan.miss_cost:,.0f}{unit}"
     rounds = _in_rounds(plan.rounds)
+    if plan.order == 0 and plan.chance_now == 1:
+        return (
+            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand, "
+            "and what was measured above it is noise. Train another seed of the largest size."
+        )
     if plan.order == 0:
         return (
             f"Order nothing: to reach {percent(plan.target)} {rounds} is expected to cost more "

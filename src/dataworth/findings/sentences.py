@@ -247,7 +247,7 @@ def simulated(
         Of each size; test images.
     """
     return (
-        f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {seeds} seeds, "
+        f"{len(sizes)} sizes up to {sizes[-1]:,.0f} images, {seeds} seed{'s' * (seeds > 1)}, "
         f"{num_test:,} test images; medians over simulated studies:\n"
         f"forecast at {RELIABLE_FACTOR:.0f}x the largest size: width of the 90 % interval "
         f"{100 * design.forecast_width:.0f} % of the error\n"

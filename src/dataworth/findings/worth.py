@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 
+from ..errors import InputError
 from ..evaluation.intervals import paired_intervals
 from ..evaluation.records import StudyResults
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.worth import Comparison, Crossing, Estimate, SharedTest, Worth, compare
-from .curves import METRICS, Curve, headline, metric_name
+from .curves import METRICS, Curve, headline, metric_name, points
 from .sentences import UNRELIABLE, rounded
 from .study import VariantFindings
 
@@ -94,7 +95,8 @@ def worth_of_variants(
             for row in comparison.rows
         ]
         comparisons[name] = replace(comparison, rows=tuple(rows))
-    return OptionsWorth(baseline, metric_name(metric), comparisons, _notes(results, paired))
+    notes = [*_notes(results, paired), *_same_runs(results, baseline, comparisons)]
+    return OptionsWorth(baseline, metric_name(metric), comparisons, notes)
 
 
 def shared_test(results: StudyResults, metric: str, baseline: str, option: str) -> SharedTest:
@@ -117,6 +119,30 @@ def shared_test(results: StudyResults, metric: str, baseline: str, option: str) 
     return SharedTest(*(stored.get(frozenset(pair), 0.0) for pair in pairs))
 
 
+def same_error(*curves: tuple[str, str]) -> list[str]:
+    """Return a note on each curve whose file does not say which error it holds.
+
+    Parameters
+    ----------
+    *curves : (str, str)
+        Name and error of each, such as top-5 error, or error alone.
+
+    Raises
+    ------
+    InputError
+        If they are different errors.
+    """
+    kinds = {error for _, error in curves} - {"error"}
+    if len(kinds) > 1:
+        held = ", ".join(f"{name} holds the {error}" for name, error in curves)
+        raise InputError(f"--compare: {held}; choose one by --metric of a study or --y-column")
+    return [
+        f"{name}: its error is taken for the {kind}."
+        for name, error in curves
+        for kind in kinds - {error}
+    ]
+
+
 def _paired_differences(
     weaker: Curve, stronger: Curve, shared: SharedTest
 ) -> dict[float, Estimate]:
@@ -128,14 +154,24 @@ def _paired_differences(
         curve.runs.pivot_table(index="num_train_images", columns="seed", values=curve.metric)
         for curve in (weaker, stronger)
     ]
-    pairs = {}
+    counts = [_test_images(curve) for curve in (weaker, stronger)]
+    pairs, num_test = {}, []
     for n in tables[0].index.intersection(tables[1].index):
         both = pd.concat([table.loc[n] for table in tables], axis=1, join="inner").dropna()
         if len(both):
             pairs[float(n)] = [(a, b) for a, b in both.to_numpy(float).tolist()]
-    num_test = int(stronger.runs["num_images"].max())
-    rows = paired_intervals(list(pairs.values()), num_test, shared.between) if pairs else None
+            num_test.append([count[float(n)] for count in counts])
+    if not pairs:
+        return {}
+    rows = paired_intervals(list(pairs.values()), np.array(num_test), shared.between)
     return {n: Estimate(*row) for n, row in zip(pairs, rows or (), strict=False)}
+
+
+def _test_images(curve: Curve) -> dict[float, float]:
+    """Return the test images at each size; of grouped images, their effective number."""
+    means = points(curve.runs, curve.metric).of_means
+    assert means.num_test is not None, "of a study"
+    return dict(zip(means.sizes.tolist(), means.num_test.tolist(), strict=True))
 
 
 def _notes(results: StudyResults, paired: bool) -> list[str]:
@@ -150,6 +186,26 @@ def _notes(results: StudyResults, paired: bool) -> list[str]:
         else "No size has two seeds of both: the error differences are from the laws."
     )
     return [test, seeds]
+
+
+def _same_runs(
+    results: StudyResults, baseline: str, comparisons: Mapping[str, Comparison]
+) -> Iterator[str]:
+    """Yield a note on each option that is the baseline itself at all of the training images.
+
+    Equal epochs and equal steps are one run there, which a forecast from smaller sizes cannot tell.
+    """
+    num_train = results.data.splits.get("train", np.inf)
+    for name, comparison in comparisons.items():
+        settings = [results.variant_settings.get(variant, {}) for variant in (baseline, name)]
+        first, second = (results.recipe | changes for changes in settings)
+        differences = {key for key in first if first[key] != second.get(key)}
+        forecast = [row.n for row in comparison.rows if not row.measured]
+        if differences == {"budget"} and forecast and forecast[-1] >= num_train:
+            yield (
+                f"{name} and {baseline} are the same run on all {num_train:,} training images: "
+                f"{name} is worth 1x there, whatever its forecast says."
+            )
 
 
 def numbers(worth: OptionsWorth) -> pd.DataFrame:
@@ -283,7 +339,12 @@ def crossing(curves: Crossing) -> str:
         within = f"up to at least {low} images (probability 95 %)"
         return f"worth something {within if curves.probability > 1 - TOLD else at_all_sizes}"
     if curves.worst > 1 - TOLD:
-        return "the two curves cannot be told apart"
+        if curves.best < TOLD:
+            return "the two curves cannot be told apart"
+        from_size = f"from {high} images on (probability 95 %)"
+        if np.isinf(images.upper):
+            from_size = "at the larger sizes measured"
+        return f"worth something {at_all_sizes if images.upper <= curves.first else from_size}"
     if about and not curves.ends:
         return f"worth something only beyond about {about} {interval}"
     return "worth less than its own images, or not more, at every size measured"

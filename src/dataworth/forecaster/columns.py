@@ -35,6 +35,7 @@ NO_METRIC = {"std", "stdev", "stddev", "sd", "sem", "se", "stderr", "standard", 
              "times", "delta", "diff", "gain", "epoch", "step", "seconds", *TRAINING}  # fmt: skip
 SEED = {"seed", "run", "fold", "split", "repeat", "rep", "trial", "replicate"}
 MEAN = {"mean", "avg", "average"}
+PROGRESS = {"epoch", "epochs", "step", "steps", "iteration", "iterations"}  # of one training
 GROUPS = {"split", "metric", "model", "variant", "dataset", "phase"}  # rows of several curves
 
 
@@ -76,6 +77,13 @@ def is_num_test(name: str) -> bool:
     found = set(words(name)) - IGNORED
     heads = found & (COUNTS | EXAMPLES | {"ntest", "numtest", "testsize"})
     return bool(found & TEST and heads) and found <= COUNTS | EXAMPLES | TEST | {"set"}
+
+
+def is_count(name: str) -> bool:
+    """Whether a name is that of a number of answers: num_errors, error count."""
+    found = words(name)
+    before = len(found) > 1 and found[0] in COUNTS and found[1] in ERROR | ACCURACY | {"of"}
+    return before or found[-1:] in (("count",), ("counts",))
 
 
 def meaning_of(name: str) -> Meaning | None:

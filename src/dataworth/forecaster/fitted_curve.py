@@ -37,8 +37,8 @@ class FittedCurve:
     Attributes
     ----------
     analysis_ : Analysis
-        Points, posteriors and backtests. Also set where ``fit`` raises NotIdentifiableError: its
-        ``reason`` says why.
+        Points, posteriors and backtests. Also set where the points given to ``fit`` determine no
+        law: its ``reason`` says why.
     """
 
     analysis_: Analysis

@@ -189,6 +189,7 @@ class LearningCurve(FittedCurve):
             If there are fewer than three sizes, no error is clearly below the chance level, the
             error does not fall, or an error is 0 and ``num_test`` is None.
         """
+        self.__dict__.pop("analysis_", None)  # of an earlier fit, which this one replaces
         n, error = to_numbers("n", n), to_numbers("error", error)
         if n.ndim != 1 or n.shape != error.shape:
             raise ValueError(

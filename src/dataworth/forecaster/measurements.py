@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
 from ..scaling.points import NotIdentifiableError, Points
-from .columns import GROUPS, choose_columns, shown, words
+from .columns import GROUPS, PROGRESS, choose_columns, shown, words
 from .flags import ReadFlags
 from .number_formats import MARKS, decimal_mark
 from .rows import Table, is_number, text_of
@@ -78,6 +81,7 @@ def _measurements(table: Table, flags: ReadFlags, unbounded: bool) -> Measuremen
     table = _filtered(table, flags.where)
     columns = choose_columns(table, flags.x_column, flags.y_column, unbounded)
     _check_one_curve(table, (columns.size, *columns.errors))
+    _check_ends_of_runs(table, columns.size)
     if flags.decimal is None:
         values = [cell for name in columns.errors for cell in table.column(name)]
         mark = decimal_mark(table.column(columns.size), values, is_share=not unbounded)
@@ -90,7 +94,8 @@ def _measurements(table: Table, flags: ReadFlags, unbounded: bool) -> Measuremen
     if len(columns.errors) > 1:
         notes.append(f"{len(columns.errors)} columns as runs of each size")
     if runs.num_blank:
-        notes.append(f"{runs.num_blank} blank cells left out")
+        cells = "1 blank cell" if runs.num_blank == 1 else f"{runs.num_blank} blank cells"
+        notes.append(f"{cells} left out")
     if mark == ",":
         notes.append("decimal commas")
     try:
@@ -123,3 +128,23 @@ def _check_one_curve(table: Table, used: tuple[str, ...]) -> None:
                     f"rows of several curves ({', '.join(map(shown, texts[:4]))}): choose with "
                     f"--where {shown(name)}={shown(texts[0])}"
                 )
+
+
+def _check_ends_of_runs(table: Table, size: str) -> None:
+    """Refuse logs of whole trainings, whose epochs would count as seeds of a size."""
+    for name in table.header:
+        if name == size or not words(name) or not set(words(name)) <= PROGRESS:
+            continue
+        epochs: dict[str, set[float]] = {}
+        for n, cell in zip(table.column(size), table.column(name), strict=True):
+            with suppress(ValueError):
+                epochs.setdefault(text_of(n), set()).add(float(text_of(cell)))
+        steps = [np.unique(np.diff(sorted(values))) for values in epochs.values()]
+        if any(
+            len(values) > 2 and len(s) == 1
+            for values, s in zip(epochs.values(), steps, strict=True)
+        ):
+            raise InputError(
+                f"rows of several epochs of one run: choose with --where {shown(name)}=NUMBER, or "
+                f"leave {shown(name)} out if every row is a finished run"
+            )

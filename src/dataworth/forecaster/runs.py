@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, short_repr
 from ..scaling.laws import Array
-from .columns import Columns, shown, words
+from .columns import Columns, is_count, shown, words
 from .number_formats import Mark, parse_number
 from .rows import Cell, Table, is_blank, text_of
 
@@ -64,6 +64,8 @@ def read_runs(table: Table, columns: Columns, mark: Mark, unbounded: bool) -> Ru
             continue
         size = _positive(x[i], mark, place, columns.size)
         num_test = _positive(tests[0][i], mark, place, names[-1]) if tests else np.nan
+        if num_test < 1:
+            raise InputError(f"{place}: {shown(names[-1])} is a share: write the number of images")
         for k in present:
             value, percent = _number(ys[k][i], mark, place, columns.errors[k])
             cells.append((place, columns.errors[k], ys[k][i]))
@@ -116,6 +118,8 @@ def as_errors(
         meaning = "accuracy" if "accuracy" in flags else "error"
     if meaning not in ("error", "accuracy"):
         raise InputError(f"is {name} an error or an accuracy? say --as error or --as accuracy")
+    if any(map(is_count, columns.errors)) and not {"share", "percent"} & set(flags):
+        raise InputError(f"{name} holds numbers of answers: write shares of the test images")
     is_percent = _is_percent(runs, columns, flags)
     share = runs.value / 100 if is_percent else runs.value
     if len(share) and share.max() > 1:

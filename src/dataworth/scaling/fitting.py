@@ -112,7 +112,7 @@ def fit(
         If there are fewer than three distinct sizes.
     """
     if len(points.sizes) < MIN_SIZES:
-        raise NotIdentifiableError(too_few_sizes(points))
+        raise NotIdentifiableError(too_few_sizes(len(points.sizes)))
     rng, largest = np.random.default_rng(0), np.log(points.sizes)[-1]
     measured = (points.of_means if prior is None else points).log_errors()
     components = _applicable(prior or forecast_prior(chance, start), points, chance)
@@ -177,9 +177,10 @@ def _deviations(
     return drawn
 
 
-def too_few_sizes(points: Points) -> str:
+def too_few_sizes(count: int) -> str:
     """Return the message for fewer than ``MIN_SIZES`` sizes."""
-    return f"{len(points.sizes)} sizes were measured and {MIN_SIZES} are needed"
+    measured = "1 size was" if count == 1 else f"{count} sizes were"
+    return f"{measured} measured and {MIN_SIZES} are needed"
 
 
 def _marginal_log_likelihood(

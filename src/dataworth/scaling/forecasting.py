@@ -277,7 +277,7 @@ def check_identifiable(points: Points, chance: float) -> None:
         error does not fall from the smallest to the largest size.
     """
     if len(points.sizes) < MIN_SIZES:
-        raise NotIdentifiableError(too_few_sizes(points))
+        raise NotIdentifiableError(too_few_sizes(len(points.sizes)))
     variance = points.sampling_variance + points.seed_variance / points.num_runs
     margin = 2 * np.sqrt(np.maximum(variance, (0.01 * points.means) ** 2))
     if (points.means + margin >= chance).all():
@@ -290,6 +290,11 @@ def check_identifiable(points: Points, chance: float) -> None:
             f"{error:.3g}" if points.unbounded else f"{100 * error:.1f} %"
             for error in (first, last)
         )
+        if start == end:
+            raise NotIdentifiableError(
+                f"the error is {start} both at {points.sizes[0]:,.0f} images and at "
+                f"{points.sizes[-1]:,.0f}"
+            )
         raise NotIdentifiableError(
             f"the error rises from {start} at {points.sizes[0]:,.0f} images to "
             f"{end} at {points.sizes[-1]:,.0f}"

@@ -155,7 +155,10 @@ def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.G
     errors = posterior.expected_error(n)
     inside = n < posterior.largest_size
     at = np.concatenate(
-        [np.log2(posterior.largest_size / n[inside]), (log_n[-1] - log_n) / np.log(2)]
+        [
+            np.log2(posterior.largest_size / n[inside]),
+            (np.log(points.sizes)[-1] - log_n) / np.log(2),  # the last of many sizes is a mean
+        ]
     )
     num_inside = int(inside.sum())
     near, far = np.minimum.outer(at, at), np.maximum.outer(at, at)

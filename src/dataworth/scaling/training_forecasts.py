@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .fitting import MIN_SIZES, too_few_sizes
 from .forecasting import INTERVAL_LEVEL, Backtest, interval
 from .grid import Grid
 from .laws import Array
 from .points import NotIdentifiableError
 from .training_fit import TrainingPosterior, fit_grid
 
-MIN_SIZES = 3  # distinct numbers of images
 MIN_CELLS = 5
 MIN_RATIO = 1.4  # of the most to the least training of a size that tells its effect
 MIN_TRAINED_TWICE = 2  # sizes with such a ratio
@@ -95,7 +95,7 @@ def check_grid(grid: Grid) -> None:
     """
     sizes = np.unique(grid.cells[:, 0])
     if len(sizes) < MIN_SIZES:
-        raise NotIdentifiableError(f"{len(sizes)} sizes were measured and {MIN_SIZES} are needed")
+        raise NotIdentifiableError(too_few_sizes(len(sizes)))
     per_size = [grid.cells[grid.cells[:, 0] == n, 1] for n in sizes]
     ratios = np.array([steps.max() / steps.min() for steps in per_size])
     if (ratios >= MIN_RATIO).sum() < MIN_TRAINED_TWICE:
