@@ -44,7 +44,9 @@ def describe_order(analysis: Analysis, terms: Terms) -> str:
     text = order_sentence(plan, analysis.points.sizes[-1], terms.price, is_cost_given)
     run = run_before_order(analysis, plan, terms.price or 1.0)
     text = f"{text} {_run_sentence(run, plan, terms.price)}".rstrip()
-    return text if is_cost_given else f"{text}\n\n{_certainty(analysis, terms)}"
+    if is_cost_given or not plan.order:
+        return text
+    return f"{text}\n\n{_certainty(analysis, terms)}"
 
 
 def _certainty(analysis: Analysis, terms: Terms) -> str:
