@@ -32,7 +32,7 @@ from dataworth.evaluation import evaluator
 from dataworth.evaluation.metrics import compute_top_k_error
 from dataworth.evaluation.results import newest_results, read_results
 from dataworth.evaluation.tables import runs_table, sizes_table
-from dataworth.signals import handle_signals
+from dataworth.signals import handle_signals, received_signal
 from dataworth.storage.run_directory import RunDirectory
 from dataworth.storage.study_directory import StudyDirectory
 from dataworth.training.trainer import Trainer
@@ -175,6 +175,7 @@ def test_a_full_disk_or_a_signal_ends_what_is_scored_side_by_side(
     assert evaluate(*words, "--results-dir", "r", "--jobs", 2) == code
     assert line in capsys.readouterr().err
     assert len(written) == 3
+    assert received_signal() is None  # a run that this process trains next is not stopped
 
 
 def test_jobs_are_as_many_as_cores_and_memory_allow(monkeypatch):

@@ -52,6 +52,7 @@ def handle_signals() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _State.received = None  # or what this process trains next would stop at once
 
 
 @contextmanager
