@@ -85,7 +85,7 @@ class Estimate:
     pool: WorkerPool
     throughput: dict[tuple[Split, Recipe], Throughput] = field(default_factory=dict)  # of one run
     cores: int = field(default_factory=torch.get_num_threads)
-    measuring: float = 0.0  # seconds that the last measurement of a split took, all recipes
+    measuring: float = 0.0  # seconds that the measurement of a split took, for all recipes
 
     def seconds(self, split: Split) -> float:
         """Return how long all runs take, the longest first if there are several at a time."""
