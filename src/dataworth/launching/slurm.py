@@ -93,8 +93,10 @@ def check_slurm(machine: Machine) -> None:
 
 
 def slurm_slots(machine: Machine) -> int:
-    """Return the limit of tasks at a time; how many nodes are free, Slurm does not tell."""
-    check_slurm(machine)
+    """Return the limit of tasks at a time; how many nodes are free, Slurm does not tell.
+
+    A plan needs no submitit.
+    """
     key = "slurm_array_parallelism"
     limit = _settings(machine).get(key, 256)  # submitit's default
     if not isinstance(limit, int) or limit < 1:
