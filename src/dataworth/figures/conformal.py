@@ -13,7 +13,7 @@ from .files import save_printed
 from .style import BLUE, GREY, ORANGE, caption, label_percent, new_axes, percent_tick
 
 METHOD_STYLES = {"lac": (BLUE, "o"), "aps": (ORANGE, "s"), "raps": ("#009E73", "^")}
-SHIFT = 1.025  # factor between methods of one size, so that their markers do not overlap
+SPREAD = 0.5  # of the gap between two sizes, over which methods and seeds are drawn side by side
 
 
 def plot_coverage(ax: Axes, table: pd.DataFrame) -> Axes:
@@ -36,21 +36,27 @@ def plot_coverage(ax: Axes, table: pd.DataFrame) -> Axes:
 
 def plot_set_size(ax: Axes, table: pd.DataFrame) -> Axes:
     """Draw the mean size of marginal sets against training images, one marker per run."""
-    for x, rows, (color, marker), label in _by_method(table):
-        ax.plot(x, rows["mean_set_size"], marker, color=color, ms=4)
-        mean = rows.groupby("num_images")["mean_set_size"].mean()
-        ax.plot(np.unique(x), mean, color=color, lw=1.5, label=label)
+    for _, rows, (color, marker), label in _by_method(table):
+        ax.plot(rows["num_images"], rows["mean_set_size"], marker, color=color, ms=3, alpha=0.6)
+        means = rows.groupby("num_images")["mean_set_size"].mean()
+        ax.plot(means.index, means, color=color, lw=1.5, label=label)
     ax.set_ylim(bottom=0)
     return _finish_axes(ax, table, "mean set size (classes)")
 
 
 def _by_method(table: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame, tuple[str, str], str]]:
-    """Return shifted sizes, rows, (colour, marker) and name of each method."""
+    """Return sizes shifted by method and seed, rows, (colour, marker) and name of each method."""
     marginal = table[table["mode"] == "marginal"]
+    seeds = np.unique(marginal["seed"])
+    places = len(METHOD_STYLES) * len(seeds)
+    gaps = np.diff(np.log(np.unique(marginal["num_images"])))
+    step = SPREAD * min(gaps, default=0.3) / places
     parts = []
     for i, (method, style) in enumerate(METHOD_STYLES.items()):
         rows = marginal[marginal["method"] == method]
-        parts.append((rows["num_images"] * SHIFT ** (i - 1), rows, style, method.upper()))
+        place = i * len(seeds) + np.searchsorted(seeds, rows["seed"])
+        x = rows["num_images"] * np.exp(step * (place - (places - 1) / 2))
+        parts.append((x, rows, style, method.upper()))
     return parts
 
 

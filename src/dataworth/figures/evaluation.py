@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from ..evaluation.added_records import FullScores
 from ..evaluation.records import RunScores, StudyResults
 from ..findings.sentences import sample
 from .files import save_printed
@@ -30,29 +31,19 @@ def size_colors(sizes: Sequence[int]) -> dict[int, Any]:
 
 
 def plot_reliability(ax: Axes, runs: Sequence[RunScores]) -> Axes:
-    """Draw a reliability diagram, one line per run, coloured by training images.
+    """Draw a reliability diagram, one line per size.
 
     Parameters
     ----------
     runs : sequence of RunScores
         With full scores.
     """
-    colors = size_colors(sorted({run.num_images for run in runs}))
-    ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
-    ax.annotate(
-        "confidence = accuracy", (0.97, 0.97), rotation=45, rotation_mode="anchor", color=GREY,
-        ha="right", va="bottom", fontsize=8,
-    )  # fmt: skip
-    for size, color in colors.items():  # largest first
+    ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="confidence = accuracy")
+    for size, color in size_colors(sorted({run.num_images for run in runs})).items():
         scores = [run.full for run in runs if run.full and run.num_images == size]
-        mean = np.mean([full.expected_calibration_error for full in scores])
-        for i, full in enumerate(scores):
-            label = f"{size:,} images: ECE {100 * mean:.1f} %" if i == 0 else None
-            bins = full.reliability
-            ax.plot(
-                bins.confidence, bins.accuracy, "o-", color=color, ms=3.5, lw=1.2,
-                label=label,
-            )  # fmt: skip
+        error = np.mean([full.expected_calibration_error for full in scores])
+        label = f"{size:,} images: ECE {100 * error:.1f} %"
+        ax.plot(*_mean_bins(scores), "o-", color=color, ms=3.5, lw=1.2, label=label)
     for axis in (ax.xaxis, ax.yaxis):
         label_percent(axis)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -61,6 +52,19 @@ def plot_reliability(ax: Axes, runs: Sequence[RunScores]) -> Axes:
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     caption(ax, _sample(runs))
     return ax
+
+
+def _mean_bins(scores: Sequence[FullScores]) -> tuple[Any, Any]:
+    """Return confidence and accuracy of the bins, means over the runs of a size.
+
+    The bins of a run hold equally many images, so those of the same rank belong together; a run
+    with many equal confidences has fewer bins and is left out.
+    """
+    bins = [full.reliability for full in scores]
+    most = max(len(of_run.confidence) for of_run in bins)
+    whole = [of_run for of_run in bins if len(of_run.confidence) == most]
+    confidence = np.mean([of_run.confidence for of_run in whole], axis=0)
+    return confidence, np.mean([of_run.accuracy for of_run in whole], axis=0)
 
 
 def plot_class_errors(ax: Axes, table: pd.DataFrame) -> Axes:
