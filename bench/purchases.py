@@ -13,6 +13,7 @@ the smallest of a ladder with at most 10 % of failures on the curves of all othe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -213,11 +214,11 @@ Value = TypeVar("Value")
 
 
 def remembered(function: Callable[[Points, Case], Value]) -> Callable[[Points, Case], Value]:
-    """Return a function that is called once for the same points: all policies begin alike."""
-    known: dict[tuple[int, tuple[float, ...]], Value] = {}
+    """Return a function of a case, called once for the same points: all policies begin alike."""
+    known: dict[tuple[float, ...], Value] = {}
 
     def look_up(points: Points, case: Case) -> Value:
-        key = id(case), tuple(points.n.tolist())
+        key = tuple(points.n.tolist())
         if key not in known:
             known[key] = function(points, case)
         return known[key]
@@ -239,35 +240,50 @@ BASELINES = {
 }
 
 
+Scores = dict[tuple[str, int], Array]  # policy, rounds -> array of shape (rungs, 2)
+
+
+def replay_case(case: Case, rounds: Sequence[int]) -> Scores:
+    """Replay a case by every policy, with every rung of its ladder."""
+    posterior = remembered(_posterior)
+    ladders: dict[str, list[Callable[[], Policy]]] = {
+        "dataworth": [partial(Planner, posterior, None)],
+        "dataworth, one cost of missing": [partial(Planner, posterior, c) for c in MISS_COSTS],
+    }
+    for name, function in BASELINES.items():
+        needed = remembered(function)
+        ladders[name] = [partial(corrected, needed, factor) for factor in CORRECTIONS]
+    return {
+        (name, number): np.array([replay(case, rung(), number) for rung in ladder], dtype=float)
+        for name, ladder in ladders.items()
+        for number in rounds
+    }
+
+
 def measure_purchases(curves: Sequence[Curve], rounds: Sequence[int]) -> pd.DataFrame:
     """Return one row per policy and number of rounds: failures, and images bought."""
     listed = list(cases(curves))
     data = np.array([case.curve.data for case in listed])
-    posterior = remembered(_posterior)
-    baselines = {name: remembered(needed) for name, needed in BASELINES.items()}
-
-    def scores(policy: Callable[[], Policy], number: int) -> Array:
-        return np.array([replay(case, policy(), number) for case in listed], dtype=float)
-
+    with ProcessPoolExecutor() as pool:
+        replays = list(pool.map(partial(replay_case, rounds=tuple(rounds)), listed))
     rows = []
-    for number in rounds:
-        rows.append(_row("dataworth", number, scores(partial(Planner, posterior, None), number)))
-        ladder = [scores(partial(Planner, posterior, cost), number) for cost in MISS_COSTS]
-        rows.append(_row("dataworth, one cost of missing", number, tuned(ladder, data)))
-        for name, needed in baselines.items():
-            ladder = [scores(partial(corrected, needed, f), number) for f in CORRECTIONS]
-            rows.append(_row(name, number, ladder[0]))
-            rows.append(_row(f"{name}, corrected", number, tuned(ladder, data)))
-    return pd.DataFrame(rows)
+    for (name, number), ladder in replays[0].items() if replays else ():
+        table = np.array([scores[name, number] for scores in replays])  # (cases, rungs, 2)
+        if name in BASELINES or len(ladder) == 1:
+            rows.append(_row(name, number, table[:, 0]))
+        if len(ladder) > 1:
+            label = f"{name}, corrected" if name in BASELINES else name
+            rows.append(_row(label, number, tuned(table.swapaxes(0, 1), data)))
+    return pd.DataFrame(rows).sort_values("rounds", kind="stable")
 
 
-def tuned(ladder: Sequence[Array], data: NDArray[np.str_]) -> Array:
+def tuned(table: Array, data: NDArray[np.str_]) -> Array:
     """Choose a rung for each data set, the lowest with few failures on all other data sets.
 
     Parameters
     ----------
-    ladder : sequence of ndarray of shape (cases, 2)
-        Of each rung: whether the target was reached, and images bought.
+    table : ndarray of shape (rungs, cases, 2)
+        Whether the target was reached, and images bought.
     data : ndarray of shape (cases,)
         Data set of each case.
 
@@ -275,12 +291,11 @@ def tuned(ladder: Sequence[Array], data: NDArray[np.str_]) -> Array:
     -------
     ndarray of shape (cases, 2)
     """
-    table = np.array(ladder)
     chosen = np.zeros(len(data), dtype=int)
     for one in np.unique(data) if len(np.unique(data)) > 1 else ():
         failures = 1 - table[:, data != one, 0].mean(axis=1)
         enough = failures <= MISS_CHANCE
-        chosen[data == one] = enough.argmax() if enough.any() else len(ladder) - 1
+        chosen[data == one] = enough.argmax() if enough.any() else len(table) - 1
     result: Array = table[chosen, np.arange(len(data))]
     return result
 
