@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from dataworth.conformal.coverage import (
     BROKEN,
+    _design_effect,
     coverage_report,
     describe,
     expected_coverage,
@@ -170,6 +171,24 @@ def test_expected_coverage_holds_as_often_as_it_says():
         _, sets = ours("lac", calibration, test)
         inside += low <= sets[np.arange(300), labels].mean() <= high
     assert 0.91 < inside / 300 < 0.99
+
+
+def test_expected_coverage_allows_for_images_of_one_group():
+    """Every picture four times is as uncertain as every picture once."""
+    inside, too_sure = 0, 0
+    groups, nobody = np.repeat(np.arange(100), 4), np.zeros(400, int)
+    for seed in range(200):
+        calibration, (test, labels) = simulated(2 * seed, 100), simulated(2 * seed + 1, 100)
+        repeated = [np.repeat(values, 4, axis=0) for values in (*calibration, test, labels)]
+        _, sets = ours("lac", repeated[:2], repeated[2])
+        coverage = sets[np.arange(400), repeated[3]].mean()
+        effect = _design_effect(sets, repeated[3], groups)
+        low, high = expected_coverage(nobody, nobody, ALPHA, effect)
+        inside += low <= coverage <= high
+        low, high = expected_coverage(nobody, nobody, ALPHA)
+        too_sure += low <= coverage <= high
+    assert inside / 200 > 0.91
+    assert too_sure / 200 < 0.85
 
 
 def test_reports_agree_with_each_other(extended):

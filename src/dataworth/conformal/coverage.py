@@ -113,7 +113,10 @@ def _test_sets(
         for mode, values in modes.items():
             sets = prediction_sets(scores, from_json(values))
             per_class = 0 if mode == "marginal" else 1  # one group, or one per class
-            expected = expected_coverage(per_class * calibration_labels, per_class * labels, alpha)
+            effect = _design_effect(sets, labels, groups)
+            expected = expected_coverage(
+                per_class * calibration_labels, per_class * labels, alpha, effect
+            )
             predicted = shares.argmax(axis=1)
             reports[method][mode] = coverage_report(
                 sets, labels, predicted, alpha, expected, groups
@@ -121,8 +124,16 @@ def _test_sets(
     return reports
 
 
+def _design_effect(sets: NDArray[np.bool_], labels: Labels, groups: Labels | None) -> float:
+    """Return test images per independent test image, as far as coverage goes; 1 without groups."""
+    if groups is None:
+        return 1.0
+    covered = sets[np.arange(len(labels)), labels].astype(float)
+    return len(labels) / effective_images(covered, groups)
+
+
 def expected_coverage(
-    calibration_groups: Labels, test_groups: Labels, alpha: float
+    calibration_groups: Labels, test_groups: Labels, alpha: float, design_effect: float = 1.0
 ) -> tuple[float, float]:
     """Range that contains the test coverage in 95 % of all studies whose assumptions hold.
 
@@ -134,6 +145,8 @@ def expected_coverage(
     calibration_groups, test_groups : int64 ndarrays of shapes (n,) and (m,)
         Threshold that each image falls under; one group in the marginal mode.
     alpha : float
+    design_effect : float
+        Variance over that of independent images, on test; taken for the calibration images as well.
     """
     mean = variance = 0.0
     for group, m in zip(*np.unique(test_groups, return_counts=True), strict=True):
@@ -146,7 +159,7 @@ def expected_coverage(
         spread = a * b / ((a + b) * (a + b + 1))
         mean += weight * a / (a + b)
         variance += weight**2 * (spread / (a + b) + spread / m)
-    half = float(Z * np.sqrt(variance))
+    half = float(Z * np.sqrt(design_effect * variance))
     return float(max(0.0, mean - half)), float(min(1.0, mean + half))
 
 
@@ -176,8 +189,7 @@ def coverage_report(
     covered = sets[np.arange(len(labels)), labels].astype(float)
     size = sets.sum(axis=1).astype(float)
     coverage, num_classes = float(covered.mean()), sets.shape[1]
-    num_test = len(labels) if groups is None else effective_images(covered, groups)
-    low, high = wilson_interval(coverage, num_test)
+    low, high = wilson_interval(coverage, len(labels) / _design_effect(sets, labels, groups))
     contains = low <= 1 - alpha <= high
     explained = expected[0] - 1e-9 <= coverage <= expected[1] + 1e-9  # sums are rounded
     return CoverageReport(
