@@ -2,8 +2,9 @@
 
 A draw takes some classes of a data set and an uneven number of training images of each. A study of
 three sizes gives the errors of each class, and the advice. Then as many images again are bought in
-three ways, 100 of each advised class, 100 of as many random classes, and the same number spread
-evenly, and two models are trained from fresh weights on each purchase. Every draw is reported.
+four ways, 100 of each advised class, 100 of as many random classes, the same number spread as
+``--buy`` allocates it, and spread evenly, and two models are trained from fresh weights on each
+purchase. Every draw is reported.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ def measure_collect(
         with tempfile.TemporaryDirectory() as place:
             rows.append(_draw(data, classes, image_size, number, Path(place)))
         print(rows[-1], flush=True)
-    arms = ("advised", "random", "even")
+    arms = ("advised", "random", "allocated", "even")
     before = np.array([row["before"] for row in rows])
     gains = {arm: before - np.array([row[arm] for row in rows]) for arm in arms}
     summary: dict[str, object] = {"draws": rows}
     for arm in arms:
         summary[f"gain of {arm}"] = float(gains[arm].mean())
-    for arm in arms[1:]:
-        difference = gains["advised"] - gains[arm]
-        summary[f"advised over {arm}"] = {
+    for one, arm in (("advised", "random"), ("advised", "even"), ("allocated", "even")):
+        difference = gains[one] - gains[arm]
+        summary[f"{one} over {arm}"] = {
             "mean": float(difference.mean()),
             "standard_error": float(difference.std(ddof=1) / np.sqrt(draws)) if draws > 1 else None,
             "better": int((difference > 0).sum()),
@@ -79,16 +80,24 @@ def _draw(data: Path, classes: int, image_size: int, seed: int, place: Path) -> 
     sizes = ["--subset-sizes", "1.0", "0.5", "0.25"]
     result = {"seed": seed, "images": sum(have.values())}
     result["before"] = _error(place, "before", [*flags, *sizes], "--full")
-    gains = class_gains(*read_class_errors(place / "results" / "before" / "per_class.csv"))
     budget, folder_of = ADVISED * NEXT_IMAGES, dict(zip(readable_names(names), names, strict=True))
-    best = [folder_of[name] for name in gains.table["class"][:ADVISED]]
+    errors = read_class_errors(place / "results" / "before" / "per_class.csv")
+    gains = class_gains(*errors, budget)
+    listed = [folder_of[name] for name in gains.table["class"]]
+    best = listed[:ADVISED]
     bought = {
         "advised": dict.fromkeys(best, NEXT_IMAGES),
         "random": dict.fromkeys(rng.choice(names, ADVISED, replace=False).tolist(), NEXT_IMAGES),
+        "allocated": _within(
+            dict(zip(listed, gains.table["allocated_images"].astype(int).tolist(), strict=True)),
+            {name: len(images[name]) - have[name] for name in listed},
+        ),
         "even": dict.fromkeys(names, budget // classes),
     }
     advised = gains.table.iloc[:ADVISED]
     result["forecast_gain"] = float(advised["total_drop"].sum())
+    result["forecast_allocated"], result["forecast_even"] = gains.drop[0], gains.even_drop[0]
+    result["probability"] = gains.probability
     result["advised_images"] = float(advised["num_train_images"].mean())  # a class, before
     for arm, purchase in bought.items():
         have_now = {name: count + purchase.get(name, 0) for name, count in have.items()}
@@ -96,6 +105,16 @@ def _draw(data: Path, classes: int, image_size: int, seed: int, place: Path) -> 
         _make(data, images, have_now, place / arm)
         result[arm] = _error(place, arm, [*flags, "--subset-sizes", "1.0"])
     return result
+
+
+def _within(purchase: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, int]:
+    """Return the purchase with what exceeds the images there are moved to the next classes."""
+    within = {name: min(count, limits[name]) for name, count in purchase.items()}
+    left = sum(purchase.values()) - sum(within.values())
+    for name, limit in limits.items():
+        more = min(left, limit - within[name])
+        within[name], left = within[name] + more, left - more
+    return within
 
 
 def _make(
