@@ -31,7 +31,13 @@ from dataworth.config import Record
 from dataworth.evaluation.records import StudyResults
 from dataworth.explorer.flags import ExplorerFlags
 from dataworth.scaling.laws import LAWS
-from dataworth.scaling.priors import PRIORS, Component, ParameterPrior
+from dataworth.scaling.priors import (
+    FLAT_START_WIDE_PRIORS,
+    PRIORS,
+    SCRATCH_PRIORS,
+    Component,
+    ParameterPrior,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 FLAGS: dict[str, type[Record]] = {
@@ -168,7 +174,7 @@ def priors_table() -> str:
         exponent, floor = (_range(component, name) for name in ("exponent", "floor"))
         drift = sum(size * weight for size, weight in component.drift_prior.items())
         lines.append(
-            f"| {component.law}{', begins late' if component.begins_late else ''} | "
+            f"| {component.law}{_kind(component)} | "
             f"{' | '.join(weights)} | {exponent} | {floor} | {drift:.3f} | "
             f"{component.late_drift:.2f} |"
         )
@@ -178,6 +184,15 @@ def priors_table() -> str:
         "always 0.10."
     )
     return "\n".join([*lines, "", notes])
+
+
+def _kind(component: Component) -> str:
+    """Return what tells a component from others with the same law."""
+    if component.begins_late:
+        return ", begins late"
+    if component.priors is FLAT_START_WIDE_PRIORS:
+        return ", wide"
+    return ", from scratch" if component.priors is SCRATCH_PRIORS else ""
 
 
 def _weight(weight: float) -> str:

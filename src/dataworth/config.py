@@ -181,7 +181,7 @@ class Study(Record):
         "images above 1",
     )
     seeds: tuple[int, ...] = Field(
-        (42,), min_length=1, description="training seeds, one curve each"
+        (42,), min_length=1, description="each trains every size once; the curve is their mean"
     )
     variants: Annotated[Variants, Suppress] = Field(
         (), description="name -> settings that differ from the recipe, one curve each"

@@ -317,8 +317,7 @@ def _sentence(name: str, worth: OptionsWorth, comparison: Comparison) -> str:
     if not measured:
         return f"{name}: no worth in images without a law of {worth.baseline}: {comparison.reason}."
     ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
-    values = [f"at {row.n:,.0f} {_interval(row)}".rstrip() for row in ends]
-    values = [f"{_value(row)} {text}" for row, text in zip(ends, values, strict=True)]
+    values = [f"{_value(row)} at {row.n:,.0f} {_interval(row)}".rstrip() for row in ends]
     first = values[0].replace("x at", "x the images at", 1)
     beyond = "" if comparison.crossing is None else f"; {crossing(comparison.crossing)}"
     return f"{name} against {worth.baseline}: worth {', '.join([first, *values[1:]])}{beyond}."
@@ -328,11 +327,12 @@ def crossing(curves: Crossing) -> str:
     """Describe from how many images on an option is no longer, or first, worth anything."""
     images, first = curves.images, rounded(curves.first)
     low = f"below {first}" if images.lower <= curves.first else rounded(images.lower)
-    high = rounded(images.upper) if np.isfinite(images.upper) else "not told"
+    open_end = f"{low} or more" if images.lower > curves.first else "any number"
+    span = open_end if np.isinf(images.upper) else f"{low} to {rounded(images.upper)}"
     about = f"{rounded(images.median)} images" if np.isfinite(images.median) else ""
     unreliable = images.median > curves.last / RELIABLE_FACTOR
     at_all_sizes = f"at every size up to {rounded(curves.last)} images"
-    interval = f"({low} to {high}{', ' + UNRELIABLE if unreliable else ''})"
+    interval = f"({span}{', ' + UNRELIABLE if unreliable else ''})"
     if curves.ends and curves.best >= TOLD:
         if about:
             return f"no longer worth anything beyond about {about} {interval}"
@@ -341,9 +341,9 @@ def crossing(curves: Crossing) -> str:
     if curves.worst > 1 - TOLD:
         if curves.best < TOLD:
             return "the two curves cannot be told apart"
-        from_size = f"from {high} images on (probability 95 %)"
+        from_size = f"from {rounded(images.upper)} images on (probability 95 %)"
         if np.isinf(images.upper):
-            from_size = "at the larger sizes measured"
+            from_size = "at some of the sizes measured (see the table)"
         return f"worth something {at_all_sizes if images.upper <= curves.first else from_size}"
     if about and not curves.ends:
         return f"worth something only beyond about {about} {interval}"
