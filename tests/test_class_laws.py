@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from dataworth.commands import forecast as forecast_command
-from dataworth.findings.classes import read_class_errors
+from dataworth.findings.classes import class_gains, read_class_errors
+from dataworth.scaling import experiment_design
 from dataworth.scaling.class_laws import ClassErrors, ClassLaws, fit_class_laws
 from dataworth.scaling.laws import LAWS
 from tests.conftest import command
@@ -156,7 +157,13 @@ def test_the_command_names_the_class_that_stands_out(tmp_path, capsys):
         "1 of 12 classes stands out (95 % sure to gain more than the mean class): class 0." in text
     )
     assert "An order of 900 images over" in text
-    rows = json.loads((tmp_path / "gains.json").read_text())["classes"]
+    content = json.loads((tmp_path / "gains.json").read_text())
+    rows, allocation = content["classes"], content["allocation"]
+    assert allocation["images"] == 900
+    assert allocation["num_unreliable_classes"] == 0
+    assert allocation["total_drop_low"] < allocation["total_drop"] < allocation["total_drop_high"]
+    assert allocation["even_total_drop"] < allocation["total_drop"]
+    assert 0 <= allocation["probability_above_even"] <= 1
     assert rows[0]["class"] == "class 0"
     assert sum(row["allocated_images"] for row in rows) == 900
     for row in rows:
@@ -165,6 +172,59 @@ def test_the_command_names_the_class_that_stands_out(tmp_path, capsys):
     names, measured = read_class_errors(path)
     assert len(names) == 12
     assert 0 < measured.correlation < 0.9
+
+
+def test_rows_are_matched_by_their_classes(tmp_path):
+    path = per_class_csv(tmp_path / "per_class.csv")
+    names, measured = read_class_errors(path)
+    table = pd.read_csv(path)
+    table.sort_values(["num_images", "top_1_error"]).to_csv(path, index=False)
+    other_names, others = read_class_errors(path)
+    order = [other_names.index(name) for name in names]
+    assert order != sorted(order)
+    assert others.errors[order].tolist() == measured.errors.tolist()
+    assert others.images[order].tolist() == measured.images.tolist()
+    assert others.correlation == pytest.approx(measured.correlation)
+
+
+def test_an_allocation_beyond_4_times_the_images_of_a_class_is_marked(tmp_path, capsys):
+    path = per_class_csv(tmp_path / "per_class.csv")
+    assert command(forecast_command.forecast, path, "--by-class", "--buy", "100000") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    allocated = class_gains(*read_class_errors(path), 100_000).table["allocated_images"]
+    count = (allocated > 3 * 400).sum()
+    assert count > 1
+    line = f"{count} of these classes would have more than 4 times their present images: the gain"
+    assert line in text
+
+
+@pytest.mark.parametrize(
+    ("words", "notes"),
+    [
+        (
+            ["--by-class", "--target", "0.2", "--at", "3", "--plan", "--plot", "x.png",
+             "--seeds", "2", "--where", "a=1"],
+            ["where", "at", "target", "plan", "seeds", "plot"],
+        ),
+        (
+            ["--simulate", "1000", "2000", "4000", "--json", "s.json", "--plot", "s.png",
+             "--target", "0.2", "--with", "a", "--as", "error"],
+            ["as", "target", "with", "json", "plot"],
+        ),
+    ],
+)  # fmt: skip
+def test_flags_that_an_answer_does_not_use_are_noted(words, notes, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment_design, "NUM_STUDIES", 2)
+    path = per_class_csv(tmp_path / "per_class.csv", num_classes=2, sizes=3)
+    assert command(forecast_command.forecast, path, *words) == 0
+    mode = "--simulate" if "--simulate" in words else "--by-class without --order"
+    flags = [f"--{name}" for name in notes]
+    flags = [str(path), *flags] if mode == "--simulate" else flags
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: {flag} has no effect with {mode}" for flag in flags
+    ]
+    assert [file.name for file in tmp_path.iterdir()] == ["per_class.csv"]
 
 
 def test_equal_classes_are_said_not_to_stand_out(tmp_path, capsys):
@@ -185,7 +245,12 @@ def test_equal_classes_are_said_not_to_stand_out(tmp_path, capsys):
         (lambda table: table[table["num_images"] > 1500], "2 sizes; 3 are needed"),
         (lambda table: table.assign(top_1_error=2.0), "errors must lie in [0, 1]"),
         (lambda table: table.assign(num_train_images=np.nan), "counts be numbers"),
-        (lambda table: table.iloc[1:], "other classes"),
+        (
+            lambda table: table.iloc[1:],
+            "300 images: other classes than at the largest size, such as",
+        ),
+        (lambda table: table.replace({"class": {"class 3": "class 2"}}), "'class 2' has two rows"),
+        (lambda table: table.assign(num_images=["1 k", *table["num_images"][1:]]), "other classes"),
         (lambda table: table.assign(num_test_images=0), "two classes with"),
     ],
 )

@@ -78,7 +78,17 @@ def test_an_order_is_spread_over_the_classes(tmp_path, capsys):
     assert int(order[1].replace(",", "")) > 10_000
     content = json.loads((tmp_path / "order.json").read_text())
     assert sum(row["allocated_images"] for row in content["classes"]) > 10_000
+    assert content["allocation"]["images"] == int(order[1].replace(",", ""))
     assert content["required_images"][0]["target"] == 0.33
+
+
+def test_flags_of_tables_and_of_chances_without_effect_are_noted(capsys):
+    assert run(STUDY, "--where", "split=test") == 0
+    assert capsys.readouterr().err == "note: --where has no effect on a metrics.json\n"
+    order = ["--target", "0.1", "--order", "--miss-cost", "9000", "--miss-chance", "0.2"]
+    assert run(POINTS, *order) == 0
+    note = "note: --miss-chance has no effect without the default of --miss-cost\n"
+    assert capsys.readouterr().err == note
 
 
 def test_a_study_is_compared_with_a_file(capsys):
@@ -400,12 +410,12 @@ def test_thousands_of_rows_are_answered_in_seconds(tmp_path, capsys, num_rows, n
     [
         (["--simulate", 1000, 2000, 4000, "--seeds", 1_000_000],
          "--simulate: 3 sizes times --seeds 1,000,000 are 3,000,000 runs; at most 10,000"),
-        (["--at", *range(1, 102)], "--at: 101 numbers of images; at most 100"),
+        ([POINTS, "--at", *range(1, 102)], "--at: 101 numbers of images; at most 100"),
     ],
 )  # fmt: skip
 def test_a_question_that_would_take_hours_is_one_line(capsys, words, line):
     start = time.process_time()
-    assert run(POINTS, *words) == 2
+    assert run(*words) == 2
     assert time.process_time() - start < 10
     output = capsys.readouterr()
     assert line in output.err

@@ -153,6 +153,19 @@ REFUSED = {
     "counts.csv": ("n,num_errors,num_test\n1,60,1000\n2,50,1000\n", "numbers of answers: write sh"),
     "test_share.csv": ("n,acc,test_size\n1,0.5,0.2\n", "row 2: test_size is a share: write the"),
     "log.csv": ("n,epoch,acc\n1,1,0.2\n1,2,0.3\n1,3,0.4\n", "choose with --where epoch=NUMBER"),
+    "log_of_two.csv": ("n,epoch,acc\n1,1,0.2\n1,9,0.3\n2,1,0.3\n2,9,0.4\n",
+                       "choose with --where epoch=NUMBER, or leave epoch out if every row is"),
+    "log_of_seeds.csv": ("n,seed,step,acc\n1,1,10,0.2\n1,1,20,0.3\n1,2,10,0.3\n1,2,20,0.4\n",
+                         "choose with --where step=NUMBER"),
+    "architectures.csv": ("n,architecture,acc\n1,vgg,0.2\n2,vgg,0.3\n4,resnet,0.4\n",
+                          "choose with --where architecture=vgg"),
+    "model_names.csv": ("n,model_name,acc\n1,18-layer,0.2\n2,50-layer,0.3\n", "several curves"),
+    "pretrained.json": ([{"n": n, "error": 0.5, "pretrained": t} for n in N for t in (True, False)],
+                        "choose with --where pretrained=True, or leave pretrained out if all rows"),
+    "notes.csv": ("n,what,acc\n1,plain,0.2\n1,mixup,0.3\n2,mixup,0.3\n2,plain,0.4\n4,odd,0.5\n",
+                  "rows of several curves (plain, mixup, odd): choose with --where what=plain, or"),
+    "run_names.csv": ("n,run,acc\n1,plain,0.2\n1,mixup,0.3\n2,mixup,0.3\n2,plain,0.4\n",
+                      "choose with --where run=plain"),
     "excel.csv": (b"PK\x03\x04rest", "a zip archive or workbook; name it .xlsx"),
     "old.xls": (b"\xd0\xcf\x11\xe0rest", "an old or encrypted Excel file"),
     "binary.csv": (bytes(range(256)), "not text"),
@@ -232,6 +245,54 @@ def test_best_epochs_of_seeds_are_no_log(tmp_path):
     path = tmp_path / "best.csv"
     path.write_text("n,epoch,acc\n1000,88,0.4\n1000,90,0.5\n1000,71,0.6\n2000,90,0.7\n")
     assert len(read_measurements(path, ReadFlags()).points.n) == 4
+
+
+def test_epochs_of_runs_that_a_column_tells_apart_are_no_log(tmp_path):
+    for name, (first, second) in {"seed": (1, 2), "Name": ("a-1", "b-2"), "run_id": "xy"}.items():
+        text = (
+            f"n,{name},epoch,acc\n1000,{first},88,0.4\n1000,{second},90,0.5\n2000,{first},9,0.6\n"
+        )
+        measured = read_measurements(write(tmp_path, "runs.csv", text), ReadFlags())
+        assert len(measured.points.n) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Name", "abcd"),
+        ("date", ("1 Jun", "2 Jun") * 2),
+        ("logged", ("2026-06-01", "2026-06-02") * 2),
+        ("log_path", ("/runs/a", "/runs/b") * 2),
+        ("run_id", ("3fa", "9c0") * 2),
+        ("seed", ("seed-1", "seed-2") * 2),
+        ("hostname", ("atlas", "zeus") * 2),
+        ("schedule", ("short", "short", "long", "long")),  # goes with the size
+        ("remark", ("", "", "", "late")),
+    ],
+)
+def test_columns_that_tell_no_models_apart_are_left_out(tmp_path, name, values):
+    rows = [
+        f"{n},{value},0.{6 - i}"
+        for i, (n, value) in enumerate(zip((1000, 1000, 2000, 2000), values, strict=True))
+    ]
+    path = write(tmp_path, "points.csv", "\n".join([f"n,{name},error", *rows]))
+    assert len(read_measurements(path, ReadFlags()).points.n) == 4
+
+
+@pytest.mark.parametrize(
+    ("cells", "condition", "num_rows"),
+    [
+        ((0.1, 0.1, 1e-5), "lr=0.1", 2),
+        ((0.1, "0.10", "1e-1"), "lr=.1", 3),
+        ((1000.0, 64.0, 64.0), "lr=64.0", 2),
+        ((1e-5, 0.1, 0.1), "lr=0.00001", 1),
+        (("12345678901234567", "12345678901234568", "x"), "lr=12345678901234568", 1),
+    ],
+)
+def test_rows_are_chosen_by_numbers_however_they_are_written(tmp_path, cells, condition, num_rows):
+    records = [{"n": 1000, "error": 0.4, "lr": cell} for cell in cells]
+    path = write(tmp_path, "points.json", records)
+    assert len(read_measurements(path, ReadFlags(where=condition)).points.n) == num_rows
 
 
 def test_ranks_are_one_word_in_every_spelling():

@@ -28,6 +28,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         output_processes.py   its laws, files and figures, made side by side by more processes
         predict.py            dataworth predict: classify pictures with a trained run
         forecast.py           dataworth forecast: the law of measured errors, without torch
+        forecast_flags.py     its flags: which have no effect, and values without an answer
         explore.py            dataworth explore: serve the explorer page
         export.py             dataworth export: safetensors or ONNX with a card; push to the hub
         track.py              dataworth track: replay a study into an experiment tracker

@@ -17,6 +17,7 @@ from ..findings import sentences
 from ..findings import worth as findings_worth
 from ..findings.classes import FILE as PER_CLASS_FILE
 from ..findings.classes import ClassGains, class_gains, describe_gains, read_class_errors
+from ..findings.classes import numbers as class_numbers
 from ..findings.costs import Prices, priced
 from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
 from ..findings.orders import Terms, describe_order, plan_order
@@ -40,11 +41,11 @@ from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
-from .parsing import note_unused, parse
+from .forecast_flags import check_forecast_flags, note_all_but
+from .parsing import parse
 
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
 WIDTH = 96  # characters of a printed line of the worth of options
-MAX_FORECASTS = 100  # sizes of one --at: more are a table that nobody reads
 
 
 def forecast(words: Sequence[str] | None = None) -> None:
@@ -54,7 +55,7 @@ def forecast(words: Sequence[str] | None = None) -> None:
 
 def _forecast(words: Sequence[str] | None) -> int:
     flags = parse(ForecastFlags, words, ForecastFlags())
-    _note_unused(flags)
+    check_forecast_flags(flags)
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
@@ -64,7 +65,7 @@ def _forecast(words: Sequence[str] | None) -> int:
         classes = _class_gains(flags, flags.buy)
         say(printable(describe_gains(classes)))
         if flags.json_file is not None:
-            _write_numbers(flags.json_file, {"classes": classes.table.to_dict("records")})
+            _write_numbers(flags.json_file, class_numbers(classes))
         return DONE
     analysis, name = _analyse(file, flags)
     _require_sizes(file, analysis.points)
@@ -104,25 +105,6 @@ def _points_file(path: Path | None) -> Path:
     if path is None:
         raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
     return path / METRICS_FILE if path.is_dir() else path
-
-
-def _note_unused(flags: ForecastFlags) -> None:
-    """Note flags without effect, and refuse values that no forecast has an answer for."""
-    note_unused(
-        flags, dict.fromkeys(("seeds", "num_test", "expect"), (bool(flags.simulate), "--simulate"))
-    )
-    bought = (flags.compare is not None or flags.order, "--compare or --order")
-    note_unused(flags, {"price_image": bought, "price_label": bought})
-    ordered = dict.fromkeys(("rounds", "miss_cost", "miss_chance"), (flags.order, "--order"))
-    note_unused(flags, ordered)
-    note_unused(flags, {"price_hour": (False, "the trainings of a study: see eval.py")})
-    note_unused(flags, {"buy": (flags.by_class, "--by-class")})
-    if flags.order and flags.target is None:
-        raise InputError("--order: name the error to reach by --target")
-    if not all(0 < n < MAX_SIZE for n in flags.at):
-        raise InputError("--at: numbers of images must be above 0 and below 1e18")
-    if len(flags.at) > MAX_FORECASTS:
-        raise InputError(f"--at: {len(flags.at)} numbers of images; at most {MAX_FORECASTS}")
 
 
 def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
@@ -178,7 +160,7 @@ def _numbers(
     if training is not None:
         content["training"] = training_to_dict(training.analysis)
     if gains is not None:
-        content["classes"] = gains.table.to_dict("records")
+        content |= class_numbers(gains)
     return content
 
 
@@ -270,6 +252,8 @@ def _simulated_design(flags: ForecastFlags) -> str:
 def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
     """Analyse a table or a metrics.json; return the analysis and the name of the error."""
     if _is_study(path):
+        if flags.compare is None or _is_study(flags.compare):
+            note_all_but((), flags.columns, "on a metrics.json")
         variants = read_results(path).variants()
         return _analyse_variant(path, variants, flags.metric, flags.variant, flags)
     if flags.metric is not None or flags.variant is not None:

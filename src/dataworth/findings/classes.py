@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, short_repr
 from ..evaluation.intervals import Z
 from ..scaling.class_laws import MIN_SIZES, ClassErrors, ClassLaws, fit_class_laws
 from ..scaling.forecasting import interval
@@ -34,6 +34,12 @@ class ClassGains:
     even_drop: tuple[float, float, float]  # by as many images, the same number of each class
     probability: float  # that the allocation is better than the even one
 
+    @property
+    def num_unreliable(self) -> int:
+        """Classes that the allocation takes beyond 4 times their images."""
+        most = (RELIABLE_FACTOR - 1) * self.table["num_train_images"]
+        return int((self.table["allocated_images"] > most).sum())
+
 
 def read_class_errors(path: Path) -> tuple[list[str], ClassErrors]:
     """Read the errors of the tested classes from the per_class.csv of ``eval.py --full``.
@@ -41,7 +47,8 @@ def read_class_errors(path: Path) -> tuple[list[str], ClassErrors]:
     Raises
     ------
     InputError
-        If the file is no such table, or has fewer than three sizes or two classes.
+        If the file is no such table, has fewer than three sizes or two classes, or sizes of
+        different classes.
     """
     try:
         table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
@@ -50,23 +57,19 @@ def read_class_errors(path: Path) -> tuple[list[str], ClassErrors]:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise InputError(f"{path}: no column {missing[0]}; name the {FILE} of eval.py --full")
+    table = table.set_index(table.pop("class").fillna(""))
+    table = table.drop(columns="verdict", errors="ignore").apply(pd.to_numeric, errors="coerce")
     sizes = sorted(table["num_images"].unique())
     if len(sizes) < MIN_SIZES:
         raise InputError(f"{path}: {len(sizes)} sizes; {MIN_SIZES} are needed for laws of classes")
-    numbers = table.drop(columns=["class", "verdict"], errors="ignore")
-    rows = [numbers[table["num_images"] == size].reset_index(drop=True) for size in sizes]
-    names = table.loc[table["num_images"] == sizes[-1], "class"].tolist()
-    tested = rows[-1]["num_test_images"].to_numpy() > 0
-    try:
-        columns = {
-            name: np.stack([part[name].to_numpy(float) for part in rows], axis=1)[tested]
-            for name in COLUMNS
-            if name != "class"
-        }
-    except ValueError:
-        raise InputError(
-            f"{path}: the sizes have other classes; run eval.py --full again"
-        ) from None
+    names, rows = _rows_by_class(path, table, sizes)
+    columns = {
+        name: np.stack([part[name].to_numpy(float) for part in rows], axis=1)
+        for name in COLUMNS
+        if name != "class"
+    }
+    tested = columns["num_test_images"][:, -1] > 0
+    columns = {name: values[tested] for name, values in columns.items()}
     errors, num_test = columns["top_1_error"], columns["num_test_images"][:, -1]
     is_share = np.isfinite(errors).all() and (errors >= 0).all() and (errors <= 1).all()
     counts = [columns[name] for name in COLUMNS if name in columns and name != "top_1_error"]
@@ -78,6 +81,25 @@ def read_class_errors(path: Path) -> tuple[list[str], ClassErrors]:
     correlation = _correlation([part[tested] for part in rows], errors, num_runs)
     measured = ClassErrors(errors, columns["num_train_images"], num_test, num_runs, correlation)
     return [name for name, is_tested in zip(names, tested, strict=True) if is_tested], measured
+
+
+def _rows_by_class(
+    path: Path, table: pd.DataFrame, sizes: Sequence[float]
+) -> tuple[list[str], list[pd.DataFrame]]:
+    """Return the classes of the largest size, and the rows of each size in their order."""
+    parts = [table[table["num_images"] == size] for size in sizes]
+    names = parts[-1].index
+    for size, part in zip(sizes, parts, strict=True):
+        where = f"{path}: {size:,.15g} images"
+        if part.index.has_duplicates:
+            twice = short_repr(part.index[part.index.duplicated()][0])
+            raise InputError(f"{where}: class {twice} has two rows; run eval.py --full again")
+        if other := sorted(map(str, names.symmetric_difference(part.index))):
+            raise InputError(
+                f"{where}: other classes than at the largest size, such as {short_repr(other[0])}; "
+                "run eval.py --full again"
+            )
+    return names.tolist(), [part.loc[names].reset_index(drop=True) for part in parts]
 
 
 def _correlation(rows: Sequence[pd.DataFrame], errors: Array, num_runs: Array) -> float:
@@ -138,6 +160,25 @@ def _summary(draws: Array) -> tuple[float, float, float]:
     return float(draws.mean()), float(low), float(high)
 
 
+def numbers(gains: ClassGains) -> dict[str, object]:
+    """Return the table, a mapping per class, and what the allocation gains: for a JSON file."""
+    content: dict[str, object] = {"classes": gains.table.to_dict("records")}
+    if gains.budget:
+        content["allocation"] = {
+            "images": gains.budget,
+            **_named("total_drop", gains.drop),
+            **_named("even_total_drop", gains.even_drop),
+            "probability_above_even": gains.probability,
+            "num_unreliable_classes": gains.num_unreliable,
+        }
+    return content
+
+
+def _named(name: str, values: tuple[float, float, float]) -> dict[str, float]:
+    """Return mean and interval by the names that the columns of the table have."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
 def describe_gains(gains: ClassGains) -> str:
     """Describe the gains of the first classes, which stand out, and the allocation."""
     table, most = gains.table, gains.table["allocated_images"].sum() > 0
@@ -196,6 +237,11 @@ def _allocation(gains: ClassGains) -> str:
         for mean, low, high in (gains.drop, gains.even_drop)
     )
     verdict = "" if gains.probability >= SURE else " They cannot be told apart."
+    if count := gains.num_unreliable:
+        verdict += (
+            f" {count} of these classes would have more than {RELIABLE_FACTOR:.0f} times their "
+            "present images: the gain is unreliable there."
+        )
     return (
         f"An order of {gains.budget:,} images over {len(table)} of {len(gains.table)} classes: the "
         f"total error falls by {plan}; by {even} if all classes get as many. The first is better "

@@ -36,7 +36,12 @@ NO_METRIC = {"std", "stdev", "stddev", "sd", "sem", "se", "stderr", "standard", 
 SEED = {"seed", "run", "fold", "split", "repeat", "rep", "trial", "replicate"}
 MEAN = {"mean", "avg", "average"}
 PROGRESS = {"epoch", "epochs", "step", "steps", "iteration", "iterations"}  # of one training
-GROUPS = {"split", "metric", "model", "variant", "dataset", "phase"}  # rows of several curves
+# Words of columns whose values are different curves, and those of columns that say when and where.
+GROUPS = {"split", "metric", "model", "variant", "dataset", "phase", "architecture", "arch",
+          "network", "backbone", "classifier", "method", "optimizer", "optimiser"}  # fmt: skip
+NO_GROUPS = {"date", "day", "month", "time", "timestamp", "created", "started", "runtime",
+             "duration", "host", "hostname", "machine", "node", "user", "device", "gpu", "path",
+             "file", "filename", "folder", "dir", "directory", "url", "id"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,27 @@ def meaning_of(name: str) -> Meaning | None:
     if found & ERROR or ("complement" in found and found & ACCURACY):
         return "error"
     return "accuracy" if found & ACCURACY else None
+
+
+def is_run(name: str) -> bool:
+    """Whether a name is that of a column that tells the runs of a size apart: seed, run name."""
+    found = set(words(name)) - IGNORED - COUNTS - {"id", "random"}
+    return bool(found) and found <= SEED | {"name"}
+
+
+def is_group(name: str) -> bool:
+    """Whether a name says that different values of its column are different curves."""
+    found = set(words(name)) - IGNORED - {"name"}
+    return bool(found) and found <= GROUPS
+
+
+def is_no_group(name: str, values: Sequence[str]) -> bool:
+    """Whether runs of one curve may differ in a column, which says when, where, or which seed."""
+    found = set(words(name))
+    has_letters = any(re.search(r"[^\W\d_]", value) for value in values)  # a date has none
+    is_numbered = all(len(value) == 1 or re.search(r"\d", value) for value in values)
+    is_seed = bool(found & SEED) and is_numbered
+    return not has_letters or (not found & GROUPS and (is_seed or bool(found & NO_GROUPS)))
 
 
 def shown(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,19 @@ import numpy as np
 
 from ..errors import InputError
 from ..scaling.points import NotIdentifiableError, Points
-from .columns import GROUPS, PROGRESS, choose_columns, shown, words
+from .columns import (
+    PROGRESS,
+    Columns,
+    choose_columns,
+    is_group,
+    is_no_group,
+    is_run,
+    shown,
+    words,
+)
 from .flags import ReadFlags
 from .number_formats import MARKS, decimal_mark
-from .rows import Table, is_number, text_of
+from .rows import Cell, Table, is_number, text_of
 from .runs import as_errors, read_runs
 from .tables import read_tables
 
@@ -80,8 +90,8 @@ def _names(tables: Mapping[str, object]) -> str:
 def _measurements(table: Table, flags: ReadFlags, unbounded: bool) -> Measurements:
     table = _filtered(table, flags.where)
     columns = choose_columns(table, flags.x_column, flags.y_column, unbounded)
-    _check_one_curve(table, (columns.size, *columns.errors))
-    _check_ends_of_runs(table, columns.size)
+    _check_one_curve(table, columns)
+    _check_ends_of_runs(table, columns)
     if flags.decimal is None:
         values = [cell for name in columns.errors for cell in table.column(name)]
         mark = decimal_mark(table.column(columns.size), values, is_share=not unbounded)
@@ -117,34 +127,68 @@ def _filtered(table: Table, conditions: tuple[str, ...]) -> Table:
     return table
 
 
-def _check_one_curve(table: Table, used: tuple[str, ...]) -> None:
+def _check_one_curve(table: Table, columns: Columns) -> None:
     """Refuse rows of several splits, metrics or models, which are several curves."""
-    for name in table.header:
-        if name not in used and set(words(name)) <= GROUPS and words(name):
-            values = dict.fromkeys(text_of(cell) for cell in table.column(name))
-            texts = [value for value in values if value and not is_number(value)]
-            if len(texts) > 1:
-                raise InputError(
-                    f"rows of several curves ({', '.join(map(shown, texts[:4]))}): choose with "
-                    f"--where {shown(name)}={shown(texts[0])}"
-                )
-
-
-def _check_ends_of_runs(table: Table, size: str) -> None:
-    """Refuse logs of whole trainings, whose epochs would count as seeds of a size."""
-    for name in table.header:
-        if name == size or not words(name) or not set(words(name)) <= PROGRESS:
+    sizes = table.column(columns.size)
+    for name in dict.fromkeys(table.header):
+        if name in (columns.size, *columns.errors, columns.num_test):
             continue
-        epochs: dict[str, set[float]] = {}
-        for n, cell in zip(table.column(size), table.column(name), strict=True):
+        cells = table.column(name)
+        values = dict.fromkeys(text_of(cell) for cell in dict.fromkeys(cells))
+        texts = [value for value in values if value and not is_number(value)]
+        is_curve = is_group(name)
+        if len(texts) < 2 or not (is_curve or _may_be_curves(name, cells, texts, sizes)):
+            continue
+        may_be_one = f", or leave {shown(name)} out if all rows are runs of one curve"
+        raise InputError(
+            f"rows of several curves ({', '.join(map(shown, texts[:4]))}): choose with --where "
+            f"{shown(name)}={shown(texts[0])}{'' if is_curve else may_be_one}"
+        )
+
+
+def _may_be_curves(
+    name: str, cells: Sequence[Cell], texts: Sequence[str], sizes: Sequence[Cell]
+) -> bool:
+    """Whether two or more texts come at several sizes each, some at the same ones.
+
+    Texts of a column that says when, where or with which seed a run was made are not asked about.
+    """
+    if is_no_group(name, texts):
+        return False
+    sizes_of = {text: set[str]() for text in texts}
+    for size, cell in zip(sizes, cells, strict=True):
+        if (text := text_of(cell)) in sizes_of:
+            sizes_of[text].add(text_of(size))
+    repeated = [found for found in sizes_of.values() if len(found) > 1]
+    return len(repeated) > 1 and sum(map(len, repeated)) > len(set.union(*repeated))
+
+
+def _check_ends_of_runs(table: Table, columns: Columns) -> None:
+    """Refuse logs of whole trainings, whose epochs would count as seeds of a size.
+
+    Two epochs, or more at equal distances, are those of a log, unless a column tells the runs of a
+    size apart. Best epochs of several seeds have other distances.
+    """
+    used = {columns.size, *columns.errors}
+    names = [columns.size, *(name for name in table.header if name not in used and is_run(name))]
+    cells = [[text_of(cell) for cell in table.column(name)] for name in names]
+    runs = list(zip(*cells, strict=True))
+    for name in table.header:
+        if name in used or not words(name) or not set(words(name)) <= PROGRESS:
+            continue
+        epochs: dict[tuple[str, ...], Counter[float]] = {}
+        for run, cell in zip(runs, table.column(name), strict=True):
             with suppress(ValueError):
-                epochs.setdefault(text_of(n), set()).add(float(text_of(cell)))
-        steps = [np.unique(np.diff(sorted(values))) for values in epochs.values()]
-        if any(
-            len(values) > 2 and len(s) == 1
-            for values, s in zip(epochs.values(), steps, strict=True)
-        ):
+                epochs.setdefault(run, Counter())[float(text_of(cell))] += 1
+        if any(map(_is_log, epochs.values())):
             raise InputError(
                 f"rows of several epochs of one run: choose with --where {shown(name)}=NUMBER, or "
                 f"leave {shown(name)} out if every row is a finished run"
             )
+
+
+def _is_log(epochs: Counter[float]) -> bool:
+    """Whether the numbers of rows of each epoch look like those of a log."""
+    if len(epochs) == 2:
+        return len(set(epochs.values())) == 1
+    return len(epochs) > 2 and len(np.unique(np.diff(sorted(epochs)))) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 from ..errors import InputError
 
@@ -16,6 +17,7 @@ MAX_CELLS = 5_000_000  # of a table: sparse records of JSON would fill any memor
 MAX_COLUMNS = 1_000
 NUMBER = re.compile(r"[-+]?[\d.,\s]*\d(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 NUMBER_LENGTH = 40  # of the longest text that is a number
+WHOLE = 1e17  # below it, whole numbers are written without an exponent
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,13 @@ class Table:
         return [row[position] for row in self.rows]
 
     def where(self, name: str, value: str) -> Table:
-        """Return the rows that have a value in a column."""
-        column = self.column(name)
-        kept = [i for i, cell in enumerate(column) if text_of(cell) == value]
+        """Return the rows that have a value in a column: the same text, or the same number."""
+        texts, number = [text_of(cell) for cell in self.column(name)], _exact_number(value)
+        kept = [
+            i
+            for i, text in enumerate(texts)
+            if text == value or (number is not None and _exact_number(text) == number)
+        ]
         rows = tuple(self.rows[i] for i in kept)
         return Table(self.header, rows, tuple(self.places[i] for i in kept))
 
@@ -45,15 +51,25 @@ def is_blank(cell: Cell) -> bool:
 
 
 def text_of(cell: Cell) -> str:
-    """Return a cell as text, whole numbers without a decimal point."""
+    """Return a cell as text; numbers as short as they are exact, without a needless point."""
     if cell is None:
         return ""
-    return f"{cell:.17g}" if isinstance(cell, float) else cell.strip()
+    if isinstance(cell, float):
+        return f"{cell:.0f}" if cell.is_integer() and abs(cell) < WHOLE else repr(cell)
+    return cell.strip()
 
 
 def is_number(text: str) -> bool:
     """Whether a text looks like a number, in any notation."""
     return len(text) <= NUMBER_LENGTH and NUMBER.fullmatch(text) is not None
+
+
+def _exact_number(text: str) -> Decimal | None:
+    """Return the number that a text is with a decimal point; long ids keep all their digits."""
+    try:
+        return Decimal(text) if is_number(text) else None
+    except InvalidOperation:
+        return None
 
 
 def build_table(rows: Sequence[Row]) -> Table:
