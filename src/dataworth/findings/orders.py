@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..scaling.analysis import Analysis
 from ..scaling.experiment_design import RunBeforeOrder, run_before_order
-from ..scaling.purchases import Purchase, plan_purchase
+from ..scaling.purchases import LEAST_GAIN, Purchase, plan_purchase
 from .sentences import percent, rounded
 
 WORTHWHILE_SAVING = 0.01  # of the expected cost of an order: a run that saves less is not named
@@ -42,6 +44,8 @@ def describe_order(analysis: Analysis, terms: Terms) -> str:
         return f"No order: {percent(terms.target)} is reached already."
     is_cost_given = terms.miss_cost is not None
     text = order_sentence(plan, analysis.points.sizes[-1], terms.price, is_cost_given)
+    if not is_cost_given and plan.chance < 1 - terms.miss_chance - LEAST_GAIN:
+        text += f" No order reaches it with probability {100 * (1 - terms.miss_chance):.0f} %."
     run = run_before_order(analysis, plan, terms.price or 1.0)
     text = f"{text} {_run_sentence(run, plan, terms.price)}".rstrip()
     if is_cost_given or not plan.order:
@@ -97,10 +101,11 @@ def order_sentence(
     unit = "" if price else " images"
     miss = f"{plan.miss_cost:,.0f}{unit}"
     rounds = _in_rounds(plan.rounds)
-    if plan.order == 0 and plan.chance_now == 1:
+    if plan.order == 0 and plan.chance_now >= 0.5:
         return (
-            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand, "
-            "and what was measured above it is noise. Train another seed of the largest size."
+            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand "
+            f"(probability {100 * plan.chance_now:.0f} %), and the error measured above it is "
+            "noise. Train another seed of the largest size."
         )
     if plan.order == 0:
         return (
@@ -126,8 +131,14 @@ def order_sentence(
     paid = f" for {price * plan.expected_images:,.0f}" if price else ""
     return (
         f"{text}. {expected}{paid}. Plan the next rounds with {miss_cost_name} "
-        f"{float(f'{plan.miss_cost:.4g}'):.12g}, which is what a miss must cost for this plan."
+        f"{_rounded_up(plan.miss_cost):.12g}, which is what a miss must cost for this plan."
     )
+
+
+def _rounded_up(cost: float) -> float:
+    """Return a cost with four digits, never below it: at less the plan may be another."""
+    unit = 10.0 ** (np.floor(np.log10(cost)) - 3)
+    return float(np.ceil(round(cost / unit, 6)) * unit)
 
 
 def _run_sentence(run: RunBeforeOrder, plan: Purchase, price: float) -> str:

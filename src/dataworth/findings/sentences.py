@@ -18,6 +18,7 @@ from ..scaling.forecasting import (
 )
 from ..scaling.laws import Array
 from ..scaling.points import Points
+from ..scaling.priors import MAX_EXPONENT
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
@@ -102,9 +103,10 @@ def exponent_and_floor(analysis: Analysis) -> str:
     median = np.median(exponent)
     exponent_lower, exponent_upper = interval(exponent)
     floor_lower, floor_upper = interval(analysis.vague_posterior.floor)
+    end = "" if exponent_upper < MAX_EXPONENT else ", the largest that is tried"
     text = (
         f"The exponent, the rate at which the error above the floor falls in the end, is "
-        f"{median:.2f} (90 % interval {exponent_lower:.2f} to {exponent_upper:.2f}); "
+        f"{median:.2f} (90 % interval {exponent_lower:.2f} to {exponent_upper:.2f}{end}); "
     )
     if exponent_upper > WIDE_EXPONENT_RATIO * exponent_lower:
         text += "these points hardly determine it. "

@@ -333,17 +333,17 @@ def _measured_draws(
     relation to the error.
     """
     points = _with_own_noise(option.points, own)
-    log_n, y, variance = points.log_errors()
+    log_n, y, variance, averaged = points.log_errors()
     if option.points.num_runs.max() == 1:
         weaker = baseline.points
-        relative = weaker.seed_variance / np.maximum(weaker.means, 1e-3) ** 2
-        variance = variance + np.interp(log_n, np.log(weaker.sizes), relative)
+        relative = np.interp(log_n, np.log(weaker.sizes), weaker.relative_seed_variance)
+        variance = variance + relative / averaged
     nearest = np.abs(log_n - np.log(sizes)[:, None]).argmin(axis=1)
-    y, variance = y[nearest], variance[nearest]
+    y, variance, averaged = y[nearest], variance[nearest], averaged[nearest]
     probabilities = np.array(list(SCATTER_PRIOR.values()))
     scatter = rng.choice(
         list(SCATTER_PRIOR), (NUM_PAIRED, 1), p=probabilities / probabilities.sum()
     )
     noise = rng.standard_normal((NUM_PAIRED, len(sizes)))
-    errors: Array = np.exp(y + np.sqrt(variance + scatter**2) * noise)
+    errors: Array = np.exp(y + np.sqrt(variance + scatter**2 / averaged) * noise)
     return np.minimum(errors, option.chance)
