@@ -325,7 +325,7 @@ def test_targets_are_answered_in_words():
     assert "90 % interval" in sentences.target(analysis, 0.2)
     n = np.geomspace(1e3, 1e6, 9)
     flat = analyse(points(0.3 + 50 * n**-0.9, n, 10**7), 0.99)
-    assert "not reachable at any size" in sentences.target(flat, 0.1)
+    assert "not reachable at any size" in sentences.target(flat, 0.02)
     assert "lies between 29" in sentences.law(flat) or "lies between 30" in sentences.law(flat)
 
 

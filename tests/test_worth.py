@@ -18,8 +18,9 @@ from dataworth.evaluation.records import AnswerCorrelation
 from dataworth.evaluation.results import read_results
 from dataworth.evaluation.tables import runs_table
 from dataworth.figures.worth import plot_worth
+from dataworth.findings import curves
 from dataworth.findings.costs import Hours, Prices, cheapest, priced
-from dataworth.findings.curves import Curve, points, test_scores
+from dataworth.findings.curves import Curve
 from dataworth.findings.study import VariantFindings
 from dataworth.findings.worth import (
     OptionsWorth,
@@ -474,7 +475,7 @@ def test_hours_alone_say_nothing_of_costs(tmp_path, capsys):
 def test_a_table_has_chance_and_start_of_the_study_beside_it(tmp_path, capsys, is_first):
     study, table = ROOT / "results" / "digits" / "metrics.json", tmp_path / "table.csv"
     results = read_results(study)
-    curve = points(test_scores(runs_table(results)), "top_1_error")
+    curve = curves.points(curves.test_scores(runs_table(results)), "top_1_error")
     columns = zip(curve.n, curve.error, curve.num_test, strict=True)
     table.write_text("n,error,num_test\n" + "".join(f"{n},{e},{c}\n" for n, e, c in columns))
     files = [study, "--compare", table] if is_first else [table, "--compare", study]

@@ -87,10 +87,20 @@ def analyse_variant(
     variant: str | None,
     flags: ForecastFlags,
 ) -> tuple[Analysis, str]:
-    """Analyse one variant of the metrics.json at ``path``; return analysis and name of the error.
+    """Analyse one variant of a metrics.json; return the analysis and the name of the error.
 
-    ``metric`` None is that of the headline, ``variant`` None the only one. Chance level and start
-    are those of the study, unless the flags say otherwise.
+    Parameters
+    ----------
+    path : Path
+        The metrics.json, for messages.
+    variants : mapping of str to StudyResults
+        What it holds.
+    metric : str or None
+        Such as top_1_error; None: that of the headline.
+    variant : str or None
+        None: the only one.
+    flags : ForecastFlags
+        Chance level and start are those of the study, unless these say otherwise.
     """
     if variant is None and len(variants) == 1:
         (variant,) = variants
