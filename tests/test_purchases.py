@@ -125,9 +125,16 @@ def test_the_command_recommends_an_order(
     with pytest.raises(SystemExit) as ended:
         forecast([*words, "--rounds", "2", "--price-image", "0.05", "--json", str(file)])
     assert ended.value.code == 0
-    order = json.loads(file.read_text())["order"]
+    content = json.loads(file.read_text())
+    order = content["order"]
     assert order["rounds"] == 2
     text = " ".join(capsys.readouterr().out.split())
+    saving = rounded(content["run_before_order"]["saving"])
+    assert f"to save {saving}" in text or "by less than 1 %" in text
+    rows = text.split("What certainty costs")[1]
+    for plan in content["certainty"]:
+        assert f"{100 * plan['chance']:.0f} % {rounded(plan['order'])} " in rows
+    assert len(content["certainty"]) == rows.count(" % ")
     assert f"Order {rounded(order['order'])} images now" in text
     assert re.search(r"Order [\d,]+ images now, [\d,]+ in all, for [\d,]+: probability", text)
     assert "reached in 2 rounds" in text

@@ -356,8 +356,22 @@ def test_targets_are_answered_in_words():
     assert "90 % interval" in sentences.target(analysis, 0.2)
     n = np.geomspace(1e3, 1e6, 9)
     flat = analyse(points(0.3 + 50 * n**-0.9, n, 10**7), 0.99)
-    assert "not reachable at any size" in sentences.target(flat, 0.1)
+    assert "not reachable at any size" in sentences.target(flat, 0.02)
     assert "lies between 29" in sentences.law(flat) or "lies between 30" in sentences.law(flat)
+
+
+def test_a_target_is_called_reached_or_out_of_reach_only_where_it_is():
+    n = np.array([2000.0, 4000.0, 8000.0, 16_000.0])
+    curve = analyse(Points(n, np.array([0.42, 0.24, 0.29, 0.26])), 1.0)
+    text = sentences.target(curve, 0.25)
+    assert "already reached" not in text
+    assert "It was measured at 4,000 images, but not at 16,000: 26.0 %." in text
+    assert required_images(curve.posterior, 0.22).probability > 0.05
+    text = sentences.target(curve, 0.22)  # below the floor, but not by the forecasts
+    assert "not reachable" not in text
+    assert "By these points alone the floor is above" in text
+    curve = analyse(Points(n, np.array([0.42, 0.24, 0.29, 0.23])), 1.0)
+    assert "already reached, at 16,000 images" in sentences.target(curve, 0.25)
 
 
 def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():
