@@ -54,6 +54,11 @@ def test_every_question_is_answered(capsys, tmp_path):
     assert [row["n"] for row in law["forecasts"]] == [100000, 400000]
     assert law["required_images"][0]["target"] == 0.1
     assert law["chance_error"] == 0.95
+    for candidate in law["next_runs"]:
+        kind = "a new size" if candidate["is_new_size"] else "another seed"
+        line = f"{candidate['n']:,.0f} images, {kind}: by {100 * candidate['reduction']:.1f} %"
+        assert line in output
+    assert len(law["next_runs"]) > 2
     assert (tmp_path / "law.png").stat().st_size > 10_000
 
 

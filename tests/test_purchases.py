@@ -12,7 +12,7 @@ import pytest
 
 from dataworth import LearningCurve
 from dataworth.commands.forecast import forecast
-from dataworth.findings.orders import Terms, describe_order, order_sentence
+from dataworth.findings.orders import Terms, _rounded_up, describe_order, order_sentence
 from dataworth.findings.sentences import rounded
 from dataworth.scaling import purchases
 from dataworth.scaling.analysis import Analysis
@@ -125,9 +125,16 @@ def test_the_command_recommends_an_order(
     with pytest.raises(SystemExit) as ended:
         forecast([*words, "--rounds", "2", "--price-image", "0.05", "--json", str(file)])
     assert ended.value.code == 0
-    order = json.loads(file.read_text())["order"]
+    content = json.loads(file.read_text())
+    order = content["order"]
     assert order["rounds"] == 2
     text = " ".join(capsys.readouterr().out.split())
+    saving = rounded(content["run_before_order"]["saving"])
+    assert f"to save {saving}" in text or "by less than 1 %" in text
+    rows = text.split("What certainty costs")[1]
+    for plan in content["certainty"]:
+        assert f"{100 * plan['chance']:.0f} % {rounded(plan['order'])} " in rows
+    assert len(content["certainty"]) == rows.count(" % ")
     assert f"Order {rounded(order['order'])} images now" in text
     assert re.search(r"Order [\d,]+ images now, [\d,]+ in all, for [\d,]+: probability", text)
     assert "reached in 2 rounds" in text
@@ -181,6 +188,40 @@ def test_a_run_before_the_order_saves_at_most_what_is_not_known(posterior: Poste
     assert purchases.savings_by_runs(sure, known, 1.0, None, exact)[0] < 1e-6
     told = [(16_000.0, np.full(8000, 1e-8))]  # a measurement far ahead tells almost everything
     assert purchases.savings_by_runs(posterior, plan, 1.0, None, told)[0] > 2 * run.saving
+
+
+def test_a_noisy_error_above_the_target_does_not_prove_that_it_is_not_reached() -> None:
+    """The plan is sure of what the forecast is sure of."""
+    curve = LearningCurve(0.9, 100).fit([1000, 2000, 4000, 8000], [0.42, 0.35, 0.29, 0.26])
+    plan = curve.plan(0.25)
+    images = curve.required_n(0.25, level=0.8, runs=np.inf).upper
+    assert plan.chance_now >= 0.9
+    assert 8000 + plan.order == pytest.approx(images, rel=2 ** (1 / STEPS_PER_DOUBLING))
+    reached = curve.plan(0.27, miss_cost=7.0)
+    assert (reached.order, reached.expected_cost) == (0, 0)
+    assert reached.chance == pytest.approx(curve.probability(0.27, 8000, runs=np.inf), abs=0.01)
+
+
+def test_a_chance_out_of_reach_is_said_and_not_paid_for_without_limit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    posterior = LearningCurve(0.9).fit([1e3, 2e3, 4e3, 8e3], [0.42, 0.35, 0.29, 0.24])._posterior()
+    plan = plan_purchase(posterior, 0.18, 1, miss_chance=0.02)
+    most = plan_purchase(posterior, 0.18, 1, miss_cost=1e12)
+    assert plan.chance < 0.98
+    assert plan.chance == pytest.approx(most.chance, abs=purchases.LEAST_GAIN + 1e-9)
+    assert plan.miss_cost < 1e8
+    (tmp_path / "a.csv").write_text("n,error\n1000,0.42\n2000,0.35\n4000,0.29\n8000,0.24\n")
+    words = [tmp_path / "a.csv", "--chance", "0.9", "--target", "0.18", "--order", "--miss-chance"]
+    with pytest.raises(SystemExit):
+        forecast([*map(str, words), "0.02"])
+    assert "No order reaches it with probability 98 %." in capsys.readouterr().out
+
+
+def test_the_printed_cost_of_a_miss_leads_to_the_same_order() -> None:
+    for cost in (25058.3, 313_092.0, 0.012341, 9999.5):
+        assert cost <= _rounded_up(cost) < 1.0011 * cost
+    assert _rounded_up(25_060.0) == 25_060
 
 
 def test_a_learning_curve_plans() -> None:

@@ -254,6 +254,37 @@ def test_runs_that_hardly_err_are_not_expected_to_differ_as_much_as_the_first():
     assert high < 0.1  # of the smallest size 13 %
 
 
+@pytest.mark.parametrize("num_sizes", [20, 200])
+def test_intervals_of_a_run_hold_however_many_sizes_were_measured(num_sizes):
+    """Neighbours are averaged, but a new run scatters like one of them."""
+    n, hits = np.geomspace(100, 20_000, num_sizes), []
+    rng, at = np.random.default_rng(0), np.array([22_000.0])
+    for _ in range(6):
+        truth = [0.1 + 3 * m**-0.4 for m in (n, at)]
+        error = truth[0] * np.exp(0.02 * rng.standard_normal(num_sizes))
+        lower, upper = interval(fit(Points(n, error), 0.95).run_error(at))
+        new = truth[1] * np.exp(0.02 * rng.standard_normal(500))
+        hits.append(((lower <= new) & (new <= upper)).mean())
+    assert np.mean(hits) > 0.8
+
+
+def test_seeds_of_small_errors_vary_in_relation_to_them():
+    """Without the number of test images errors have no smallest step."""
+    n, noise = np.repeat(N, 3), np.exp(0.15 * np.random.default_rng(0).standard_normal(15))
+    of_scale = [Points(n, scale * n**-0.3 * noise) for scale in (5.0, 5e-3, 5e-5)]
+    variances = [measured.relative_seed_variance for measured in of_scale]
+    assert variances[1] == pytest.approx(variances[2], rel=0.001)
+    assert variances[2][-1] == pytest.approx(0.15**2, rel=0.6)
+    assert variances[0] == pytest.approx(variances[2], rel=0.5)
+
+
+def test_test_images_of_the_largest_size_do_not_depend_on_the_order_of_its_runs():
+    n, tested = np.array([1e3, 2e3, 4e3, 4e3]), np.array([100.0, 100, 100, 10_000])
+    orders = ([0, 1, 2, 3], [0, 1, 3, 2])
+    last = {Points(n[i], np.full(4, 0.3), tested[i]).last_num_test for i in orders}
+    assert last == {5050.0}
+
+
 def test_required_images_invert_the_law():
     n = np.geomspace(1e3, 1e6, 9)
     posterior = fit(points(3 * n**-0.4, n, 10**8), 1.0)
@@ -325,8 +356,22 @@ def test_targets_are_answered_in_words():
     assert "90 % interval" in sentences.target(analysis, 0.2)
     n = np.geomspace(1e3, 1e6, 9)
     flat = analyse(points(0.3 + 50 * n**-0.9, n, 10**7), 0.99)
-    assert "not reachable at any size" in sentences.target(flat, 0.1)
+    assert "not reachable at any size" in sentences.target(flat, 0.02)
     assert "lies between 29" in sentences.law(flat) or "lies between 30" in sentences.law(flat)
+
+
+def test_a_target_is_called_reached_or_out_of_reach_only_where_it_is():
+    n = np.array([2000.0, 4000.0, 8000.0, 16_000.0])
+    curve = analyse(Points(n, np.array([0.42, 0.24, 0.29, 0.26])), 1.0)
+    text = sentences.target(curve, 0.25)
+    assert "already reached" not in text
+    assert "It was measured at 4,000 images, but not at 16,000: 26.0 %." in text
+    assert required_images(curve.posterior, 0.22).probability > 0.05
+    text = sentences.target(curve, 0.22)  # below the floor, but not by the forecasts
+    assert "not reachable" not in text
+    assert "By these points alone the floor is above" in text
+    curve = analyse(Points(n, np.array([0.42, 0.24, 0.29, 0.23])), 1.0)
+    assert "already reached, at 16,000 images" in sentences.target(curve, 0.25)
 
 
 def test_advice_prefers_a_larger_size_to_another_seed_of_a_noiseless_one():

@@ -147,7 +147,7 @@ def test_cells_have_the_means_and_variances_of_points():
     error, tests = np.linspace(0.5, 0.2, 5), np.full(5, 1000.0)
     grid, points = Grid(SIZES, SIZES / 10, error, tests), Points(SIZES, error, tests)
     assert grid.means == pytest.approx(points.means)
-    for ours, theirs in zip(grid.log_errors(), points.log_errors()[1:], strict=True):
+    for ours, theirs in zip(grid.log_errors(), points.log_errors()[1:3], strict=True):
         assert ours == pytest.approx(theirs)
 
 

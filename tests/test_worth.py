@@ -16,8 +16,10 @@ from dataworth.evaluation.correlations import mean_correlation
 from dataworth.evaluation.intervals import paired_intervals
 from dataworth.evaluation.records import AnswerCorrelation
 from dataworth.evaluation.results import read_results
+from dataworth.evaluation.tables import runs_table
 from dataworth.figures.worth import plot_worth
-from dataworth.findings.costs import Hours, Prices, priced
+from dataworth.findings import curves
+from dataworth.findings.costs import Hours, Prices, cheapest, priced
 from dataworth.findings.curves import Curve
 from dataworth.findings.study import VariantFindings
 from dataworth.findings.worth import (
@@ -427,7 +429,71 @@ def test_wrong_labels_are_short_of_images():
     assert "bad at 1,000 images: it is short of more than 600 images, which cost 600." in text
 
 
+def test_ways_that_cost_the_same_share_the_chance_in_any_order(baseline):
+    """Both reach 20 % with the images at hand: one by its law, one as measured."""
+    n = np.array([1e6, 2e6, 4e6])
+    ways = {"base": baseline, "large": measured(n, 1.2 * 3 * n**-0.15)}
+    target = ways["large"].points.means[-1]
+    texts = [
+        cheapest(dict(order), Prices(image=1), target)
+        for order in (ways.items(), reversed(ways.items()))
+    ]
+    assert texts[0] == texts[1]
+    assert "with 0 images beyond the 4,000,000 at hand, for 0.00" in texts[0]
+    assert "reaches the error with probability 100 % and is the cheapest with 50 %" in texts[0]
+    assert "(large 50 %, equal costs in equal parts)" in texts[0]
+
+
+def test_options_without_a_law_count_as_measured_or_are_named(baseline):
+    ways = {"base": baseline, "one": measured(np.array([32_000.0]), np.array([0.05]))}
+    text = cheapest(ways, Prices(image=1), 0.06)
+    assert "6.0 %: one with 0 images beyond the 32,000 at hand, for 0.00" in text
+    assert "is the cheapest with 100 % (base 0 %" in text
+    text = cheapest(ways, Prices(image=1), 0.04)
+    assert "4.0 %: base with " in text
+    assert text.endswith("determine no law nor reach the error: one.")
+
+
+def test_hours_alone_price_a_way_that_may_not_reach_the_error(baseline):
+    hours = {"base": Hours(0, 1e-3)}
+    text = cheapest({"base": baseline}, Prices(hour=2, hours=hours), 0.001)
+    assert re.search(r"reaches the error with probability \d %", text)
+
+
 # forecast.py --compare
+
+
+def test_hours_alone_say_nothing_of_costs(tmp_path, capsys):
+    file = tmp_path / "a.csv"
+    file.write_text("n,error\n" + "".join(f"{n},{3 * n**-0.3}\n" for n in (1e3, 2e3, 4e3, 8e3)))
+    words = [file, "--compare", file, "--price-hour", 2, "--target", 0.2]
+    assert command(forecast_command.forecast, *words) == 0
+    assert not re.search("Costs|cheapest", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_table_has_chance_and_start_of_the_study_beside_it(tmp_path, capsys, is_first):
+    study, table = ROOT / "results" / "digits" / "metrics.json", tmp_path / "table.csv"
+    results = read_results(study)
+    curve = curves.points(curves.test_scores(runs_table(results)), "top_1_error")
+    columns = zip(curve.n, curve.error, curve.num_test, strict=True)
+    table.write_text("n,error,num_test\n" + "".join(f"{n},{e},{c}\n" for n, e, c in columns))
+    files = [study, "--compare", table] if is_first else [table, "--compare", study]
+    laws = []
+    for flags in ([], ["--chance", 0.8]):
+        assert command(forecast_command.forecast, *files, *flags) == 0
+        laws.append(" ".join(capsys.readouterr().out.split()))
+    assert (
+        "table.csv is fitted with chance level 89.7 % and start scratch, as digits is," in laws[0]
+    )
+    assert "table.csv is fitted with start scratch, as digits is," in laws[1]
+    alone = (
+        [study]
+        if is_first
+        else [table, "--chance", results.chance["top_1_error"], "--start", "scratch"]
+    )
+    assert command(forecast_command.forecast, *alone) == 0
+    assert laws[0].startswith(" ".join(capsys.readouterr().out.split()))
 
 
 def test_forecast_compares_a_curve_with_a_single_measurement(tmp_path, capsys):

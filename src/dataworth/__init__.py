@@ -33,6 +33,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         export.py             dataworth export: safetensors or ONNX with a card; push to the hub
         track.py              dataworth track: replay a study into an experiment tracker
         flags.py              flags of each command as frozen records
+        measured_points.py    the points of dataworth forecast: a table, or a variant of a study
         parsing.py            command line and YAML config to records: default < file < flag
         planning.py           settings, data and runs of a study, checked before anything is written
         cost.py               disk space, memory and estimated time of a study, for --plan

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..console import printable, printable_name, say
+from ..console import printable, say
 from ..errors import InputError
-from ..evaluation.records import StudyResults
 from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
-from ..evaluation.tables import runs_table
 from ..findings import sentences
 from ..findings import worth as findings_worth
 from ..findings.classes import FILE as PER_CLASS_FILE
 from ..findings.classes import ClassGains, class_gains, describe_gains, read_class_errors
 from ..findings.classes import numbers as class_numbers
 from ..findings.costs import Prices, priced
-from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
-from ..findings.orders import Terms, describe_order, plan_order
+from ..findings.curves import METRICS, metric_name
+from ..findings.orders import OrderAdvice, Terms, advise_order, describe_order
 from ..findings.training import TrainingFindings, describe_training, training_findings
 from ..findings.worth import OptionsWorth, describe_worth, numbers
-from ..forecaster.learning_curve import LearningCurve
-from ..forecaster.measurements import read_measurements
 from ..forecaster.runs import MAX_SIZE
 from ..scaling.analysis import Analysis, to_dict
 from ..scaling.experiment_design import (
@@ -34,14 +29,20 @@ from ..scaling.experiment_design import (
 )
 from ..scaling.fitting import MIN_SIZES
 from ..scaling.forecasting import RELIABLE_FACTOR
-from ..scaling.points import NotIdentifiableError, Points
-from ..scaling.starts import Start
 from ..scaling.training_forecasts import to_dict as training_to_dict
 from ..scaling.worth import compare
 from ..storage.files import write_json
 from .exit_codes import DONE, run_command
 from .flags import ForecastFlags
-from .forecast_flags import check_forecast_flags, note_all_but
+from .forecast_flags import check_forecast_flags
+from .measured_points import (
+    analyse_file,
+    analyse_variant,
+    is_study,
+    metric_of,
+    points_file,
+    require_sizes,
+)
 from .parsing import parse
 
 MAX_RUNS = 10_000  # of each simulated study: more take minutes
@@ -59,7 +60,7 @@ def _forecast(words: Sequence[str] | None) -> int:
     if flags.simulate:
         say(_simulated_design(flags))
         return DONE
-    file = _points_file(flags.points)
+    file = points_file(flags.points)
     flags = flags.replace(points=file)
     if flags.by_class and not flags.order:
         classes = _class_gains(flags, flags.buy)
@@ -67,20 +68,22 @@ def _forecast(words: Sequence[str] | None) -> int:
         if flags.json_file is not None:
             _write_numbers(flags.json_file, class_numbers(classes))
         return DONE
-    analysis, name = _analyse(file, flags)
-    _require_sizes(file, analysis.points)
+    analysis, name = analyse_file(file, flags)
+    require_sizes(file, analysis.points)
     has_worth = flags.compare is not None and analysis.posterior is not None
     worth = _worth(analysis, name, flags) if has_worth else None
     training = _training(name, flags) if flags.joined else None
-    say(_text(analysis, name, flags, worth))
+    advice = advise_order(analysis, _terms(flags)) if flags.order else None
+    say(_text(analysis, name, flags, worth, advice))
     if training is not None:
         say(f"\n{describe_training(training, WIDTH)}")
     gains = None
-    if flags.by_class and (purchase := plan_order(analysis, _terms(flags))) and purchase.order:
-        gains = _class_gains(flags, flags.buy or int(purchase.order))
+    if flags.by_class and advice is not None and advice.plan.order:
+        gains = _class_gains(flags, flags.buy or int(advice.plan.order))
         say(f"\n{printable(describe_gains(gains))}")
     if flags.json_file is not None:
-        _write_numbers(flags.json_file, _numbers(analysis, flags, worth, training, gains))
+        content = _numbers(analysis, flags, worth, training, advice, gains)
+        _write_numbers(flags.json_file, content)
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
@@ -91,23 +94,13 @@ def _forecast(words: Sequence[str] | None) -> int:
     return DONE
 
 
-def _require_sizes(path: Path, measured: Points) -> None:
-    """Refuse points of fewer sizes than any law takes: no question has an answer then."""
-    if (count := len(measured.sizes)) < MIN_SIZES:
-        raise InputError(
-            f"{path}: {count} training set size{'s' if count > 1 else ''}; a law takes {MIN_SIZES} "
-            "or more. Measure another, such as half of the smallest, which needs no new images"
-        )
-
-
-def _points_file(path: Path | None) -> Path:
-    """Return the file of the measured errors; the folder of a study's results has one."""
-    if path is None:
-        raise InputError("name a CSV file of sizes and errors, or a metrics.json; see --help")
-    return path / METRICS_FILE if path.is_dir() else path
-
-
-def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWorth | None) -> str:
+def _text(
+    analysis: Analysis,
+    name: str,
+    flags: ForecastFlags,
+    worth: OptionsWorth | None,
+    advice: OrderAdvice | None,
+) -> str:
     """Return everything that is printed, as paragraphs."""
     paragraphs = [sentences.law(analysis, name)]
     if flags.target is not None:
@@ -118,7 +111,7 @@ def _text(analysis: Analysis, name: str, flags: ForecastFlags, worth: OptionsWor
         return "\n".join(paragraphs)
     paragraphs.append(sentences.outlook(analysis, name, flags.at))
     if flags.order:
-        paragraphs.append(describe_order(analysis, _terms(flags)))
+        paragraphs.append(describe_order(analysis, _terms(flags), advice))
     if flags.plan:
         quantity = f"the forecast at {RELIABLE_FACTOR:.0f}x the largest size"
         if flags.target is not None:
@@ -148,13 +141,16 @@ def _numbers(
     flags: ForecastFlags,
     worth: OptionsWorth | None,
     training: TrainingFindings | None,
+    advice: OrderAdvice | None,
     gains: ClassGains | None,
 ) -> dict[str, object]:
     """Return the content of the file of ``--json``."""
     targets = () if flags.target is None else (flags.target,)
     content: dict[str, object] = {**to_dict(analysis, flags.at, targets)}
-    if flags.order and (purchase := plan_order(analysis, _terms(flags))):
-        content["order"] = asdict(purchase)
+    if advice is not None:
+        content |= advice.numbers()
+    if flags.plan and analysis.posterior is not None:
+        content["next_runs"] = [asdict(run) for run in rank_next_runs(analysis, flags.target)]
     if worth is not None:
         content["worth"] = numbers(worth).to_dict("records")
     if training is not None:
@@ -181,25 +177,28 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     path, points = flags.compare, flags.points
     assert path is not None, "the caller checks"
     assert points is not None, "as above"
-    results = read_results(path) if _is_study(path) else None
+    results = read_results(path) if is_study(path) else None
     same = path.resolve() == points.resolve()
-    baseline = points.name
-    if _is_study(points):
+    baseline, is_table = points.name, not is_study(points)
+    if not is_table:
         study = results if same and results is not None else read_results(points)
         baseline = flags.variant or study.experiment_id
     if results is None:  # a table has a single error
-        option, own_error = _analyse(path, flags.replace(metric=None, variant=None))
+        terms = {} if is_table else {"chance": analysis.chance, "start": analysis.start}
+        option, own_error = analyse_file(path, flags.replace(metric=None, variant=None, **terms))
         notes = findings_worth.same_error((baseline, name), (path.name, own_error))
+        notes += [] if is_table else _note_terms(path.name, option, baseline, flags)
         notes.append(findings_worth.INDEPENDENT)
         worth = OptionsWorth(baseline, name, {path.name: compare(analysis, option)}, notes)
         return _with_costs(worth, {baseline: analysis, path.name: option}, flags)
-    metric = {metric_name(metric): metric for metric in METRICS}.get(name, METRICS[0])
+    metric = metric_of(name)
     notes = findings_worth.same_error((baseline, name), (path.name, metric_name(metric)))
+    notes += _note_terms(baseline, analysis, results.experiment_id, flags) if is_table else []
     variants, comparisons, analyses = results.variants(), {}, {baseline: analysis}
     for variant in variants:
         if same and len(variants) > 1 and variant == flags.variant:
             continue
-        option, name = _analyse_variant(path, variants, metric, variant, flags)
+        option, name = analyse_variant(path, variants, metric, variant, flags)
         shared = findings_worth.shared_test(results, metric, baseline, variant) if same else None
         title = variant if len(variants) > 1 else results.experiment_id
         comparisons[title] = compare(analysis, option, shared)
@@ -207,6 +206,16 @@ def _worth(analysis: Analysis, name: str, flags: ForecastFlags) -> OptionsWorth:
     notes += [] if same and results.answer_correlations else [findings_worth.INDEPENDENT]
     worth = OptionsWorth(baseline, name, comparisons, notes)
     return _with_costs(worth, analyses, flags)
+
+
+def _note_terms(table: str, analysis: Analysis, study: str, flags: ForecastFlags) -> list[str]:
+    """Note what a table takes over from the study that it is compared with."""
+    terms = [] if flags.chance else [f"chance level {sentences.percent(analysis.chance)}"]
+    terms += [] if flags.start or analysis.start == "unknown" else [f"start {analysis.start}"]
+    if not terms:
+        return []
+    same = f"{table} is fitted with {' and '.join(terms)}, as {study} is"
+    return [f"{same}, unless --chance or --start says otherwise."]
 
 
 def _training(name: str, flags: ForecastFlags) -> TrainingFindings | None:
@@ -218,7 +227,7 @@ def _training(name: str, flags: ForecastFlags) -> TrainingFindings | None:
     for path in paths:
         if not path.exists():
             raise InputError(f"--with: no file {path}")
-        if not _is_study(path):
+        if not is_study(path):
             raise InputError(f"--with: {path} is no metrics.json, which says how long it trained")
     metric = {metric_name(metric): metric for metric in METRICS}.get(name)
     studies = {str(path): read_results(path) for path in paths}
@@ -230,7 +239,7 @@ def _with_costs(
 ) -> OptionsWorth:
     """Add costs if there are prices of images or labels; hours of training are not known here."""
     prices = Prices(flags.price_image, flags.price_label)
-    return priced(worth, prices, analyses, flags.target) if flags.has_prices else worth
+    return priced(worth, prices, analyses, flags.target) if prices.image + prices.label else worth
 
 
 def _simulated_design(flags: ForecastFlags) -> str:
@@ -247,68 +256,3 @@ def _simulated_design(flags: ForecastFlags) -> str:
         raise InputError(f"--expect {flags.expect}: not below the error of guessing, {chance}")
     design = simulate_design(sizes, flags.seeds, flags.num_test, chance, flags.expect)
     return sentences.simulated(design, sizes, flags.seeds, flags.num_test)
-
-
-def _analyse(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
-    """Analyse a table or a metrics.json; return the analysis and the name of the error."""
-    if _is_study(path):
-        if flags.compare is None or _is_study(flags.compare):
-            note_all_but((), flags.columns, "on a metrics.json")
-        variants = read_results(path).variants()
-        return _analyse_variant(path, variants, flags.metric, flags.variant, flags)
-    if flags.metric is not None or flags.variant is not None:
-        raise InputError("--metric, --variant: a table has one error; give a metrics.json")
-    table = read_measurements(path, flags.columns)
-    if table.notes:
-        say(f"{printable_name(str(path))}: {'; '.join(table.notes)}.\n")
-    if not len(table.points.n):
-        raise InputError(f"{path}: no points; {MIN_SIZES} sizes are needed")
-    return _fit(table.points, flags.chance or 1.0, flags.start or "unknown"), table.metric
-
-
-def _fit(measured: Points, chance: float, start: Start) -> Analysis:
-    curve = LearningCurve(chance, measured.num_test, start)
-    with suppress(NotIdentifiableError):  # its analysis says why
-        curve.fit(measured.n, measured.error)
-    return curve.analysis_
-
-
-def _is_study(path: Path) -> bool:
-    """Whether a file is a metrics.json, under any name, and not a table of measurements."""
-    if path.suffix != ".json" or path.name == METRICS_FILE:
-        return path.name == METRICS_FILE
-    try:
-        with path.open("rb") as file:
-            return b'"schema_version"' in file.read(1000)
-    except OSError:
-        return False
-
-
-def _analyse_variant(
-    path: Path,
-    variants: Mapping[str, StudyResults],
-    metric: str | None,
-    variant: str | None,
-    flags: ForecastFlags,
-) -> tuple[Analysis, str]:
-    """Analyse one variant of the metrics.json at ``path``; return analysis and name of the error.
-
-    ``metric`` None is that of the headline, ``variant`` None the only one. Chance level and start
-    are those of the study, unless the flags say otherwise.
-    """
-    if variant is None and len(variants) == 1:
-        (variant,) = variants
-    if variant is None or variant not in variants:
-        raise InputError(f"{path}: --variant is one of {', '.join(variants)}")
-    results = variants[variant]
-    test = test_scores(runs_table(results))
-    metric = metric or headline_metric(test)
-    if metric not in METRICS or test[metric].isna().any():
-        raise InputError(f"{path}: no {metric}; --metric is one of {', '.join(METRICS)}")
-    measured = points(test, metric)
-    if not len(measured.n):
-        raise InputError(
-            f"{path}: no points of a run better than chance; {MIN_SIZES} sizes are needed"
-        )
-    chance, start = flags.chance or results.chance[metric], flags.start or start_of(results)
-    return _fit(measured, chance, start), metric_name(metric)

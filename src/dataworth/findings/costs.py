@@ -7,7 +7,7 @@ along a straight line, which cannot fall.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from ..scaling.analysis import Analysis
 from ..scaling.forecasting import MAX_FACTOR, interval, required_size_draws
 from ..scaling.laws import Array
-from ..scaling.worth import THINNING, Estimate, Worth
+from ..scaling.worth import NUM_PAIRED, THINNING, Estimate, Worth
 from .sentences import percent, rounded
 from .worth import Cost, OptionsWorth
 
@@ -137,7 +137,8 @@ def cheapest(analyses: Mapping[str, Analysis], prices: Prices, target: float) ->
 
     The images of the largest measured size are at hand. A draw of every law gives the images that
     each way takes, and so its cost; the chance of a way is the share of draws where it reaches the
-    error and is the cheapest.
+    error and is the cheapest, in equal parts of ways that cost the same. A way that measured the
+    error at its largest size takes no more images than that, with a law or without.
 
     Parameters
     ----------
@@ -147,51 +148,58 @@ def cheapest(analyses: Mapping[str, Analysis], prices: Prices, target: float) ->
     target : float
         The error, a share.
     """
-    fitted = {name: a for name, a in analyses.items() if a.posterior is not None}
-    if not fitted:
+    sizes = {}  # training images in each draw, infinite where the error is not reached
+    rng = np.random.default_rng(0)
+    for name, analysis in analyses.items():
+        largest, n = float(analysis.points.sizes[-1]), np.full(NUM_PAIRED, np.inf)
+        if (posterior := analysis.posterior) is not None:
+            draws = required_size_draws(posterior.thinned(THINNING), target)
+            capped = draws >= MAX_FACTOR * posterior.largest_size * (1 - 1e-9)
+            n = rng.permutation(np.where(capped, np.inf, draws))
+        if analysis.points.means[-1] <= target:
+            n = np.minimum(n, largest)
+        if posterior is not None or np.isfinite(n).all():
+            sizes[name] = n
+    if not sizes:
         return f"The cheapest way to {percent(target)}: no answer without a law."
     at_hand = max(float(analysis.points.sizes[-1]) for analysis in analyses.values())
-    rng, sizes, costs = np.random.default_rng(0), [], []
-    for name, analysis in fitted.items():
-        assert analysis.posterior is not None, "filtered above"
-        draws = required_size_draws(analysis.posterior.thinned(THINNING), target)
-        capped = draws >= MAX_FACTOR * analysis.posterior.largest_size * (1 - 1e-9)
-        n = rng.permutation(np.where(capped, np.inf, draws))
-        bought = np.maximum(n - at_hand, 0)
-        sizes.append(n)
-        costs.append(prices.images(bought) + prices.training(name, np.where(np.isinf(n), 1e18, n)))
-    table = np.where(np.isfinite(sizes), costs, np.inf)
-    winners = np.where(np.isfinite(table.min(axis=0)), table.argmin(axis=0), -1)
-    chances = [float((winners == i).mean()) for i in range(len(fitted))]
-    best = int(np.argmax(chances))
-    return _cheapest_sentence(list(fitted), sizes[best], table[best], chances, target, at_hand)
+    text = _cheapest_sentence(sizes, prices, target, at_hand)
+    if left_out := ", ".join(name for name in analyses if name not in sizes):
+        text += f" Left out, as their points determine no law nor reach the error: {left_out}."
+    return text
 
 
 def _cheapest_sentence(
-    names: Sequence[str],
-    n: Array,
-    cost: Array,
-    chances: Sequence[float],
-    target: float,
-    hand: float,
+    sizes: Mapping[str, Array], prices: Prices, target: float, at_hand: float
 ) -> str:
-    best = int(np.argmax(chances))
+    names, n = list(sizes), np.stack(list(sizes.values()))  # (ways, draws)
     reached = np.isfinite(n)
+    n = np.where(reached, n, at_hand)
+    bought = np.maximum(n - at_hand, 0)
+    training = [prices.training(name, row) for name, row in zip(names, n, strict=True)]
+    cost = np.where(reached, prices.images(bought) + np.stack(training), np.inf)
+    least = (cost == cost.min(axis=0)) & reached
+    ties = np.maximum(least.sum(axis=0), 1)
+    chances, reaches = (least / ties).mean(axis=1), reached.mean(axis=1)
+    fewest = -np.median(n, axis=1)  # settles what cost and chance do not
+    best = max(range(len(names)), key=lambda i: (chances[i], reaches[i], fewest[i]))
     if chances[best] == 0:
         return f"No way to {percent(target)} within {MAX_FACTOR:,.0f} times the images measured."
-    low, high = interval(cost[reached])
-    others = ", ".join(
+    paid = cost[best, reached[best]]
+    low, high = interval(paid)
+    others = [
         f"{name} {100 * chance:.0f} %"
         for name, chance in zip(names, chances, strict=True)
         if name != names[best]
-    )
-    bought = rounded(float(np.median(np.maximum(n[reached] - hand, 0))))
+    ]
+    others += ["equal costs in equal parts"] * bool((ties > 1).any())
+    rest = f" ({', '.join(others)})" if others else ""
     return (
-        f"The cheapest way to {percent(target)}: {names[best]} with {bought} images beyond the "
-        f"{hand:,.0f} at hand, for {_money(float(np.median(cost[reached])))} (90 % interval "
+        f"The cheapest way to {percent(target)}: {names[best]} with "
+        f"{rounded(float(np.median(bought[best, reached[best]])))} images beyond the "
+        f"{at_hand:,.0f} at hand, for {_money(float(np.median(paid)))} (90 % interval "
         f"{_money(low)} to {_money(high)}); it reaches the error with probability "
-        f"{100 * reached.mean():.0f} % and is the cheapest with {100 * chances[best]:.0f} %"
-        f"{f' ({others})' if others else ''}."
+        f"{100 * reaches[best]:.0f} % and is the cheapest with {100 * chances[best]:.0f} %{rest}."
     )
 
 

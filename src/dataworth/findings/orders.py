@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
 
 from ..scaling.analysis import Analysis
 from ..scaling.experiment_design import RunBeforeOrder, run_before_order
-from ..scaling.purchases import Purchase, plan_purchase
+from ..scaling.purchases import LEAST_GAIN, Purchase, plan_purchase
 from .sentences import percent, rounded
 
 WORTHWHILE_SAVING = 0.01  # of the expected cost of an order: a run that saves less is not named
@@ -24,6 +27,23 @@ class Terms:
     miss_chance: float = 0.1
 
 
+@dataclass(frozen=True)
+class OrderAdvice:
+    """What to order now, what may come before it, and what other degrees of certainty cost."""
+
+    plan: Purchase
+    run: RunBeforeOrder | None  # None without an order
+    certainty: Sequence[Purchase]  # plans that miss less often, one by one; empty if not asked for
+
+    def numbers(self) -> dict[str, object]:
+        """Return the content of a JSON file."""
+        return {
+            "order": asdict(self.plan),
+            "run_before_order": None if self.run is None else asdict(self.run),
+            "certainty": [asdict(plan) for plan in self.certainty],
+        }
+
+
 def plan_order(analysis: Analysis, terms: Terms) -> Purchase | None:
     """Plan how many images to buy now; None without a law, and if the target is reached."""
     posterior, points = analysis.posterior, analysis.points
@@ -35,37 +55,59 @@ def plan_order(analysis: Analysis, terms: Terms) -> Purchase | None:
     )  # fmt: skip
 
 
-def describe_order(analysis: Analysis, terms: Terms) -> str:
-    """Recommend how many images to buy now, and say what other degrees of certainty cost."""
+def advise_order(analysis: Analysis, terms: Terms) -> OrderAdvice | None:
+    """Plan an order with all that is said of it; None as of :func:`plan_order`."""
     plan = plan_order(analysis, terms)
-    if plan is None:
-        return f"No order: {percent(terms.target)} is reached already."
-    is_cost_given = terms.miss_cost is not None
-    text = order_sentence(plan, analysis.points.sizes[-1], terms.price, is_cost_given)
+    if plan is None or not plan.order:
+        return None if plan is None else OrderAdvice(plan, None, ())
     run = run_before_order(analysis, plan, terms.price or 1.0)
-    text = f"{text} {_run_sentence(run, plan, terms.price)}".rstrip()
-    if is_cost_given or not plan.order:
-        return text
-    return f"{text}\n\n{_certainty(analysis, terms)}"
+    certainty = _certainty(analysis, terms) if terms.miss_cost is None else ()
+    return OrderAdvice(plan, run, certainty)
 
 
-def _certainty(analysis: Analysis, terms: Terms) -> str:
-    """Compare plans that accept other probabilities of missing, as a table."""
+def _certainty(analysis: Analysis, terms: Terms) -> list[Purchase]:
+    """Plan orders that accept other probabilities of missing; those that differ are returned."""
+    plans: list[Purchase] = []
+    for chance in MISS_CHANCES:
+        plan = plan_order(analysis, replace(terms, miss_chance=chance))
+        if plan is not None and plan.chance >= (plans[-1].chance if plans else 0) + 0.01:
+            plans.append(plan)
+    return plans
+
+
+def describe_order(analysis: Analysis, terms: Terms, advice: OrderAdvice | None = None) -> str:
+    """Recommend how many images to buy now, and say what other degrees of certainty cost.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    terms : Terms
+    advice : OrderAdvice, optional
+        Of this analysis and these terms, where it is known already.
+    """
+    advice = advice or advise_order(analysis, terms)
+    if advice is None:
+        return f"No order: {percent(terms.target)} is reached already."
+    plan, is_cost_given = advice.plan, terms.miss_cost is not None
+    text = order_sentence(plan, analysis.points.sizes[-1], terms.price, is_cost_given)
+    if plan.order and not is_cost_given and plan.chance < 1 - terms.miss_chance - LEAST_GAIN:
+        text += f" No order reaches it with probability {100 * (1 - terms.miss_chance):.0f} %."
+    if advice.run is not None:
+        text = f"{text} {_run_sentence(advice.run, plan, terms.price)}"
+    return f"{text}\n\n{_certainty_table(advice, terms)}" if advice.certainty else text
+
+
+def _certainty_table(advice: OrderAdvice, terms: Terms) -> str:
     unit = "" if terms.price else " images"
     lines = [
         f"What certainty costs, {_in_rounds(terms.rounds)}:",
         " reached with    order now    expected in the end    worth it if a miss costs",
     ]
-    before = 0.0
-    for chance in MISS_CHANCES:
-        plan = plan_order(analysis, replace(terms, miss_chance=chance))
-        if plan is None or plan.chance < before + 0.01:
-            continue
-        before = plan.chance
-        lines.append(
-            f"{100 * plan.chance:11.0f} %{rounded(plan.order):>13}"
-            f"{rounded(plan.expected_images):>23}{rounded(plan.miss_cost) + unit:>28}"
-        )
+    lines += [
+        f"{100 * plan.chance:11.0f} %{rounded(plan.order):>13}"
+        f"{rounded(plan.expected_images):>23}{rounded(plan.miss_cost) + unit:>28}"
+        for plan in advice.certainty
+    ]
     return "\n".join(lines)
 
 
@@ -97,10 +139,11 @@ def order_sentence(
     unit = "" if price else " images"
     miss = f"{plan.miss_cost:,.0f}{unit}"
     rounds = _in_rounds(plan.rounds)
-    if plan.order == 0 and plan.chance_now == 1:
+    if plan.order == 0 and plan.chance_now >= 0.5:
         return (
-            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand, "
-            "and what was measured above it is noise. Train another seed of the largest size."
+            f"Order nothing: by the law {percent(plan.target)} is expected of the images at hand "
+            f"(probability {100 * plan.chance_now:.0f} %), and the error measured above it is "
+            "noise. Train another seed of the largest size."
         )
     if plan.order == 0:
         return (
@@ -126,14 +169,18 @@ def order_sentence(
     paid = f" for {price * plan.expected_images:,.0f}" if price else ""
     return (
         f"{text}. {expected}{paid}. Plan the next rounds with {miss_cost_name} "
-        f"{float(f'{plan.miss_cost:.4g}'):.12g}, which is what a miss must cost for this plan."
+        f"{_rounded_up(plan.miss_cost):.12g}, which is what a miss must cost for this plan."
     )
+
+
+def _rounded_up(cost: float) -> float:
+    """Return a cost with four digits, never below it: at less the plan may be another."""
+    unit = 10.0 ** (np.floor(np.log10(cost)) - 3)
+    return float(np.ceil(round(cost / unit, 6)) * unit)
 
 
 def _run_sentence(run: RunBeforeOrder, plan: Purchase, price: float) -> str:
     """Describe the further run of images at hand that would make the order cheaper."""
-    if plan.order == 0:
-        return ""
     share = run.saving / plan.expected_cost
     if share < WORTHWHILE_SAVING:
         return (

@@ -18,8 +18,10 @@ from ..scaling.forecasting import (
 )
 from ..scaling.laws import Array
 from ..scaling.points import Points
+from ..scaling.priors import MAX_EXPONENT
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
+NEGLIGIBLE_PROBABILITY = 0.05  # of reaching an error below the floor at any size: not reachable
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
 UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
@@ -102,9 +104,10 @@ def exponent_and_floor(analysis: Analysis) -> str:
     median = np.median(exponent)
     exponent_lower, exponent_upper = interval(exponent)
     floor_lower, floor_upper = interval(analysis.vague_posterior.floor)
+    end = "" if exponent_upper < MAX_EXPONENT else ", the largest that is tried"
     text = (
         f"The exponent, the rate at which the error above the floor falls in the end, is "
-        f"{median:.2f} (90 % interval {exponent_lower:.2f} to {exponent_upper:.2f}); "
+        f"{median:.2f} (90 % interval {exponent_lower:.2f} to {exponent_upper:.2f}{end}); "
     )
     if exponent_upper > WIDE_EXPONENT_RATIO * exponent_lower:
         text += "these points hardly determine it. "
@@ -181,25 +184,38 @@ def targets(analysis: Analysis, errors: Sequence[float], name: str = "Error") ->
 def _required_images(analysis: Analysis, required: RequiredImages, name: str) -> str:
     assert analysis.vague_posterior is not None
     error, largest = required.target, analysis.points.sizes[-1]
-    sizes = analysis.points.sizes[analysis.points.means <= error]
-    if len(sizes):
-        return f"{name} {percent(error)}: already reached, at {sizes[0]:,.0f} images."
-    if error < (floor := interval(analysis.vague_posterior.floor)[0]):
+    sizes, reached = analysis.points.sizes, analysis.points.means <= error
+    if reached[-1]:  # from the first size on after which no mean is above it
+        first = len(sizes) - int(reached[::-1].cumprod().sum())
+        return f"{name} {percent(error)}: already reached, at {sizes[first]:,.0f} images."
+    floor = interval(analysis.vague_posterior.floor)[0]
+    if error < floor and required.probability < NEGLIGIBLE_PROBABILITY:
         return (
             f"{name} {percent(error)}: not reachable at any size under this law: the floor is "
             f"above {percent(floor)} (90 % interval)."
         )
+    text = f"{name} {percent(error)}: {_forecast_images(required, largest)}"
+    if error < floor:
+        text += f" By these points alone the floor is above {percent(floor)} (90 % interval)."
+    if reached.any():
+        text += (
+            f" It was measured at {sizes[reached][-1]:,.0f} images, but not at {largest:,.0f}: "
+            f"{percent(analysis.points.means[-1])}."
+        )
+    return text
+
+
+def _forecast_images(required: RequiredImages, largest: float) -> str:
     if not np.isfinite(required.estimate):
         return (
-            f"{name} {percent(error)}: too far beyond these points to estimate. It takes more than "
+            "too far beyond these points to estimate. It takes more than "
             f"{rounded(min(required.lower, MAX_FACTOR * largest))} images (probability 95 %); with "
             f"probability {100 * (1 - required.probability):.0f} % even "
             f"{rounded(MAX_FACTOR * largest)} are not enough."
         )
     upper = rounded(required.upper) if np.isfinite(required.upper) else "more than can be estimated"
     text = (
-        f"{name} {percent(error)}: {rounded(required.estimate)} images "
-        f"(90 % interval {rounded(required.lower)} to {upper})"
+        f"{rounded(required.estimate)} images (90 % interval {rounded(required.lower)} to {upper})"
     )
     return f"{text}, {UNRELIABLE}." if required.estimate > RELIABLE_FACTOR * largest else f"{text}."
 

@@ -230,7 +230,8 @@ class FittedCurve:
         Returns
         -------
         Purchase
-            ``order``, the chances, the expected cost; an order of 0 where missing is cheaper.
+            ``order``, the chances, the expected cost; an order of 0 where missing is cheaper, or
+            the target has been measured already.
 
         Raises
         ------
@@ -246,10 +247,17 @@ class FittedCurve:
                 raise ValueError(f"{name} must be a number above 0, got {value!r}")
         if not 0 < miss_chance < 1:
             raise ValueError(f"miss_chance must be between 0 and 1, got {miss_chance!r}")
-        num_test = self.analysis_.points.last_num_test
+        points = self.analysis_.points
+        if points.means[-1] <= error:  # measured: nothing to order
+            reached = posterior.expected_error(points.sizes[-1:]) <= error
+            chance = float(reached.mean())
+            return Purchase(
+                float(error), int(rounds), 0.0, chance, chance, 0.0, 0.0, miss_cost or 0.0
+            )
         return plan_purchase(
-            posterior, float(error), int(rounds), price, miss_cost, miss_chance, num_test
-        )
+            posterior, float(error), int(rounds), price, miss_cost, miss_chance,
+            points.last_num_test,
+        )  # fmt: skip
 
     def plot(self, ax: Axes | None = None, name: str = "error") -> Axes:
         """Draw the measured errors on log axes, with the law and its forecast up to 8 times.

@@ -93,7 +93,7 @@ def _outcome_variances(analysis: Analysis, measured: Sequence[int]) -> list[Arra
     """
     posterior, points = analysis.posterior, analysis.points
     assert posterior is not None
-    relative = np.maximum(points.means, 1e-3) ** 2
+    relative = points.scale**2
     seeds, sampling = points.seed_variance / relative, points.sampling_variance / relative
     if points.num_runs.max() == 1:
         seeds = np.full(len(points.sizes), ASSUMED_SEED_DEVIATION**2)

@@ -39,8 +39,10 @@ class _Likelihood:
 
     @classmethod
     def build(
-        cls, component: Component, largest: float, log_n: Array, y: Array, variance: Array
-    ) -> _Likelihood:
+        cls, component: Component, largest: float, log_n: Array, y: Array, variance: Array,
+        averaged: Array,
+    ) -> _Likelihood:  # fmt: skip
+        """Build it from :meth:`Points.log_errors`; the scatter of an average is smaller."""
         doublings = (largest - log_n) / np.log(2)  # below the largest size
         near = np.minimum.outer(doublings, doublings)
         far = np.maximum.outer(doublings, doublings)
@@ -52,7 +54,7 @@ class _Likelihood:
         for (scatter, share), (count, probability) in product(
             SCATTER_PRIOR.items(), ignored.items()
         ):
-            root = 1 / np.sqrt(scatter**2 + variance)
+            root = 1 / np.sqrt(scatter**2 / averaged + variance)
             root[:count] = 0
             # Every drift has the same eigenvectors.
             eigenvalues, vectors = np.linalg.eigh(root[:, None] * drift_covariance * root)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .laws import Array
-from .points import NotIdentifiableError, log_rates, pooled_seed_variance
+from .points import NotIdentifiableError, above_zero, log_rates, pooled_seed_variance
 
 MAX_CELLS = 128  # a covariance matrix has a row for each
 
@@ -79,20 +79,19 @@ class Grid:
     @property
     def relative_seed_variance(self) -> float:
         """Variance of the log error between runs of the largest cell."""
-        return float(self.seed_variance[-1] / max(self.means[-1], 1e-3) ** 2)
+        return float(self.seed_variance[-1] / self._scale[-1] ** 2)
 
     @property
     def last_num_test(self) -> float | None:
         """Test images behind the errors of the largest cell, if known."""
         if self.num_test is None:
             return None
-        return float(self.num_test[self._index == len(self.cells) - 1][0])
+        return float(self._per_cell(self.num_test)[-1])
 
     def log_errors(self) -> tuple[Array, Array]:
         """Return mean log errors and their variances, each of shape (cells,)."""
         log_error, sampling = log_rates(self.error, self.num_test)
-        scale = np.maximum(self.means, 1e-3)
-        variance = self._per_cell(sampling) + self.seed_variance / self.num_runs / scale**2
+        variance = self._per_cell(sampling) + self.seed_variance / self.num_runs / self._scale**2
         return self._per_cell(log_error), variance
 
     def select(self, kept: NDArray[np.bool_]) -> Grid:
@@ -101,6 +100,13 @@ class Grid:
         return Grid(
             self.n[kept], self.steps[kept], self.error[kept], num_test, self.images_per_step
         )
+
+    @property
+    def _scale(self) -> Array:
+        """Mean errors to divide by, shape (cells,)."""
+        if self.num_test is None:
+            return self.means
+        return above_zero(self.means, self._per_cell(self.num_test))
 
     @cached_property
     def _index(self) -> NDArray[np.intp]:

@@ -61,7 +61,7 @@ class Points:
     @property
     def last_num_test(self) -> float | None:
         """Test images behind the errors of the largest size, if known."""
-        return None if self.num_test is None else float(self.num_test[self.n.argmax()])
+        return None if self.num_test is None else float(self._per_size(self.num_test)[-1])
 
     @cached_property
     def seed_variance(self) -> Array:
@@ -86,12 +86,22 @@ class Points:
         share = (self.means * count + 0.5) / (count + 1)  # Jeffreys prior: above 0 at zero errors
         return share * (1 - share) / count
 
-    def log_errors(self) -> tuple[Array, Array, Array]:
-        """Return log sizes, mean log errors and their variances, each of shape (sizes,)."""
+    def log_errors(self) -> tuple[Array, Array, Array, Array]:
+        """Return log sizes, mean log errors, their variances, and the sizes behind each point.
+
+        All have the shape (sizes,). More than ``MAX_SIZES`` are averaged in as many equal bins of
+        log size: the noise of test images stays, that of runs falls with the sizes averaged.
+        """
         log_error, sampling = log_rates(self.error, self.num_test)
-        mean, variance = self._per_size(log_error), self._per_size(sampling)
-        variance = variance + self.seed_variance / self.num_runs / self._scale**2
-        return _average_neighbours(np.log(self.sizes), mean, variance)
+        log_n, seeds = np.log(self.sizes), self.relative_seed_variance / self.num_runs
+        bins = np.arange(len(log_n))
+        if len(log_n) > MAX_SIZES:
+            edges = np.linspace(log_n[0], log_n[-1], MAX_SIZES + 1)[1:-1]
+            bins = np.unique(np.searchsorted(edges, log_n, side="right"), return_inverse=True)[1]
+        count = np.bincount(bins).astype(float)
+        columns = (log_n, self._per_size(log_error), self._per_size(sampling), seeds)
+        x, y, variance, seeds = (np.bincount(bins, values) / count for values in columns)
+        return x, y, variance + seeds / count, count
 
     @property
     def of_means(self) -> Points:
@@ -108,7 +118,7 @@ class Points:
     @property
     def relative_seed_variance(self) -> Array:
         """Variance of the log error between runs of one size, shape (sizes,)."""
-        return self.seed_variance / self._scale**2
+        return self.seed_variance / self.scale**2
 
     @property
     def spread_sizes(self) -> Array:
@@ -122,9 +132,11 @@ class Points:
         return spread
 
     @property
-    def _scale(self) -> Array:
-        """The mean errors; shares, which may be 0, of at least a thousandth."""
-        return self.means if self.unbounded else np.maximum(self.means, 1e-3)
+    def scale(self) -> Array:
+        """Mean errors to divide by, shape (sizes,): see :func:`above_zero`."""
+        if self.unbounded or self.num_test is None:
+            return self.means
+        return above_zero(self.means, self._per_size(self.num_test))
 
     @cached_property
     def _counts(self) -> NDArray[np.intp]:
@@ -162,6 +174,12 @@ def log_rates(error: Array, num_test: Array | None) -> tuple[Array, Array]:
     )
 
 
+def above_zero(means: Array, num_test: Array) -> Array:
+    """Return shares of at least half a wrong image of ``num_test``, or 0.001 if that is less."""
+    shares: Array = np.maximum(means, np.minimum(1e-3, 0.5 / num_test))
+    return shares
+
+
 def pooled_seed_variance(
     sizes: Array, squares: Array, freedom: Array, means: Array | None = None
 ) -> Array:
@@ -188,7 +206,8 @@ def pooled_seed_variance(
     from scipy.optimize import nnls  # takes half of the time of importing LearningCurve
 
     repeated = freedom > 0
-    shares = np.ones(len(sizes)) if means is None else np.maximum(means * (1 - means), 1e-3)
+    shares = np.ones(len(sizes)) if means is None else means * (1 - means)
+    shares = np.maximum(shares, min(1e-3, shares.max() / 100 or 1e-3))  # some may be 0
     variances = squares[repeated] / shares[repeated] / freedom[repeated]
     model = np.stack([np.ones(len(sizes)), sizes[0] / sizes], axis=1)
     weight = np.sqrt(freedom[repeated])
@@ -197,14 +216,3 @@ def pooled_seed_variance(
     coefficients, _ = nnls(model[repeated] * weight[:, None], variances * weight)
     pooled: Array = shares * (model @ coefficients)
     return pooled
-
-
-def _average_neighbours(x: Array, y: Array, variance: Array) -> tuple[Array, Array, Array]:
-    """Average points in ``MAX_SIZES`` equal bins of log size, if there are more sizes than that."""
-    if len(x) <= MAX_SIZES:
-        return x, y, variance
-    edges = np.linspace(x[0], x[-1], MAX_SIZES + 1)[1:-1]
-    bins = np.searchsorted(edges, x, side="right")
-    return tuple(  # type: ignore[return-value]
-        np.array([values[bins == k].mean() for k in np.unique(bins)]) for values in (x, y, variance)
-    )

@@ -151,7 +151,7 @@ def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.G
     ndarray of shape (draws, m)
         Expected errors, shares.
     """
-    log_n, y, variance = points.log_errors()
+    log_n, y, variance, averaged = points.log_errors()
     errors = posterior.expected_error(n)
     inside = n < posterior.largest_size
     at = np.concatenate(
@@ -168,14 +168,14 @@ def curve_draws(posterior: Posterior, points: Points, n: Array, rng: np.random.G
     paths = rng.standard_normal((len(posterior.drift), len(at))) @ root.T
     paths *= posterior.drift[:, None]
     residuals = y - np.log(np.maximum(posterior.law_error(np.exp(log_n)), 1e-12))
-    noise = np.sqrt(posterior.scatter[:, None] ** 2 + variance)
+    noise = np.sqrt(posterior.scatter[:, None] ** 2 / averaged + variance)
     residuals -= paths[:, num_inside:] + noise * rng.standard_normal(residuals.shape)
     for node in np.unique(np.stack([posterior.drift, posterior.scatter]), axis=1).T:
         drift, scatter = node.tolist()
         rows = (posterior.drift == drift) & (posterior.scatter == scatter)
         if drift:
             kernel = drift**2 * covariance[num_inside:]
-            measured = kernel[:, num_inside:] + np.diag(scatter**2 + variance)
+            measured = kernel[:, num_inside:] + np.diag(scatter**2 / averaged + variance)
             paths[rows] += residuals[rows] @ np.linalg.solve(measured, kernel)
     errors[:, inside] *= np.exp(paths[:, :num_inside])
     return np.minimum(errors, posterior.chance)

@@ -31,6 +31,7 @@ NUM_OUTCOMES = 48  # simulated measurements after an order
 NUM_RUN_OUTCOMES = 200  # simulated measurements of a further run
 MISS_COSTS = (1e-3, 1e6)  # searched for a chance of missing: times the cost of the largest size
 MAX_RAISES = 8  # of the cost of missing, by half
+LEAST_GAIN = 0.005  # of probability, that is still paid for where the accepted one is out of reach
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def plan_purchase(
 ) -> Purchase:
     """Plan how many images to order now.
 
-    The images at hand are those of the largest measured size, where the target is not reached.
+    The images at hand are those of the largest measured size. The target may be reached there, as
+    the measured error is noisy: probabilities are those of the posterior.
 
     Parameters
     ----------
@@ -155,7 +157,6 @@ class _Problem:
         below = error <= target
         reached = np.where(below.any(axis=1), below.argmax(axis=1), len(n))
         order = np.argsort(reached, kind="stable")
-        order = order[reached[order] > 0]  # at hand it is not reached: that was measured
         variance = posterior.scatter[chosen][:, None] ** 2 + posterior.relative_seed_variance
         if num_test:
             variance = variance + (1 - error) / (error * num_test)
@@ -255,16 +256,23 @@ class _Problem:
         return max(0.0, float(before - after))
 
     def miss_cost_for(self, miss_chance: float, rounds: int) -> float:
-        """Return the least cost of missing at which the plan misses rarely enough."""
+        """Return the least cost of missing at which the plan misses rarely enough.
+
+        Where no plan does, the least at which it hardly misses more than any other.
+        """
         at_hand = self.price * self.bought[STEPS_PER_DOUBLING]  # one doubling
         low, high = (float(np.log(at_hand * bound)) for bound in MISS_COSTS)
+
+        def missed(log_cost: float) -> float:
+            return float(self._solve(self.survival[None], rounds, np.exp(log_cost), 0)[1][0, 0])
+
+        accepted = max(miss_chance, missed(high) + LEAST_GAIN)
         for _ in range(24):
             middle = (low + high) / 2
-            _, missed = self._solve(self.survival[None], rounds, float(np.exp(middle)), 0)
-            low, high = (low, middle) if missed[0, 0] <= miss_chance else (middle, high)
+            low, high = (low, middle) if missed(middle) <= accepted else (middle, high)
         cost = float(np.exp(high))  # a plan that learns stops where it sees that it will not pay
         for _ in range(MAX_RAISES):
-            if self.best(rounds, cost)[1][1] <= miss_chance:
+            if self.best(rounds, cost)[1][1] <= accepted:
                 break
             cost *= 1.5
         return cost

@@ -39,7 +39,6 @@ from .forecasting import RELIABLE_FACTOR, interval
 from .laws import Array
 from .points import Points
 from .posterior import curve_draws
-from .priors import SCATTER_PRIOR
 
 THINNING = 4  # every so many draws are used: 2,000 give quantiles to a hundredth of their spread
 NUM_PAIRED = NUM_DRAWS // THINNING
@@ -330,20 +329,18 @@ def _measured_draws(
     """Draw the expected errors of measured sizes, each from its own runs, (draws, sizes).
 
     Where no size was repeated, the seeds are taken to vary as much as those of the baseline, in
-    relation to the error.
+    relation to the error, and the sizes to scatter around a law as those of the baseline do.
     """
     points = _with_own_noise(option.points, own)
-    log_n, y, variance = points.log_errors()
+    log_n, y, variance, averaged = points.log_errors()
     if option.points.num_runs.max() == 1:
         weaker = baseline.points
-        relative = weaker.seed_variance / np.maximum(weaker.means, 1e-3) ** 2
-        variance = variance + np.interp(log_n, np.log(weaker.sizes), relative)
+        relative = np.interp(log_n, np.log(weaker.sizes), weaker.relative_seed_variance)
+        variance = variance + relative / averaged
     nearest = np.abs(log_n - np.log(sizes)[:, None]).argmin(axis=1)
-    y, variance = y[nearest], variance[nearest]
-    probabilities = np.array(list(SCATTER_PRIOR.values()))
-    scatter = rng.choice(
-        list(SCATTER_PRIOR), (NUM_PAIRED, 1), p=probabilities / probabilities.sum()
-    )
+    y, variance, averaged = y[nearest], variance[nearest], averaged[nearest]
+    assert baseline.posterior is not None  # else nothing is worth anything
+    scatter = rng.choice(baseline.posterior.scatter, (NUM_PAIRED, 1))
     noise = rng.standard_normal((NUM_PAIRED, len(sizes)))
-    errors: Array = np.exp(y + np.sqrt(variance + scatter**2) * noise)
+    errors: Array = np.exp(y + np.sqrt(variance + scatter**2 / averaged) * noise)
     return np.minimum(errors, option.chance)
