@@ -27,7 +27,9 @@ MIN_KEPT, MAX_NUMBERS = 2, 6
 LEVEL_DEVIATION = 0.7  # of the log error at the largest size, around the measured one
 # Standard deviation of a size around the law, of the log error -> prior probability. A property of
 # the measurements, so the same under every law.
-SCATTER_PRIOR: Mapping[float, float] = {0.003: 0.53, 0.006: 0.27, 0.012: 0.13, 0.024: 0.07}
+SCATTER_PRIOR: Mapping[float, float] = {
+    0.003: 0.52, 0.006: 0.26, 0.012: 0.13, 0.024: 0.07, 0.048: 0.015, 0.096: 0.005,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ _STRAIGHT_EXPONENT = ParameterPrior("log", np.log(0.4), 0.7)
 STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": ParameterPrior("probit", -2.3, 0.9)}
 # Networks trained from scratch: they leave the chance level slowly, and have a low floor.
 SCRATCH_PRIORS = {
-    "exponent": ParameterPrior("log", np.log(0.4), 0.5),
+    "exponent": ParameterPrior("log", np.log(0.5), 0.5),
     "floor": ParameterPrior("probit", -1.6, 1.0),  # 90 % within 0.1 to 52 % of the last error
     "bend": ParameterPrior("log", -0.3, 0.8),
 }
@@ -169,8 +171,9 @@ PRIORS: Mapping[Start, Sequence[Component]] = {
     "unknown": FORECAST_PRIOR,
     "pretrained": _weighted(0.55, 0.25, 0.05, 0.04, 0.03, 0.08, 0.002),
     "scratch": (
-        *_weighted(0.05, 0.05, 0.25, 0.20, 0.05, 0.10, 0.002),
-        Component("power law from chance", 0.30, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
+        *_weighted(0.05, 0.05, 0.15, 0.10, 0.03, 0.07, 0.002),
+        Component("power law from chance", 0.35, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
+        Component("M4", 0.20, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
     ),
     # Learners of tables leave the chance level faster or slower, to any floor.
     "tabular": tuple(
