@@ -425,3 +425,19 @@ def test_a_question_that_would_take_hours_is_one_line(capsys, words, line):
     output = capsys.readouterr()
     assert line in output.err
     assert output.err.count("\n") == 1
+
+
+def test_the_forecast_of_another_start_is_told_where_it_differs(tmp_path, capsys):
+    """Steep curves of networks trained from scratch are forecast too high without their start."""
+    file = tmp_path / "steep.csv"
+    n = 1000 * 2 ** np.arange(5)
+    rows = [f"{size},{0.75 / (1 + (size / 1500) ** 0.8):.4f},2000" for size in n]
+    file.write_text("n,error,num_test\n" + "\n".join(rows) + "\n")
+    words = [str(file), "--chance", "0.75"]
+    said = {}
+    for start in ([], ["--start", "scratch"], ["--start", "unknown"]):
+        with pytest.raises(SystemExit):
+            forecast_command.forecast([*words, *start])
+        said[tuple(start)] = capsys.readouterr().out
+    notes = ["(--start scratch)" in text for text in said.values()]
+    assert notes == [True, False, False]

@@ -110,6 +110,8 @@ def _text(
             paragraphs.append("--plan, --order, --compare: no answer without a law.")
         return "\n".join(paragraphs)
     paragraphs.append(sentences.outlook(analysis, name, flags.at))
+    if flags.start is None and analysis.start == "unknown":
+        paragraphs += sentences.if_start_were_told(analysis)
     if flags.order:
         paragraphs.append(describe_order(analysis, _terms(flags), advice))
     if flags.plan:

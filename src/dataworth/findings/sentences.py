@@ -8,6 +8,7 @@ import numpy as np
 
 from ..scaling.analysis import Analysis, Forecast, forecasts
 from ..scaling.experiment_design import CandidateRun, StudyDesignPrecision
+from ..scaling.fitting import fit
 from ..scaling.forecasting import (
     MAX_FACTOR,
     RELIABLE_FACTOR,
@@ -15,14 +16,21 @@ from ..scaling.forecasting import (
     doubling_gains,
     interval,
     required_images_each,
+    run_interval,
 )
 from ..scaling.laws import Array
 from ..scaling.points import Points
 from ..scaling.priors import MAX_EXPONENT
+from ..scaling.starts import Start
 
 NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor below it is left out
 NEGLIGIBLE_PROBABILITY = 0.05  # of reaching an error below the floor at any size: not reachable
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
+KINDS_OF_STARTS: dict[Start, str] = {  # that the present forecast may be far from
+    "scratch": "for networks trained from scratch",
+    "tabular": "for learners of a table",
+}
+NOTED_DIFFERENCE = 0.05  # of the log error, from which on the forecasts of other starts are told
 UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
 
@@ -233,6 +241,31 @@ def outlook(analysis: Analysis, name: str = "error", at: Sequence[float] = ()) -
     """
     title = f"Forecast {name} of a new run (90 % interval):"
     return f"{backtest(analysis)}\n\n{title}\n{forecast_lines(forecasts(analysis, at))}"
+
+
+def if_start_were_told(analysis: Analysis) -> list[str]:
+    """Say what would be forecast if the start was told, if that matters: a sentence or none."""
+    points, posterior = analysis.points, analysis.posterior
+    if posterior is None or not np.isfinite(analysis.chance):
+        return []
+    at = RELIABLE_FACTOR * points.sizes[-1:]
+    present, parts, largest = np.median(posterior.law_error(at)), [], 0.0
+    for start, kind in KINDS_OF_STARTS.items():
+        told = fit(points, analysis.chance, start=start)
+        median = float(np.median(told.law_error(at)))
+        (lower,), (upper,) = run_interval(told, at, points.last_num_test)
+        parts.append(
+            f"{percent(median)} ({percent(float(lower))} to {percent(float(upper))}) {kind} "
+            f"(--start {start})"
+        )
+        largest = max(largest, abs(float(np.log(median / present))))
+    if largest < NOTED_DIFFERENCE:
+        return []
+    return [
+        "It is not told what the classifiers start from. At "
+        f"{at[0]:,.0f} images, where {percent(float(present))} is forecast, it would be "
+        f"{', and '.join(parts)}."
+    ]
 
 
 def next_runs(candidates: Sequence[CandidateRun], quantity: str) -> str:
