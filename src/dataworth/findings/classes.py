@@ -236,7 +236,9 @@ def _allocation(gains: ClassGains) -> str:
         f"{100 * mean:.2f} points ({100 * low:.2f} to {100 * high:.2f})"
         for mean, low, high in (gains.drop, gains.even_drop)
     )
-    verdict = "" if gains.probability >= SURE else " They cannot be told apart."
+    verdict = " They cannot be told apart."
+    if gains.probability >= SURE:
+        verdict = " In a replay by training an even order was as good (docs/how-to/which-class.md)."
     if count := gains.num_unreliable:
         verdict += (
             f" {count} of these classes would have more than {RELIABLE_FACTOR:.0f} times their "
@@ -244,6 +246,6 @@ def _allocation(gains: ClassGains) -> str:
         )
     return (
         f"An order of {gains.budget:,} images over {len(table)} of {len(gains.table)} classes: the "
-        f"total error falls by {plan}; by {even} if all classes get as many. The first is better "
-        f"with probability {100 * gains.probability:.0f} %.{verdict}"
+        f"total error falls by {plan}; by {even} if all classes get as many. By these laws the "
+        f"first is better with probability {100 * gains.probability:.0f} %.{verdict}"
     )
