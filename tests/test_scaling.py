@@ -174,13 +174,13 @@ def test_many_sizes_are_condensed_without_bias():
 
 
 def test_a_law_that_begins_late_ignores_the_sizes_before_it():
-    at, error = np.array([2e5]), np.array([0.38, 0.33, 0.19, 0.184, 0.182])
+    n, error = 3125 * 2.0 ** np.arange(7), [0.38, 0.36, 0.33, 0.19, 0.186, 0.183, 0.181]
     with_it, without = (
-        np.median(fit(points(error, num_test=None), 0.95, prior).law_error(at))
+        np.median(fit(points(np.array(error), n, None), 0.95, prior).law_error(4 * n[-1:]))
         for prior in (FORECAST_PRIOR, FORECAST_PRIOR[:-1])
     )
-    assert without < 0.165  # the two steep steps at the start count
-    assert 0.175 < with_it < 0.182
+    assert without < 0.15  # the steep step counts
+    assert 0.172 < with_it < 0.181
 
 
 def test_a_law_that_begins_late_hardly_moves_the_forecast_of_a_smooth_curve():
@@ -208,7 +208,7 @@ def test_backtest_is_of_the_mean_over_seeds_and_knows_no_order():
     assert [vars(test) for test in tests[0]] == [pytest.approx(vars(test)) for test in tests[1]]
     posterior = fit(measured, 0.95)
     one, mean = (np.diff(interval(posterior.run_error(N[-1:], None, k)), axis=0) for k in (1, 8))
-    assert mean < 0.6 * one
+    assert mean < 0.65 * one
 
 
 def test_intervals_narrow_with_seeds_and_with_a_larger_test_set():
@@ -366,8 +366,10 @@ def test_a_target_is_called_reached_or_out_of_reach_only_where_it_is():
     text = sentences.target(curve, 0.25)
     assert "already reached" not in text
     assert "It was measured at 4,000 images, but not at 16,000: 26.0 %." in text
-    assert required_images(curve.posterior, 0.22).probability > 0.05
-    text = sentences.target(curve, 0.22)  # below the floor, but not by the forecasts
+    many = np.geomspace(1e3, 1e6, 9)
+    flat = analyse(points(0.3 + 50 * many**-0.9, many, 10**7), 0.99)
+    assert required_images(flat.posterior, 0.2).probability > 0.05
+    text = sentences.target(flat, 0.2)  # below the floor, but not by the forecasts
     assert "not reachable" not in text
     assert "By these points alone the floor is above" in text
     curve = analyse(Points(n, np.array([0.42, 0.24, 0.29, 0.23])), 1.0)
