@@ -175,19 +175,17 @@ def test_plan_says_the_wall_time_on_slurm(workplace, capsys):
     assert list(workplace.iterdir()) == []
 
 
-def test_status_names_every_planned_run_without_torch_in_a_second(study, workplace):
+def test_status_names_every_planned_run_without_torch(study, workplace):
     words = ["--status", "--checkpoint-dir", study / "checkpoints"]
     code = (
-        "import sys, time; from dataworth.commands.train import train\ntry: train(sys.argv[1:])\n"
-        "finally: print({'torch', 'pandas'} & {*sys.modules}, time.process_time(), file=sys.stderr)"
+        "import sys; from dataworth.commands.train import train\ntry: train(sys.argv[1:])\n"
+        "finally: print({'torch', 'pandas', 'scipy'} & {*sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0
-    heavy, seconds = done.stderr.split()
-    assert heavy == "set()"
-    assert float(seconds) < 1  # of a processor: waiting for a busy machine does not count
+    assert done.stderr == "set()\n"  # each of these takes as long to import as all the rest
     _, header, *rows = done.stdout.splitlines()
     assert header.split() == ["run", "status", "epoch", "top-1", "top-5", "images/s"]
     assert len(rows) == 6
