@@ -329,10 +329,10 @@ def test_every_block_of_the_page_runs(monkeypatch, tmp_path):
     for block in BLOCKS["python"]:
         exec(block, names)
     assert (tmp_path / "law.png").stat().st_size > 10_000
-    required = names["curve"].required_n(0.12)
+    required = names["seeds"].required_n(0.125)
     assert f"estimate={required.estimate:.0f}, lower={required.lower:.0f}" in PAGE
     assert f"upper={required.upper:.0f}, probability={required.probability:.3f}" in PAGE
-    probability = names["curve"].probability(0.12, [100_000, 200_000, 400_000])
+    probability = names["seeds"].probability(0.125, [100_000, 200_000, 400_000])
     assert f"# array({probability.round(2).tolist()})" in PAGE
 
 
