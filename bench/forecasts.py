@@ -2,9 +2,9 @@
 
 ``curves.csv`` holds test errors of image classifiers trained from scratch: the small AlexNet on
 Tiny-ImageNet-100, on four groups of 20 of its classes and on mini-ImageNet, seven classical
-learners on the digits and on 144 grey pixels of four groups of 10 classes, and, added when the
-priors for unknown starts were fixed, the small AlexNet and ShuffleNet on CIFAR-10 (``cifar10``),
-CIFAR-100 and groups of 20 of its classes (``q0`` to ``q4``). None of these curves is
+learners on the digits and on 144 grey pixels of four groups of 10 classes, and, added last, the
+small AlexNet and ShuffleNet on CIFAR-10 (``cifar10``), CIFAR-100 and groups of 20 of its classes
+(``q0`` to ``q4``). None of these curves is
 in the public benchmark that the priors were tuned on. They are split by the name of their data set
 (:func:`is_tuning`): priors may be chosen with the curves for tuning in view, and only the others
 are forecast here. Those of Tiny-ImageNet and of pixels were in view when the law with any floor was
