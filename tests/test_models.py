@@ -171,6 +171,23 @@ def test_alexnet_is_torchvisions():
     assert sum(p.numel() for p in model.parameters()) == 57_413_540
 
 
+@pytest.mark.parametrize("name", ["alexnet", "vgg11_bn"])
+def test_pooling_before_relu_changes_no_bit_of_logits_and_gradients(name):
+    images, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 2, 0])
+    ours = build_model(name, 3, 64)
+    plain = torchvision.models.get_model(name, num_classes=3)
+    plain.load_state_dict(ours.state_dict())
+    layers = [type(layer) for layer in ours.features]
+    assert layers[layers.index(torch.nn.MaxPool2d) + 1] is torch.nn.ReLU
+    results = []
+    for model in (ours, plain):
+        torch.manual_seed(0)  # dropout
+        logits = model.to(memory_format=torch.channels_last)(images)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        results.append([logits, *(parameter.grad for parameter in model.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
 def test_alexnet_paper_is_that_of_2012():
     layers = list(build_model("alexnet-paper", 1000, 227))
     learned = [layer for layer in layers if hasattr(layer, "weight")]
