@@ -1,5 +1,6 @@
 """Records, flags and config files say the same thing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dataworth.commands.flags import PredictFlags, TrainFlags
+from dataworth.commands.flags import EvalFlags, ForecastFlags, PredictFlags, TrainFlags
 from dataworth.commands.parsing import parse, parse_train, read_config, to_words, to_yaml
 from dataworth.config import Machine, Recipe, Run, Study
 from dataworth.errors import InputError
@@ -256,6 +257,15 @@ def test_help_states_every_flag_and_default(capsys):
     for record in (Recipe, Study, Machine):
         for name in set(record.model_fields) - {"variants"}:  # of config files alone
             assert f"--{name.replace('_', '-')}" in shown
+
+
+@pytest.mark.parametrize("record", [TrainFlags, EvalFlags, PredictFlags, ForecastFlags])
+def test_help_gives_no_default_twice_and_none_that_says_nothing(record, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse(record, ["--help"], record())
+    shown = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    assert "(default:" in shown
+    assert not re.search(r"None|False|\(default: \)|\(default: [^)]*\) \(default:", shown)
 
 
 def test_yaml_is_plain():

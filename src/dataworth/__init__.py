@@ -35,6 +35,7 @@ Map of the package; a module imports from its own folder and from folders of a l
         flags.py              flags of each command as frozen records
         measured_points.py    the points of dataworth forecast: a table, or a variant of a study
         parsing.py            command line and YAML config to records: default < file < flag
+        help_text.py          text of --help: defaults that say something
         planning.py           settings, data and runs of a study, checked before anything is written
         cost.py               disk space, memory and estimated time of a study, for --plan
         exit_codes.py         definition of exit codes 0, 1, 2, 3, 128 + signal; one-line errors

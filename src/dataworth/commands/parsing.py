@@ -19,6 +19,7 @@ from ..console import warn
 from ..errors import InputError, did_you_mean, short_repr
 from ..variants import combinations
 from .flags import TrainFlags
+from .help_text import REGISTRY
 
 NEWEST = "newest"  # value of --resume without a name
 MULTIPLE = ("model", "budget")  # flags that take several values, each a variant of the study
@@ -51,6 +52,7 @@ def parse(command: type[Command], words: Sequence[str] | None, default: Command)
                 args=_resume_newest(words),
                 default=default,
                 config=(tyro.conf.FlagCreatePairsOff,),
+                registry=REGISTRY,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
