@@ -8,6 +8,7 @@ import pytest
 
 from dataworth.evaluation.records import StudyResults
 from dataworth.evaluation.results import read_results, summarised, write_results
+from dataworth.findings.curves import start_of
 from dataworth.storage.identity import with_defaults
 from tests.conftest import ROOT, evaluate, train
 
@@ -83,3 +84,19 @@ def test_older_results_lack_variant_model_chance_error_and_training(tmp_path):
     assert results.training == {}
     write_results(tmp_path, results)
     assert json.loads((tmp_path / "metrics.json").read_text()) == content
+
+
+@pytest.mark.parametrize(
+    ("folder", "variant", "start"),
+    [
+        ("digits", None, "scratch"),
+        ("tiny-imagenet-100-steps", None, "unknown"),
+        ("mini-imagenet-84-steps", "epochs", "scratch"),
+        ("mini-imagenet-84-steps", "steps", "unknown"),
+        ("worth-tiny-imagenet-100", "pretrained", "pretrained"),
+    ],
+)
+def test_a_study_says_what_its_runs_start_from_unless_the_steps_are_equal(folder, variant, start):
+    variants = read_results(ROOT / "results" / folder / "metrics.json").variants()
+    results = variants[variant] if variant else next(iter(variants.values()))
+    assert start_of(results) == start

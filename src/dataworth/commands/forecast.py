@@ -110,7 +110,8 @@ def _text(
             paragraphs.append("--plan, --order, --compare: no answer without a law.")
         return "\n".join(paragraphs)
     paragraphs.append(sentences.outlook(analysis, name, flags.at))
-    if flags.start is None and analysis.start == "unknown":
+    is_table = flags.points is not None and not is_study(flags.points)
+    if is_table and flags.start is None and analysis.start == "unknown":
         paragraphs += sentences.if_start_were_told(analysis)
     if flags.order:
         paragraphs.append(describe_order(analysis, _terms(flags), advice))

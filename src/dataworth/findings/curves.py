@@ -58,12 +58,16 @@ def curves(
 def start_of(results: StudyResults) -> Start:
     """Return what the runs of one variant start from: given weights, or fresh ones.
 
-    A study whose recipe is not stored may have started from any.
+    A study whose recipe is not stored may have started from any. With ``--budget steps`` the
+    largest sizes are trained for few passes, and the curve flattens: the laws of networks from
+    scratch, which are those of equal epochs, do not hold (LOG.md).
     """
     if not results.recipe:
         return "unknown"
     settings = results.recipe | results.variant_settings.get(results.variant, {})
-    return "pretrained" if settings.get("init") else "scratch"
+    if settings.get("init"):
+        return "pretrained"
+    return "unknown" if settings.get("budget") == "steps" else "scratch"
 
 
 def test_scores(runs: pd.DataFrame) -> pd.DataFrame:

@@ -108,12 +108,13 @@ FLAT_START_WIDE_PRIORS = {
 }
 # Curves that are straight on log-log axes, with a low floor (median 1 % of the last error).
 _STRAIGHT_EXPONENT = ParameterPrior("log", np.log(0.4), 0.7)
-STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": ParameterPrior("probit", -2.3, 0.9)}
-# Networks trained from scratch: they leave the chance level slowly, and have a low floor.
+_LOW_FLOOR = ParameterPrior("probit", -2.3, 0.9)
+STRAIGHT_PRIORS = {"exponent": _STRAIGHT_EXPONENT, "floor": _LOW_FLOOR}
+# Networks trained from scratch: error / (chance - error) falls as n ** -0.5, to a low floor.
 SCRATCH_PRIORS = {
-    "exponent": ParameterPrior("log", np.log(0.5), 0.5),
-    "floor": ParameterPrior("probit", -1.6, 1.0),  # 90 % within 0.1 to 52 % of the last error
-    "bend": ParameterPrior("log", -0.3, 0.8),
+    "exponent": ParameterPrior("log", np.log(0.5), 0.2),  # 90 % within 0.36 to 0.69
+    "floor": _LOW_FLOOR,
+    "bend": ParameterPrior("log", 0.0, 0.3),
 }
 
 # Any exponent, any floor.
@@ -167,13 +168,16 @@ def _weighted(*weights: float) -> tuple[Component, ...]:
     return tuple(replace(component, weight=weight) for component, weight in pairs)
 
 
+def _scratch(weight: float) -> Component:
+    return Component("M4", weight, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT)
+
+
 PRIORS: Mapping[Start, Sequence[Component]] = {
-    "unknown": FORECAST_PRIOR,
+    "unknown": (*FORECAST_PRIOR, _scratch(0.02)),
     "pretrained": _weighted(0.55, 0.25, 0.05, 0.04, 0.03, 0.08, 0.002),
     "scratch": (
-        *_weighted(0.05, 0.05, 0.15, 0.10, 0.03, 0.07, 0.002),
-        Component("power law from chance", 0.35, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
-        Component("M4", 0.20, SCRATCH_PRIORS, LARGE_DRIFTS, FLAT_LATE_DRIFT),
+        *_weighted(0.05, 0.05, 0.13, 0.09, 0.03, 0.06, 0.002),
+        _scratch(0.59),
     ),
     # Learners of tables leave the chance level faster or slower, to any floor.
     "tabular": tuple(
