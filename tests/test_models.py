@@ -171,14 +171,18 @@ def test_alexnet_is_torchvisions():
     assert sum(p.numel() for p in model.parameters()) == 57_413_540
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11_bn"])
+@pytest.mark.parametrize("name", ["alexnet", "vgg11_bn", "squeezenet1_0", "alexnet-small"])
 def test_pooling_before_relu_changes_no_bit_of_logits_and_gradients(name):
     images, labels = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 2, 0])
     ours = build_model(name, 3, 64)
-    plain = torchvision.models.get_model(name, num_classes=3)
+    if name in MODELS:
+        plain = MODELS[name](3, 0.5)
+    else:
+        plain = torchvision.models.get_model(name, num_classes=3)
     plain.load_state_dict(ours.state_dict())
-    layers = [type(layer) for layer in ours.features]
-    assert layers[layers.index(torch.nn.MaxPool2d) + 1] is torch.nn.ReLU
+    layers = [[type(layer) for layer in model.modules()] for model in (ours, plain)]
+    assert layers[0][layers[0].index(torch.nn.MaxPool2d) + 1] is torch.nn.ReLU
+    assert layers[0] != layers[1]
     results = []
     for model in (ours, plain):
         torch.manual_seed(0)  # dropout
