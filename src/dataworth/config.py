@@ -98,7 +98,7 @@ class Recipe(Record):
     image_size: int = Field(
         227,
         gt=0,
-        description="side of the square input, in pixels (default of timm:MODEL: its own)",
+        description="side of the square input, in pixels; a timm:MODEL has its own",
     )
     augment: Literal["paper", "random-resized-crop", "crop", "flip", "none"] = Field(
         "paper", description="data augmentation; paper: random crops and horizontal flips"
@@ -106,7 +106,7 @@ class Recipe(Record):
     normalise: Literal["imagenet", "dataset", "none", "inception", "clip", "dpn"] = Field(
         "imagenet",
         description="channel means and deviations; dataset: of the training split; inception, "
-        "clip, dpn: of those networks (default of timm:MODEL: its own)",
+        "clip, dpn: of those networks; a timm:MODEL has its own",
     )
     epochs: int = Field(90, gt=0, description="epochs of training; see --budget")
     budget: Literal["epochs", "steps"] = Field(
