@@ -18,7 +18,7 @@ from dataworth.scaling.analysis import Analysis
 from dataworth.scaling.fitting import fit
 from dataworth.scaling.laws import LAWS
 from dataworth.scaling.points import Points
-from dataworth.scaling.priors import FORECAST_PRIOR, SCATTER_PRIOR
+from dataworth.scaling.priors import PRIORS, SCATTER_PRIOR
 from dataworth.scaling.worth import SharedTest, compare
 
 Array = NDArray[np.float64]
@@ -40,8 +40,9 @@ class SimulatedStudy:
 
 def simulate(rng: np.random.Generator, seeds: int, num_test: int) -> SimulatedStudy:
     """Simulate one study."""
-    weights = np.array([component.weight for component in FORECAST_PRIOR])
-    component = FORECAST_PRIOR[rng.choice(len(weights), p=weights / weights.sum())]
+    prior = PRIORS["unknown"]
+    weights = np.array([component.weight for component in prior])
+    component = prior[rng.choice(len(weights), p=weights / weights.sum())]
     z = rng.standard_normal((1, len(LAWS[component.law].parameters)))
     z[:, 0] /= 4  # an error of about 35 % at the largest size
     parameters = component.parameters(z, 0.35, CHANCE)

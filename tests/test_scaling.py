@@ -26,8 +26,9 @@ from dataworth.scaling.forecasting import forecast, interval, required_images
 from dataworth.scaling.laws import LAWS
 from dataworth.scaling.points import NotIdentifiableError, Points
 from dataworth.scaling.priors import (
-    FORECAST_PRIOR,
+    COMPONENTS,
     LATE_DRIFT,
+    PRIORS,
     SCATTER_PRIOR,
     VAGUE_PRIOR,
     Component,
@@ -47,14 +48,14 @@ def points(error, n=N, num_test=5000, seeds=1, spread=0.0):
 
 
 def component_of(name):
-    return next(m for m in (*FORECAST_PRIOR, *VAGUE_PRIOR, EXPONENTIAL) if m.law == name)
+    return next(m for m in (*COMPONENTS, *VAGUE_PRIOR, EXPONENTIAL) if m.law == name)
 
 
 EXPONENTIAL = Component(
     "stretched exponential",
     1.0,
-    {"rate": FORECAST_PRIOR[3].priors["exponent"], "floor": VAGUE_PRIOR[1].priors["floor"]},
-    FORECAST_PRIOR[0].drift_prior,
+    {"rate": COMPONENTS[3].priors["exponent"], "floor": VAGUE_PRIOR[1].priors["floor"]},
+    COMPONENTS[0].drift_prior,
 )
 
 
@@ -177,7 +178,7 @@ def test_a_law_that_begins_late_ignores_the_sizes_before_it():
     n, error = 3125 * 2.0 ** np.arange(7), [0.38, 0.36, 0.33, 0.19, 0.186, 0.183, 0.181]
     with_it, without = (
         np.median(fit(points(np.array(error), n, None), 0.95, prior).law_error(4 * n[-1:]))
-        for prior in (FORECAST_PRIOR, FORECAST_PRIOR[:-1])
+        for prior in (COMPONENTS, COMPONENTS[:-1])
     )
     assert without < 0.15  # the steep step counts
     assert 0.172 < with_it < 0.181
@@ -187,7 +188,7 @@ def test_a_law_that_begins_late_hardly_moves_the_forecast_of_a_smooth_curve():
     at, measured = np.array([1e5, 2e5]), points(0.05 + 11 * N**-0.5, num_test=None)
     with_it, without = (
         np.median(fit(measured, 0.95, prior).law_error(at), axis=0)
-        for prior in (FORECAST_PRIOR, FORECAST_PRIOR[:-1])
+        for prior in (COMPONENTS, COMPONENTS[:-1])
     )
     assert with_it == pytest.approx(without, rel=0.01)
 
@@ -249,7 +250,7 @@ def test_runs_that_hardly_err_are_not_expected_to_differ_as_much_as_the_first():
     error = np.array([0.10, 0.155, 0.0, 0.017, 0.0, 0.011])
     measured = Points(n, error, np.full(6, 180.0))
     assert measured.seed_variance[-1] < 0.1 * measured.seed_variance[0]
-    posterior = fit(measured, 0.5, FORECAST_PRIOR)
+    posterior = fit(measured, 0.5, COMPONENTS)
     high = np.quantile(posterior.run_error(np.array([2 * 1293.0]), 180), 0.95)
     assert high < 0.1  # of the smallest size 13 %
 
@@ -399,7 +400,11 @@ def test_a_larger_design_is_more_precise(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("members", [FORECAST_PRIOR, VAGUE_PRIOR], ids=["forecast", "exponent"])
+@pytest.mark.parametrize(
+    "members",
+    [PRIORS["unknown"], PRIORS["scratch"], VAGUE_PRIOR],
+    ids=["unknown", "scratch", "exponent"],
+)
 def test_intervals_have_their_nominal_coverage(members):
     covered = []
     for seed in range(200):

@@ -14,7 +14,7 @@ from dataworth.report.sections import training_part
 from dataworth.scaling.forecasting import interval
 from dataworth.scaling.grid import MAX_CELLS, Grid
 from dataworth.scaling.points import NotIdentifiableError, Points
-from dataworth.scaling.priors import FORECAST_PRIOR
+from dataworth.scaling.priors import COMPONENTS
 from dataworth.scaling.training_fit import Deviations, amounts_of, fit_grid
 from dataworth.scaling.training_forecasts import analyse_grid, check_grid, to_dict
 from dataworth.scaling.training_laws import TRAINING_PRIOR, TrainingComponent
@@ -22,7 +22,7 @@ from tests.conftest import ROOT, command
 
 EPOCHS, STEPS = (ROOT / "results" / f"tiny-imagenet-100{name}" for name in ("", "-steps"))
 SIZES = 1000.0 * 2 ** np.arange(5)
-STRAIGHT = next(c for c in FORECAST_PRIOR if c.law == "power law with floor")
+STRAIGHT = next(c for c in COMPONENTS if c.law == "power law with floor")
 
 
 def full_grid(error, epochs=(5, 10, 20, 40), num_test=10**5):

@@ -12,7 +12,7 @@ from .fitting import fit
 from .forecasting import RELIABLE_FACTOR, interval, required_size_draws, run_interval
 from .laws import LAWS, Array
 from .points import Points
-from .priors import FORECAST_PRIOR, SCATTER_PRIOR, VAGUE_PRIOR
+from .priors import PRIORS, SCATTER_PRIOR, VAGUE_PRIOR
 from .purchases import Purchase, savings_by_runs
 
 NUM_OUTCOMES = 200  # simulated results of one more run
@@ -154,9 +154,10 @@ def simulate_design(
     forecast_widths, exponent_widths, covered = [], [], []
     n = np.sort(np.repeat(np.asarray(sizes, dtype=float), seeds))
     ahead = np.array([RELIABLE_FACTOR * n[-1]])
-    weights = np.array([component.weight for component in FORECAST_PRIOR])
+    prior = PRIORS["unknown"]
+    weights = np.array([component.weight for component in prior])
     for _ in range(NUM_STUDIES):
-        component = FORECAST_PRIOR[rng.choice(len(FORECAST_PRIOR), p=weights / weights.sum())]
+        component = prior[rng.choice(len(prior), p=weights / weights.sum())]
         z = rng.standard_normal((1, len(LAWS[component.law].parameters)))
         z[:, 0] /= 4  # the expected error is assumed to be about right
         parameters = component.parameters(z, error, chance)

@@ -3,6 +3,8 @@
 The prior is a mixture of components, each a law with priors on its parameters. It is weakly
 informative: the locations are typical of published learning curves of image classifiers, the scales
 are much wider than the differences between those curves, and no constant comes from a single curve.
+The exception is the component of networks from scratch, which is narrow, and was chosen on curves
+of small networks that were trained for this project (LOG.md).
 Components with a high and with a low floor stand side by side, because classifiers on transferred
 features keep much of their error however much data they get, and those trained from scratch little
 (LOG.md has the measurements).
@@ -138,7 +140,7 @@ def _straight(law: str, weight: float, priors: Mapping[str, ParameterPrior]) -> 
     return Component(law, weight, priors, LARGE_DRIFTS, STRAIGHT_LATE_DRIFT)
 
 
-FORECAST_PRIOR = (
+COMPONENTS = (
     _flat("power law from chance", 0.46, FLAT_START_PRIORS),
     _flat("M4", 0.21, FLAT_START_PRIORS),
     _straight("power law with floor", 0.13, STRAIGHT_PRIORS),
@@ -163,8 +165,8 @@ FORECAST_PRIOR = (
 
 
 def _weighted(*weights: float) -> tuple[Component, ...]:
-    """Return the components of the forecast with other weights."""
-    pairs = zip(FORECAST_PRIOR, weights, strict=True)
+    """Return the components with other weights."""
+    pairs = zip(COMPONENTS, weights, strict=True)
     return tuple(replace(component, weight=weight) for component, weight in pairs)
 
 
@@ -173,7 +175,7 @@ def _scratch(weight: float) -> Component:
 
 
 PRIORS: Mapping[Start, Sequence[Component]] = {
-    "unknown": (*FORECAST_PRIOR, _scratch(0.02)),
+    "unknown": (*COMPONENTS, _scratch(0.02)),
     "pretrained": _weighted(0.55, 0.25, 0.05, 0.04, 0.03, 0.08, 0.002),
     "scratch": (
         *_weighted(0.05, 0.05, 0.13, 0.09, 0.03, 0.06, 0.002),
