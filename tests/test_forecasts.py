@@ -441,3 +441,21 @@ def test_the_forecast_of_another_start_is_told_where_it_differs(tmp_path, capsys
         said[tuple(start)] = capsys.readouterr().out
     notes = ["(--start scratch)" in text for text in said.values()]
     assert notes == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("study", "words", "is_noted"),
+    [
+        ("tiny-imagenet-100-steps", [], True),
+        ("tiny-imagenet-100-steps", ["--start", "scratch"], False),
+        ("tiny-imagenet-100", [], False),
+        ("mini-imagenet-84-steps", ["--variant", "steps"], True),
+        ("mini-imagenet-84-steps", ["--variant", "epochs"], False),
+    ],
+)
+def test_a_study_of_equal_steps_says_that_its_start_is_not_used(study, words, is_noted, capsys):
+    with pytest.raises(SystemExit):
+        forecast_command.forecast([str(ROOT / "results" / study / "metrics.json"), *words])
+    output = capsys.readouterr().out
+    assert ("equal optimiser steps, so fitted with --start unknown" in output) == is_noted
+    assert "It is not told" not in output

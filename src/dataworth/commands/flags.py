@@ -142,7 +142,8 @@ class ForecastFlags(PriceFlags):
     )
     start: Start | None = Field(
         None,
-        description="what the classifier starts from: decides how probable each law is at first "
+        description="what the classifier starts from: decides how probable each law is at first; "
+        "scratch: fresh weights, trained for equal epochs "
         "(default: as the study's recipe says, or unknown)",
     )
     at: tuple[float, ...] = Field(

@@ -12,7 +12,15 @@ from ..evaluation.records import StudyResults
 from ..evaluation.results import FILE as METRICS_FILE
 from ..evaluation.results import read_results
 from ..evaluation.tables import runs_table
-from ..findings.curves import METRICS, headline_metric, metric_name, points, start_of, test_scores
+from ..findings.curves import (
+    METRICS,
+    has_equal_steps,
+    headline_metric,
+    metric_name,
+    points,
+    start_of,
+    test_scores,
+)
 from ..forecaster.learning_curve import LearningCurve
 from ..forecaster.measurements import read_measurements
 from ..scaling.analysis import Analysis
@@ -61,7 +69,12 @@ def analyse_file(path: Path, flags: ForecastFlags) -> tuple[Analysis, str]:
         if flags.compare is None or is_study(flags.compare):
             note_all_but((), flags.columns, "on a metrics.json")
         variants = read_results(path).variants()
-        return analyse_variant(path, variants, flags.metric, flags.variant, flags)
+        analysis = analyse_variant(path, variants, flags.metric, flags.variant, flags)
+        results = variants[flags.variant or next(iter(variants))]
+        if flags.start is None and has_equal_steps(results):
+            shown = printable_name(str(path))
+            say(f"{shown}: trained for equal optimiser steps, so fitted with --start unknown.\n")
+        return analysis
     if flags.metric is not None or flags.variant is not None:
         raise InputError("--metric, --variant: a table has one error; give a metrics.json")
     table = read_measurements(path, flags.columns)

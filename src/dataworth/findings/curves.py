@@ -62,12 +62,22 @@ def start_of(results: StudyResults) -> Start:
     largest sizes are trained for few passes, and the curve flattens: the laws of networks from
     scratch, which are those of equal epochs, do not hold (LOG.md).
     """
-    if not results.recipe:
+    settings = _settings(results)
+    if not settings or has_equal_steps(results):
         return "unknown"
-    settings = results.recipe | results.variant_settings.get(results.variant, {})
-    if settings.get("init"):
-        return "pretrained"
-    return "unknown" if settings.get("budget") == "steps" else "scratch"
+    return "pretrained" if settings.get("init") else "scratch"
+
+
+def has_equal_steps(results: StudyResults) -> bool:
+    """Whether fresh networks are trained for equal optimiser steps at every size."""
+    settings = _settings(results)
+    return settings.get("budget") == "steps" and not settings.get("init")
+
+
+def _settings(results: StudyResults) -> Mapping[str, Any]:
+    if not results.recipe:
+        return {}
+    return results.recipe | results.variant_settings.get(results.variant, {})
 
 
 def test_scores(runs: pd.DataFrame) -> pd.DataFrame:

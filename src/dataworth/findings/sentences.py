@@ -27,7 +27,7 @@ NEGLIGIBLE_FLOOR_SHARE = 0.1  # of the last error: a lower bound of the floor be
 NEGLIGIBLE_PROBABILITY = 0.05  # of reaching an error below the floor at any size: not reachable
 WIDE_EXPONENT_RATIO = 2.0  # upper over lower bound above which the exponent is called uncertain
 KINDS_OF_STARTS: dict[Start, str] = {  # that the present forecast may be far from
-    "scratch": "for networks trained from scratch",
+    "scratch": "for networks trained from scratch for equal epochs",
     "tabular": "for learners of a table",
 }
 NOTED_DIFFERENCE = 0.05  # of the log error, from which on the forecasts of other starts are told

@@ -32,8 +32,9 @@ class LearningCurve(FittedCurve):
         and of the intervals, and measured errors may be 0. Only for shares of wrong answers.
     start : {"unknown", "scratch", "pretrained", "tabular"}, default="unknown"
         What the classifier starts from, which decides how much weight each law has before any
-        point is seen: fresh weights, features of a network trained on other data, or no network
-        but a table of measurements. Without effect with an infinite ``chance``.
+        point is seen: fresh weights, trained for equal epochs at every size; features of a
+        network trained on other data; or no network but a table of measurements. Leave it unknown
+        where the optimiser steps are equal. Without effect with an infinite ``chance``.
 
     Attributes
     ----------
