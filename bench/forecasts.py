@@ -5,13 +5,15 @@ Tiny-ImageNet-100, on groups of its classes and on mini-ImageNet, seven classica
 digits and on 144 grey pixels of four groups of 10 classes (round 1), the small AlexNet and
 ShuffleNet on CIFAR-10, CIFAR-100 and groups of 20 of its classes (round 2), and these and MobileNet
 on further groups of classes of CIFAR-100 and mini-ImageNet (round 3; the last curves at equal steps
-came after it, round 4). The curves of a round were put aside before they were trained, and the
-prior for networks from scratch was chosen again after round 2 (LOG.md): round 3 is its test. None
+came after it, round 4). The curves of rounds 2 to 4 were put aside before they were trained. None
 of these curves is in the public benchmark that the priors were tuned on. They are split by the name
 of their data set (:func:`is_tuning`): priors may be chosen with the curves for tuning in view, and
-only the others are forecast here. Those of Tiny-ImageNet and of pixels were in view when the law
-with any floor was added to the prior (LOG.md). The forecasts of one curve overlap, as do the test
-images of the splits of a learner; ``num_test`` counts distinct images.
+only the others are forecast here. The prior for networks from scratch was chosen again after
+round 2, with the curves for tuning of rounds 1 to 3 in view (LOG.md): the others of round 3 are its
+test, though their groups of classes share classes with those for tuning. Those of Tiny-ImageNet and
+of pixels were in view when the law with any floor was added to the prior. The forecasts of one
+curve overlap, as do the test images of the splits of a learner; ``num_test`` counts distinct
+images.
 """
 
 from __future__ import annotations
