@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..console import printable, say
@@ -24,6 +24,7 @@ from ..forecaster.runs import MAX_SIZE
 from ..scaling.analysis import Analysis, to_dict
 from ..scaling.experiment_design import (
     ASSUMED_SEED_DEVIATION,
+    CandidateRun,
     rank_next_runs,
     simulate_design,
 )
@@ -49,6 +50,19 @@ MAX_RUNS = 10_000  # of each simulated study: more take minutes
 WIDTH = 96  # characters of a printed line of the worth of options
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What is printed, and written by ``--json``; None where a flag does not ask for it."""
+
+    analysis: Analysis
+    name: str  # of the error
+    worth: OptionsWorth | None
+    training: TrainingFindings | None
+    advice: OrderAdvice | None
+    gains: ClassGains | None
+    next_runs: Sequence[CandidateRun] | None
+
+
 def forecast(words: Sequence[str] | None = None) -> None:
     """Fit the scaling law to measured errors and forecast."""
     run_command(lambda: _forecast(words), "no file was changed")
@@ -68,64 +82,77 @@ def _forecast(words: Sequence[str] | None) -> int:
         if flags.json_file is not None:
             _write_numbers(flags.json_file, class_numbers(classes))
         return DONE
-    analysis, name = analyse_file(file, flags)
-    require_sizes(file, analysis.points)
-    has_worth = flags.compare is not None and analysis.posterior is not None
-    worth = _worth(analysis, name, flags) if has_worth else None
-    training = _training(name, flags) if flags.joined else None
-    advice = advise_order(analysis, _terms(flags)) if flags.order else None
-    say(_text(analysis, name, flags, worth, advice))
-    if training is not None:
-        say(f"\n{describe_training(training, WIDTH)}")
-    gains = None
-    if flags.by_class and advice is not None and advice.plan.order:
-        gains = _class_gains(flags, flags.buy or int(advice.plan.order))
-        say(f"\n{printable(describe_gains(gains))}")
+    answers = _answers(file, flags)
+    say(_text(answers, flags))
     if flags.json_file is not None:
-        content = _numbers(analysis, flags, worth, training, advice, gains)
-        _write_numbers(flags.json_file, content)
+        _write_numbers(flags.json_file, _numbers(answers, flags))
     if flags.plot is not None:
         from ..figures.files import save
         from ..figures.scaling import plot_points
         from ..figures.style import new_axes
 
-        save(plot_points(new_axes(), analysis, name), flags.plot)
+        save(plot_points(new_axes(), answers.analysis, answers.name), flags.plot)
         say(f"figure   {flags.plot}")
     return DONE
 
 
-def _text(
-    analysis: Analysis,
-    name: str,
-    flags: ForecastFlags,
-    worth: OptionsWorth | None,
-    advice: OrderAdvice | None,
-) -> str:
+def _answers(file: Path, flags: ForecastFlags) -> Answers:
+    analysis, name = analyse_file(file, flags)
+    require_sizes(file, analysis.points)
+    has_law = analysis.posterior is not None
+    worth = _worth(analysis, name, flags) if has_law and flags.compare is not None else None
+    advice = advise_order(analysis, _terms(flags)) if flags.order else None
+    gains = None
+    if flags.by_class and advice is not None and advice.plan.order:
+        gains = _class_gains(flags, flags.buy or int(advice.plan.order))
+    return Answers(
+        analysis=analysis,
+        name=name,
+        worth=worth,
+        training=_training(name, flags) if flags.joined else None,
+        advice=advice,
+        gains=gains,
+        next_runs=rank_next_runs(analysis, flags.target) if has_law and flags.plan else None,
+    )
+
+
+def _text(answers: Answers, flags: ForecastFlags) -> str:
     """Return everything that is printed, as paragraphs."""
-    paragraphs = [sentences.law(analysis, name)]
+    analysis = answers.analysis
+    paragraphs = [sentences.law(analysis, answers.name)]
     if flags.target is not None:
         paragraphs.append(sentences.target(analysis, flags.target))
     if analysis.posterior is None:
         if flags.plan or flags.order or flags.compare is not None:
             paragraphs.append("--plan, --order, --compare: no answer without a law.")
-        return "\n".join(paragraphs)
-    paragraphs.append(sentences.outlook(analysis, name, flags.at))
+        return "\n\n".join(["\n".join(paragraphs), *_further(answers)])
+    paragraphs.append(sentences.outlook(analysis, answers.name, flags.at))
     is_table = flags.points is not None and not is_study(flags.points)
     if is_table and flags.start is None and analysis.start == "unknown":
         paragraphs += sentences.if_start_were_told(analysis)
     if flags.order:
-        paragraphs.append(describe_order(analysis, _terms(flags), advice))
-    if flags.plan:
+        paragraphs.append(describe_order(analysis, _terms(flags), answers.advice))
+    if answers.next_runs is not None:
         quantity = f"the forecast at {RELIABLE_FACTOR:.0f}x the largest size"
         if flags.target is not None:
             quantity = f"the number of images for {sentences.percent(flags.target)}"
         if analysis.points.num_runs.max() == 1:
             deviation = f"{100 * ASSUMED_SEED_DEVIATION:.0f} %"
             quantity += f" (if seeds differ by {deviation} of the error)"
-        paragraphs.append(sentences.next_runs(rank_next_runs(analysis, flags.target), quantity))
-    if worth is not None:
-        paragraphs.append(describe_worth(worth, WIDTH))
-    return "\n\n".join(paragraphs)
+        paragraphs.append(sentences.next_runs(answers.next_runs, quantity))
+    if answers.worth is not None:
+        paragraphs.append(describe_worth(answers.worth, WIDTH))
+    return "\n\n".join([*paragraphs, *_further(answers)])
+
+
+def _further(answers: Answers) -> list[str]:
+    """Return the paragraphs that need no law of the curve."""
+    paragraphs = []
+    if answers.training is not None:
+        paragraphs.append(describe_training(answers.training, WIDTH))
+    if answers.gains is not None:
+        paragraphs.append(printable(describe_gains(answers.gains)))
+    return paragraphs
 
 
 def _class_gains(flags: ForecastFlags, budget: int) -> ClassGains:
@@ -139,27 +166,20 @@ def _class_gains(flags: ForecastFlags, budget: int) -> ClassGains:
     return class_gains(*read_class_errors(file), budget)
 
 
-def _numbers(
-    analysis: Analysis,
-    flags: ForecastFlags,
-    worth: OptionsWorth | None,
-    training: TrainingFindings | None,
-    advice: OrderAdvice | None,
-    gains: ClassGains | None,
-) -> dict[str, object]:
+def _numbers(answers: Answers, flags: ForecastFlags) -> dict[str, object]:
     """Return the content of the file of ``--json``."""
     targets = () if flags.target is None else (flags.target,)
-    content: dict[str, object] = {**to_dict(analysis, flags.at, targets)}
-    if advice is not None:
-        content |= advice.numbers()
-    if flags.plan and analysis.posterior is not None:
-        content["next_runs"] = [asdict(run) for run in rank_next_runs(analysis, flags.target)]
-    if worth is not None:
-        content["worth"] = numbers(worth).to_dict("records")
-    if training is not None:
-        content["training"] = training_to_dict(training.analysis)
-    if gains is not None:
-        content |= class_numbers(gains)
+    content: dict[str, object] = {**to_dict(answers.analysis, flags.at, targets)}
+    if answers.advice is not None:
+        content |= answers.advice.numbers()
+    if answers.next_runs is not None:
+        content["next_runs"] = [asdict(run) for run in answers.next_runs]
+    if answers.worth is not None:
+        content["worth"] = numbers(answers.worth).to_dict("records")
+    if answers.training is not None:
+        content["training"] = training_to_dict(answers.training.analysis)
+    if answers.gains is not None:
+        content |= class_numbers(answers.gains)
     return content
 
 
