@@ -336,6 +336,22 @@ def test_shared_test_images_narrow_the_interval(findings, worth):
     assert paired.rows[3].factor.median == pytest.approx(alone.rows[3].factor.median, rel=0.1)
 
 
+def test_seeds_that_differ_widen_the_interval():
+    """More than seeds that agree: their variance is not taken off the noise of a law."""
+    n, shared = np.repeat(N, 2), SharedTest(0.6, 0.6, 0.6)
+    signs = np.tile([1, -1], len(N))
+    widths = []
+    for spread in (0, 0.005, 0.02, 0.05):
+        analyses = [
+            measured(n, error * (1 + spread * signs), num_test=5000)
+            for error in (3 * n**-0.3, 3 * (2 * n) ** -0.3)
+        ]
+        factor = compare(*analyses, shared).rows[4].factor
+        widths.append(np.log(factor.upper / factor.lower))
+    assert 0.97 * widths[0] < widths[1] < widths[2] < widths[3]
+    assert widths[3] > 1.3 * widths[0]
+
+
 def test_table_figure_and_report_hold_every_row(worth):
     table = numbers(worth)
     rows = worth.comparisons["b"].rows

@@ -9,14 +9,14 @@ be hard for the other. The deviation of a measured error from the error on all i
 with binomial variance v, therefore has three independent parts: one common to both curves, with the
 share ``between`` of v; one common to all sizes of a curve; and one of each run. ``between`` is the
 correlation of right and wrong answers of the two curves, and the second share is what the
-correlation within a curve exceeds it by. Each law is fitted with the third part alone, without what
-the variance between seeds contains of it. A draw of the joint posterior is a draw of each law, one
-of each curve's own part, and one of the common part for both together. The common part moves both
-curves alike, so that it cancels where their errors are equal: the factor is known better than from
-two independent test sets. Training seeds, and the drift of the slopes beyond the largest sizes, are
-taken as independent between the curves. Without the answers to each image the correlations are not
-known from errors alone; they are not negative, and with 0 the intervals are too wide rather than
-too narrow.
+correlation within a curve exceeds it by. Each law is fitted with the third part alone, or with the
+variance between the seeds if that is larger. A draw of the joint posterior is a draw of each law,
+one of each curve's own part, and one of the common part for both together. The common part moves
+both curves alike, so that it cancels where their errors are equal: the factor is known better than
+from two independent test sets. Training seeds, and the drift of the slopes beyond the largest
+sizes, are taken as independent between the curves. Without the answers to each image the
+correlations are not known from errors alone; they are not negative, and with 0 the intervals are
+too wide rather than too narrow.
 
 The two curves are of the same images and classes, so that they bend at much the same sizes: a
 factor that was steady hardly turns beyond the largest size. Draws of the two laws are therefore
@@ -271,7 +271,7 @@ def _law_draws(analysis: Analysis, n: Array, own: float, rng: np.random.Generato
 
     Below the smallest measured size, where a draw may drift either way, fewer images err no less.
     """
-    points, posterior = _with_own_noise(analysis.points, own), analysis.posterior
+    points, posterior = _with_own_noise(analysis.points, own, of_law=True), analysis.posterior
     assert posterior is not None
     if points is not analysis.points:
         posterior = fit(points, analysis.chance, start=analysis.start)
@@ -283,16 +283,19 @@ def _law_draws(analysis: Analysis, n: Array, own: float, rng: np.random.Generato
     return shuffled
 
 
-def _with_own_noise(points: Points, correlation: float) -> Points:
+def _with_own_noise(points: Points, correlation: float, of_law: bool) -> Points:
     """Leave the test noise that no other size shares, as that of so many more test images.
 
-    Answers that differ from run to run make part of the variance between seeds. That part is taken
-    off, and the rest is averaged over the seeds; at least a share of ``MIN_OWN_NOISE`` stays.
+    Answers that differ from run to run make part of the variance between seeds. Of a law, which is
+    fitted without that variance, the larger of the two is left, averaged over the seeds. Otherwise
+    that part is taken off, as the variance between seeds is added. At least a share of
+    ``MIN_OWN_NOISE`` stays.
     """
     if points.num_test is None or correlation == 0:
         return points
     seeds = points.seed_variance / points.sampling_variance
-    share = np.maximum(1 - correlation - seeds, MIN_OWN_NOISE) / points.num_runs
+    share = np.maximum(1 - correlation, seeds) if of_law else 1 - correlation - seeds
+    share = np.maximum(share, MIN_OWN_NOISE) / points.num_runs
     of_runs = share[np.searchsorted(points.sizes, points.n)]
     return Points(points.n, points.error, points.num_test / of_runs)
 
@@ -331,7 +334,7 @@ def _measured_draws(
     Where no size was repeated, the seeds are taken to vary as much as those of the baseline, in
     relation to the error, and the sizes to scatter around a law as those of the baseline do.
     """
-    points = _with_own_noise(option.points, own)
+    points = _with_own_noise(option.points, own, of_law=False)
     log_n, y, variance, averaged = points.log_errors()
     if option.points.num_runs.max() == 1:
         weaker = baseline.points
