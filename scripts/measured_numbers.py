@@ -7,7 +7,6 @@ needs no torch. tests/test_docs.py compares the pages with ``blocks``.
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -367,9 +366,7 @@ def _json(pattern: str) -> Any:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
-    filled = textwrap.fill(text, WIDTH, subsequent_indent=indent)
-    return filled.replace("\N{NO-BREAK SPACE}", " ")
+    return sentences.fill(text, WIDTH, indent)
 
 
 def _item(title: str, text: str) -> str:

@@ -18,6 +18,7 @@ from dataworth import LearningCurve
 from dataworth.commands import cli
 from dataworth.commands import forecast as forecast_command
 from dataworth.errors import InputError
+from dataworth.findings import sentences
 from dataworth.forecaster.fitted_curve import NotFittedError
 from dataworth.forecaster.flags import ReadFlags
 from dataworth.forecaster.measurements import read_measurements
@@ -459,3 +460,12 @@ def test_a_study_of_equal_steps_says_that_its_start_is_not_used(study, words, is
     output = capsys.readouterr().out
     assert ("equal optimiser steps, so fitted with --start unknown" in output) == is_noted
     assert "It is not told" not in output
+
+
+def test_no_line_breaks_between_a_number_and_its_percent_sign():
+    text = " ".join(f"{share} % of the images" for share in range(80, 120))
+    for width in range(20, 60):
+        lines = sentences.fill(text, width).splitlines()
+        assert " ".join(lines) == text
+        assert max(map(len, lines)) <= width
+        assert not any(line.startswith("%") for line in lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,6 +15,7 @@ from ..evaluation.results import FILE, read_results, write_results
 from ..evaluation.tables import csv_bytes, format_table, runs_table
 from ..findings.costs import Hours, Prices, priced
 from ..findings.curves import common_metric, law_record
+from ..findings.sentences import fill
 from ..findings.study import (
     VariantFindings,
     analyse_variants,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,12 @@ KINDS_OF_STARTS: dict[Start, str] = {  # that the present forecast may be far fr
 }
 NOTED_DIFFERENCE = 0.05  # of the log error, from which on the forecasts of other starts are told
 UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
+
+
+def fill(text: str, width: int, indent: str = "") -> str:
+    """Break a paragraph into lines of at most ``width`` characters, no number apart from its %."""
+    kept = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return textwrap.fill(kept, width, subsequent_indent=indent).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def sample(sizes: Sequence[float], num_seeds: Sequence[int], num_test: float | None = None) -> str:

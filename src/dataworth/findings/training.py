@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from ..scaling.points import NotIdentifiableError
 from ..scaling.training_forecasts import Choice, TrainingAnalysis, analyse_grid, check_grid
 from ..storage.identity import with_defaults
 from .curves import METRICS, headline_metric, metric_name, points, test_scores
-from .sentences import percent
+from .sentences import fill, percent
 
 QUESTION = "Collect or train longer?"
 HOW_TO_MEASURE = "--budget epochs steps, or variants of epochs, measure it"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from ..evaluation.records import StudyResults
 from ..scaling.forecasting import RELIABLE_FACTOR
 from ..scaling.worth import Comparison, Crossing, Estimate, SharedTest, Worth, compare
 from .curves import METRICS, Curve, headline, metric_name, points
-from .sentences import UNRELIABLE, rounded
+from .sentences import UNRELIABLE, fill, rounded
 from .study import VariantFindings
 
 INDEPENDENT = (
