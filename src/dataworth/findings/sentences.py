@@ -36,7 +36,16 @@ UNRELIABLE = f"beyond {RELIABLE_FACTOR:.0f}x the largest size: unreliable"
 
 
 def fill(text: str, width: int, indent: str = "") -> str:
-    """Break a paragraph into lines of at most ``width`` characters, no number apart from its %."""
+    """Return a paragraph broken into lines, no number apart from its percent sign.
+
+    Parameters
+    ----------
+    text : str
+    width : int
+        Characters of the longest line.
+    indent : str
+        What every line but the first begins with.
+    """
     kept = text.replace(" %", "\N{NO-BREAK SPACE}%")
     return textwrap.fill(kept, width, subsequent_indent=indent).replace("\N{NO-BREAK SPACE}", " ")
 
